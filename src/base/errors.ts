@@ -1,0 +1,43 @@
+import { ERROR_CODES, type ErrorCode, type Recovery } from './error-codes.ts'
+
+export type { ErrorCode, Recovery }
+
+export type ErrorFacts = Readonly<Record<string, string | number | boolean>>
+
+/**
+ * Every failure that this program reports to a person, a log or a peer. Failures of calls are
+ * `RpcError`, with gRPC's status codes; our own bugs are assertions and never come here.
+ */
+export class PosternError extends Error {
+  override readonly name = 'PosternError'
+  readonly code: ErrorCode
+  /** What happened, without the code in front. */
+  readonly rawMessage: string
+  /** Facts for the log. Never a key, a token or payload bytes. */
+  readonly facts: ErrorFacts
+
+  constructor(code: ErrorCode, message: string, facts: ErrorFacts = {}, options?: ErrorOptions) {
+    super(`[${code}] ${message}`, options)
+    this.code = code
+    this.rawMessage = message
+    this.facts = facts
+  }
+
+  get recovery(): Recovery {
+    return ERROR_CODES[this.code].recovery
+  }
+}
+
+/** The error itself if it is ours, or an INTERNAL one around it. */
+export function asPosternError(error: unknown, code: ErrorCode = 'INTERNAL'): PosternError {
+  if (error instanceof PosternError) return error
+  const message = error instanceof Error ? error.message : String(error)
+  return new PosternError(code, message, {}, { cause: error })
+}
+
+/** Text that came from outside, fit for one line of a log or a terminal. */
+export function printable(text: string, charsMax = 200): string {
+  const cut = text.length > charsMax ? `${text.slice(0, charsMax)}…` : text
+  // eslint-disable-next-line no-control-regex -- control characters are what this removes
+  return cut.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')
+}

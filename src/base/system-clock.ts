@@ -1,0 +1,20 @@
+import type { CancelTimer, Clock } from './clock.ts'
+
+/** setTimeout fires at once for a longer delay than this (2^31 - 1 ms), so longer ones are cut. */
+const DELAY_MS_MAX = 2_147_483_647
+
+/** The real clock of this machine: the one adapter over Node's timers. */
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  startTimer(delayMs: number, onFire: () => void): CancelTimer {
+    const timer = setTimeout(onFire, Math.min(delayMs, DELAY_MS_MAX))
+    timer.unref()
+    return () => {
+      clearTimeout(timer)
+    }
+  },
+  soon(task: () => void): void {
+    setImmediate(task)
+  },
+}

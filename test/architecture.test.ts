@@ -1,0 +1,240 @@
+import { expect } from 'chai'
+import { readFileSync, globSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+/** A file imports only from floors strictly below, or from its own folder. Siblings never meet. */
+const FLOORS: readonly (readonly string[])[] = [
+  ['base'],
+  ['config', 'gen'],
+  ['wire', 'identity'],
+  ['mux', 'transport'],
+  ['guard', 'rpc'],
+  ['tunnel'],
+  ['dataplane'],
+  ['agent', 'gateway', 'client.ts'],
+  ['cli'],
+]
+
+/** Package or built-in, and the only folders that may import it. */
+const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
+  [/^node:(tls|net)$/, ['transport']],
+  [/^(@peculiar\/|reflect-metadata)/, ['identity']],
+  [/^node-forge$/, ['identity']],
+  [/^yargs$/, ['cli']],
+  [/^pino$/, ['cli']],
+  [/^yaml$/, ['config']],
+]
+
+interface Ban {
+  readonly pattern: RegExp
+  readonly instead: string
+  readonly allowedIn: readonly string[]
+}
+
+const BANS: readonly Ban[] = [
+  {
+    pattern: /\bDate\.now\b|\bnew Date\(\)/,
+    instead: 'Clock.wallMs()',
+    allowedIn: ['src/base/system-clock.ts'],
+  },
+  {
+    pattern: /\bperformance\.now\b/,
+    instead: 'Clock.nowMs()',
+    allowedIn: ['src/base/system-clock.ts'],
+  },
+  {
+    pattern: /\b(setTimeout|setInterval|setImmediate|queueMicrotask|nextTick)\(/,
+    instead: 'Clock.startTimer() or Clock.soon()',
+    allowedIn: ['src/base/system-clock.ts'],
+  },
+  {
+    pattern: /\brandomBytes\(|\brandomUUID\(|\bMath\.random\b/,
+    instead: 'the injected Random',
+    allowedIn: ['src/base/random.ts', 'src/identity/authority.ts'],
+  },
+  {
+    pattern: /\bprocess\.env\b/,
+    instead: 'Surroundings.environment',
+    allowedIn: ['src/cli/surroundings.ts'],
+  },
+  { pattern: /\bprocess\.exit\b(?!Code)/, instead: 'a returned exit status', allowedIn: [] },
+  { pattern: /\bconsole\./, instead: 'Output or Logger', allowedIn: [] },
+  {
+    pattern: /rejectUnauthorized: false|checkServerIdentity: \(\) => undefined/,
+    instead: 'nothing: TLS always verifies',
+    allowedIn: [],
+  },
+  { pattern: /new (tls\.)?TLSSocket\(/, instead: 'tls.createServer or tls.connect', allowedIn: [] },
+  {
+    pattern: /\bthrow new Error\(/,
+    instead: 'PosternError or RpcError',
+    allowedIn: ['src/config/', 'src/identity/', 'src/agent/status-socket.ts'],
+  },
+]
+
+interface SourceFile {
+  readonly path: string
+  readonly text: string
+  readonly imports: readonly string[]
+}
+
+function readSources(pattern: string): SourceFile[] {
+  return globSync(pattern, { cwd: ROOT })
+    .filter((path) => !path.startsWith('src/gen/'))
+    .map((path) => {
+      const text = readFileSync(join(ROOT, path), 'utf8')
+      const { importedFiles } = ts.preProcessFile(text, true, true)
+      return { path, text, imports: importedFiles.map((file) => file.fileName) }
+    })
+}
+
+function folderOf(path: string): string {
+  return path.split('/')[1] ?? ''
+}
+
+function floorOf(folder: string): number {
+  return FLOORS.findIndex((floor) => floor.includes(folder))
+}
+
+function resolve(from: string, target: string): string {
+  return normalize(join(dirname(from), target))
+}
+
+describe('the architecture', () => {
+  const sources = readSources('src/**/*.ts')
+
+  it('has every folder on a floor', () => {
+    const homeless = sources.filter(({ path }) => floorOf(folderOf(path)) === -1)
+    expect(homeless.map(({ path }) => path)).to.deep.equal([])
+  })
+
+  it('imports only downwards', () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports
+        .filter((target) => target.startsWith('.'))
+        .map((target) => resolve(path, target))
+        .filter((target) => folderOf(target) !== folderOf(path))
+        .filter((target) => floorOf(folderOf(target)) >= floorOf(folderOf(path)))
+        .map((target) => `${path} -> ${target}`),
+    )
+    expect(wrong).to.deep.equal([])
+  })
+
+  it('has no import cycle, type-only imports included', () => {
+    const graph = new Map(
+      sources.map(({ path, imports }) => [
+        path,
+        imports.filter((target) => target.startsWith('.')).map((target) => resolve(path, target)),
+      ]),
+    )
+    expect(findCycle(graph)).to.equal(undefined)
+  })
+
+  it('keeps packages and built-ins to the folders that own them', () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports.flatMap((target) =>
+        SOLE_USERS.filter(
+          ([pattern, folders]) => pattern.test(target) && !folders.includes(folderOf(path)),
+        ).map(() => `${path} -> ${target}`),
+      ),
+    )
+    // Types of node:net's addresses name no socket.
+    expect(wrong.filter((line) => line !== 'src/gateway/gateway.ts -> node:net')).to.deep.equal([])
+  })
+
+  it('has no file over 400 lines, and a median near 100', () => {
+    const all = [
+      ...sources,
+      ...readSources('test/**/*.ts'),
+      ...readSources('bench/**/*.ts'),
+      ...readSources('scripts/**/*.ts'),
+    ]
+    const lines = all.map(({ path, text }) => ({ path, count: text.split('\n').length - 1 }))
+    expect(lines.filter(({ count }) => count > 400)).to.deep.equal([])
+    const counts = lines.map(({ count }) => count).sort((a, b) => a - b)
+    expect(counts[Math.floor(counts.length / 2)]).to.be.lessThan(150)
+  })
+
+  it('has no function over 70 lines', () => {
+    const wrong = sources.flatMap(({ path, text }) => longFunctions(path, text, 70))
+    expect(wrong).to.deep.equal([])
+  })
+
+  it('calls time, chance, environment and exits only in their adapters', () => {
+    const wrong = sources.flatMap(({ path, text }) =>
+      BANS.filter(
+        ({ allowedIn }) => !allowedIn.some((allowed) => path.startsWith(allowed)),
+      ).flatMap(({ pattern, instead }) =>
+        withoutComments(text)
+          .split('\n')
+          .filter((line) => pattern.test(line))
+          .map((line) => `${path}: ${line.trim()} (use ${instead})`),
+      ),
+    )
+    expect(wrong).to.deep.equal([])
+  })
+
+  it('has no any and no unchecked assertion', () => {
+    const wrong = sources.flatMap(({ path, text }) =>
+      withoutComments(text)
+        .split('\n')
+        .filter(
+          (line) =>
+            /\bas any\b|: any\b|<any>|@ts-ignore|@ts-expect-error/.test(line) &&
+            !line.includes('Setting<any>'),
+        )
+        .map((line) => `${path}: ${line.trim()}`),
+    )
+    expect(wrong).to.deep.equal([])
+  })
+
+  it('commits no private key', () => {
+    const wrong = [...sources, ...readSources('{test,scripts,bench}/**/*.ts')].filter(({ text }) =>
+      /-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/]/.test(text),
+    )
+    expect(wrong.map(({ path }) => path)).to.deep.equal([])
+  })
+})
+
+function findCycle(graph: ReadonlyMap<string, readonly string[]>): readonly string[] | undefined {
+  const done = new Set<string>()
+  const visit = (node: string, trail: readonly string[]): readonly string[] | undefined => {
+    if (trail.includes(node)) return [...trail.slice(trail.indexOf(node)), node]
+    if (done.has(node)) return undefined
+    done.add(node)
+    for (const next of graph.get(node) ?? []) {
+      const cycle = visit(next, [...trail, node])
+      if (cycle !== undefined) return cycle
+    }
+    return undefined
+  }
+  for (const node of graph.keys()) {
+    const cycle = visit(node, [])
+    if (cycle !== undefined) return cycle
+  }
+  return undefined
+}
+
+function longFunctions(path: string, text: string, linesMax: number): string[] {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
+  const found: string[] = []
+  const visit = (node: ts.Node): void => {
+    if (ts.isFunctionLike(node) && !ts.isFunctionTypeNode(node)) {
+      const from = source.getLineAndCharacterOfPosition(node.getStart()).line
+      const to = source.getLineAndCharacterOfPosition(node.getEnd()).line
+      if (to - from + 1 > linesMax)
+        found.push(`${path}:${String(from + 1)} has ${String(to - from + 1)} lines`)
+    }
+    node.forEachChild(visit)
+  }
+  visit(source)
+  return found
+}
+
+function withoutComments(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '')
+}
