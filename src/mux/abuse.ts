@@ -1,0 +1,50 @@
+import { PosternError } from '../base/errors.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
+import type { MuxLimits } from './limits.ts'
+
+const PINGS_BURST = 100
+const FRAMES_BURST = 20_000
+
+/** The abuse limits of one session (PROTOCOL 9). Each method throws FLOOD when its rate is crossed. */
+export class AbuseGuard {
+  readonly #opens: TokenBucket
+  readonly #resets: TokenBucket
+  readonly #pings: TokenBucket
+  readonly #empty: TokenBucket
+  readonly #late: TokenBucket
+  lateFrames = 0
+
+  constructor(limits: MuxLimits) {
+    this.#opens = new TokenBucket(limits.opensPerSecond, limits.opensPerSecond)
+    this.#resets = new TokenBucket(limits.resetsPerSecond, limits.resetsBurst)
+    this.#pings = new TokenBucket(limits.pingsPerSecond, PINGS_BURST)
+    this.#empty = new TokenBucket(limits.emptyFramesPerSecond, FRAMES_BURST)
+    this.#late = new TokenBucket(limits.lateFramesPerSecond, FRAMES_BURST)
+  }
+
+  /** False when the open should be refused; the session goes on. */
+  mayOpen(nowMs: number): boolean {
+    return this.#opens.take(nowMs)
+  }
+
+  reset(nowMs: number): void {
+    if (!this.#resets.take(nowMs)) throw flood('resets of its own streams')
+  }
+
+  ping(nowMs: number): void {
+    if (!this.#pings.take(nowMs)) throw flood('pings')
+  }
+
+  empty(nowMs: number): void {
+    if (!this.#empty.take(nowMs)) throw flood('frames without effect')
+  }
+
+  late(nowMs: number): void {
+    this.lateFrames++
+    if (!this.#late.take(nowMs)) throw flood('frames for closed streams')
+  }
+}
+
+function flood(what: string): PosternError {
+  return new PosternError('FLOOD', `the peer sent too many ${what}`, { what })
+}

@@ -1,0 +1,128 @@
+import type { ByteBudget } from '../base/byte-budget.ts'
+import { PosternError } from '../base/errors.ts'
+import type { MuxLimits } from './limits.ts'
+
+/** Below this a window is not worth its WINDOW frames; a stream that cannot have it is refused. */
+const WINDOW_FLOOR_BYTES = 16 * 1024
+
+/**
+ * Credit of one session's receiving side. Offsets are absolute and count DATA payload bytes of all
+ * streams. The limit granted is always `consumed + slack + all stream windows`, so that the session
+ * never holds back a stream that has credit of its own, and each of those bytes is reserved in the
+ * process's budget before it is granted.
+ */
+export class SessionWindow {
+  readonly limits: MuxLimits
+  readonly #budget: ByteBudget
+  #isReleased = false
+  received = 0
+  consumed = 0
+  limit: number
+  /** Sum of the windows of all open streams. */
+  windowsBytes = 0
+  /** Least round trip seen, in ms; 0 until one was measured. */
+  rttMinMs = 0
+
+  /** The slack must have been reserved by whoever made the session; `release` gives it back. */
+  constructor(limits: MuxLimits, budget: ByteBudget) {
+    this.limits = limits
+    this.#budget = budget
+    this.limit = limits.sessionCreditBytes
+  }
+
+  get bufferedBytes(): number {
+    return this.received - this.consumed
+  }
+
+  /** @throws FLOW_CONTROL_VIOLATION */
+  take(count: number): void {
+    this.received += count
+    if (this.received <= this.limit) return
+    const text = 'the peer sent more than the session was granted'
+    throw new PosternError('FLOW_CONTROL_VIOLATION', text, { limit: this.limit })
+  }
+
+  /** The largest window that can be had now, from the usual first size down to the floor; or 0. */
+  reserveFirst(): number {
+    for (let bytes = this.limits.windowBytesMin; bytes >= WINDOW_FLOOR_BYTES; bytes /= 4) {
+      if (this.reserve(bytes)) return bytes
+    }
+    return this.reserve(WINDOW_FLOOR_BYTES) ? WINDOW_FLOOR_BYTES : 0
+  }
+
+  reserve(bytes: number): boolean {
+    if (this.#isReleased || this.windowsBytes + bytes > this.limits.sessionWindowBytesMax)
+      return false
+    if (!this.#budget.reserve(bytes)) return false
+    this.windowsBytes += bytes
+    return true
+  }
+
+  unreserve(bytes: number): void {
+    if (this.#isReleased) return
+    this.windowsBytes -= bytes
+    this.#budget.release(bytes)
+  }
+
+  /** A new session limit to announce, or undefined while the peer has enough left. */
+  grant(): number | undefined {
+    const limit = this.consumed + this.limits.sessionCreditBytes + this.windowsBytes
+    if (limit - this.limit < this.limits.sessionCreditBytes / 2) return undefined
+    this.limit = limit
+    return limit
+  }
+
+  /** Gives everything back to the budget, the slack included. */
+  release(): void {
+    if (this.#isReleased) return
+    this.#isReleased = true
+    this.#budget.release(this.windowsBytes + this.limits.sessionCreditBytes)
+    this.windowsBytes = 0
+  }
+}
+
+/** Credit of one stream's receiving side. Offsets are absolute and count DATA payload bytes. */
+export class StreamWindow {
+  received = 0
+  consumed = 0
+  limit: number
+  bytes = 0
+  #epochConsumed = 0
+  #epochAtMs = 0
+
+  constructor(limit: number) {
+    this.limit = limit
+  }
+
+  /** Opens the window to a reserved size; returns the limit to announce. */
+  open(bytes: number, nowMs: number): number {
+    this.bytes = bytes
+    this.limit = Math.max(this.limit, this.consumed + bytes)
+    this.#epochConsumed = this.consumed
+    this.#epochAtMs = nowMs
+    return this.limit
+  }
+
+  /** Takes note of used bytes; returns a new limit to announce, if one is due. */
+  consume(count: number, session: SessionWindow, nowMs: number): number | undefined {
+    this.consumed += count
+    if (this.consumed - this.#epochConsumed >= this.bytes) this.#maybeGrow(session, nowMs)
+    const limit = this.consumed + this.bytes
+    if (limit - this.limit < this.bytes / 2) return undefined
+    this.limit = limit
+    return limit
+  }
+
+  /**
+   * A whole window used within two round trips means that the window, not the path, sets the pace:
+   * it doubles, as long as stream, session and process all have room.
+   */
+  #maybeGrow(session: SessionWindow, nowMs: number): void {
+    const elapsedMs = nowMs - this.#epochAtMs
+    this.#epochConsumed = this.consumed
+    this.#epochAtMs = nowMs
+    if (elapsedMs > 2 * session.rttMinMs) return
+    const grown = Math.min(this.bytes * 2, session.limits.windowBytesMax)
+    if (grown > this.bytes && session.reserve(grown - this.bytes)) this.bytes = grown
+  }
+}

@@ -1,0 +1,51 @@
+import type { ErrorCode } from '../base/errors.ts'
+
+/**
+ * Codes that travel in GOAWAY, REFUSE, RESET and STOP (PROTOCOL 8). A number is permanent once
+ * released. A receiver reads an unknown number as INTERNAL.
+ */
+const CODES: readonly (readonly [number, ErrorCode])[] = [
+  [1, 'SHUTDOWN'],
+  [2, 'PROTOCOL_VIOLATION'],
+  [3, 'FRAME_TOO_LARGE'],
+  [4, 'FLOW_CONTROL_VIOLATION'],
+  [5, 'FLOOD'],
+  [6, 'VERSION_UNSUPPORTED'],
+  [7, 'PEER_SILENT'],
+  [8, 'WRITE_STALLED'],
+  [9, 'GOING_AWAY'],
+  [10, 'BUDGET_EXHAUSTED'],
+  [16, 'CANCELLED'],
+  [17, 'DEADLINE_EXCEEDED'],
+  [18, 'STREAM_LIMIT'],
+  [19, 'HEAD_TOO_LARGE'],
+  [20, 'MESSAGE_TOO_LARGE'],
+  [21, 'METHOD_UNKNOWN'],
+  [22, 'POLICY_DENIED'],
+  [23, 'CLUSTER_UNKNOWN'],
+  [24, 'WRONG_CLUSTER'],
+  [25, 'TARGET_FORBIDDEN'],
+  [26, 'TARGET_UNREACHABLE'],
+  [27, 'MALFORMED_CALL'],
+  [28, 'CONNECTION_LOST'],
+  [32, 'IDENTITY_ROLE'],
+  [33, 'IDENTITY_TRUST_DOMAIN'],
+  [34, 'IDENTITY_REVOKED'],
+  [35, 'CERT_LEAF_RULES'],
+  [255, 'INTERNAL'],
+]
+
+const BY_NUMBER = new Map<number, ErrorCode>(CODES)
+const BY_CODE = new Map<ErrorCode, number>(CODES.map(([number, code]) => [code, number]))
+const INTERNAL_NUMBER = 255
+
+/** Numbers and codes that may travel, for docs and tests. */
+export const WIRE_CODES: readonly (readonly [number, ErrorCode])[] = CODES
+
+export function wireNumber(code: ErrorCode): number {
+  return BY_CODE.get(code) ?? INTERNAL_NUMBER
+}
+
+export function codeOfWireNumber(number: number): ErrorCode {
+  return BY_NUMBER.get(number) ?? 'INTERNAL'
+}

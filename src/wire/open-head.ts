@@ -1,0 +1,151 @@
+import { PosternError } from '../base/errors.ts'
+import { PAYLOAD_BYTES_MAX } from './frame.ts'
+import type { FrameWriter } from './frame-writer.ts'
+
+/** What a stream carries (PROTOCOL 5.1). `forward` is a byte stream to a named service. */
+export const KIND = { unary: 1, serverStream: 2, clientStream: 3, bidi: 4, forward: 5 } as const
+export type Kind = (typeof KIND)[keyof typeof KIND]
+
+/** Bytes of the credit field, before the head. */
+export const CREDIT_BYTES = 4
+const FIXED_BYTES = 8
+const NAME_BYTES_MAX = 255
+const PRINTABLE_ASCII = /^[\x21-\x7e]*$/
+
+/**
+ * Head of OPEN, after the credit (PROTOCOL 5):
+ *
+ *   kind (1) data type (1) 0 (2) timeout ms (4)
+ *   cluster (1+n) caller (1+n) name (1+n) traceparent (1+n) metadata (2+n) body
+ */
+export interface OpenHead {
+  readonly kind: number
+  readonly dataType: number
+  /** Milliseconds the call may still take; 0: no deadline. */
+  readonly timeoutMs: number
+  /** The cluster that is called; empty: the receiver itself. */
+  readonly cluster: string
+  /** Who calls. Written by the gateway from the verified certificate; whatever it held is replaced. */
+  readonly caller: string
+  /** "package.Service/Method", or the name of a service to forward to. */
+  readonly name: string
+  /** W3C Trace Context `traceparent`, or empty. */
+  readonly traceparent: string
+  /** Where the fields after `caller` begin, for a relay. */
+  readonly afterCaller: number
+  readonly metadataStart: number
+  readonly bodyStart: number
+}
+
+/** The parts of a head that stay the same from call to call, encoded once. */
+export function encodeRoute(cluster: string, caller: string, name: string): Buffer {
+  return Buffer.concat([cluster, caller, name].map((text) => shortText(text)))
+}
+
+function shortText(text: string): Buffer {
+  if (text.length > NAME_BYTES_MAX) {
+    throw new PosternError('HEAD_TOO_LARGE', `a name exceeds ${String(NAME_BYTES_MAX)} bytes`)
+  }
+  if (!PRINTABLE_ASCII.test(text)) {
+    throw new PosternError('MALFORMED_CALL', 'a name holds other characters than printable ASCII')
+  }
+  const bytes = Buffer.from(text, 'latin1')
+  return Buffer.concat([Buffer.from([bytes.length]), bytes])
+}
+
+export interface HeadFields {
+  readonly kind: Kind
+  readonly dataType: number
+  readonly timeoutMs: number
+  /** From encodeRoute. */
+  readonly route: Buffer
+  readonly traceparent: string
+  /** From encodeMetadata. */
+  readonly metadata: Buffer
+}
+
+/** Bytes of an OPEN payload with this head and no body. */
+export function headBytes(head: HeadFields): number {
+  const fixed = CREDIT_BYTES + FIXED_BYTES + 1 + 2
+  return fixed + head.route.length + head.traceparent.length + head.metadata.length
+}
+
+/** Left free for the caller's name, which a gateway writes into the head that it passes on. */
+export const CALLER_BYTES_MAX = 64
+
+/** Room for a body beside this head in one OPEN frame. */
+export function bodyRoom(head: HeadFields): number {
+  return PAYLOAD_BYTES_MAX - CALLER_BYTES_MAX - headBytes(head)
+}
+
+export function writeHead(writer: FrameWriter, head: HeadFields): void {
+  writer.u8(head.kind)
+  writer.u8(head.dataType)
+  writer.u16(0)
+  writer.u32(head.timeoutMs)
+  writer.bytes(head.route)
+  writer.u8(head.traceparent.length)
+  if (head.traceparent.length > 0) writer.bytes(Buffer.from(head.traceparent, 'latin1'))
+  writer.u16(head.metadata.length)
+  if (head.metadata.length > 0) writer.bytes(head.metadata)
+}
+
+/**
+ * Writes the head in `bytes` again, with `caller` in place of whatever caller it held; what follows
+ * the head goes along as it is.
+ */
+export function writeRelayedHead(
+  writer: FrameWriter,
+  head: OpenHead,
+  caller: Buffer,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): void {
+  writer.slice(bytes, start, start + FIXED_BYTES + 1 + head.cluster.length)
+  writer.bytes(caller)
+  writer.slice(bytes, head.afterCaller, end)
+}
+
+/** A name as it stands in a head. */
+export function encodeName(name: string): Buffer {
+  return shortText(name)
+}
+
+/** Reads the head that begins at `start`, after the credit. @throws MALFORMED_CALL */
+export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
+  if (end - start < FIXED_BYTES + 6) throw cutShort()
+  let at = start + FIXED_BYTES
+  const text = (): string => {
+    const lengthBytes = bytes[at] as number
+    const from = at + 1
+    at = from + lengthBytes
+    // Two more bytes always follow a text: what is past the end is caught before it is read.
+    if (at + 2 > end) throw cutShort()
+    return lengthBytes === 0 ? '' : bytes.toString('latin1', from, at)
+  }
+  const cluster = text()
+  const caller = text()
+  const afterCaller = at
+  const name = text()
+  const traceparent = text()
+  const metadataStart = at + 2
+  const bodyStart = metadataStart + bytes.readUInt16BE(at)
+  if (bodyStart > end) throw cutShort()
+  return {
+    kind: bytes[start] as number,
+    dataType: bytes[start + 1] as number,
+    timeoutMs: bytes.readUInt32BE(start + 4),
+    cluster,
+    caller,
+    name,
+    traceparent,
+    afterCaller,
+    metadataStart,
+    bodyStart,
+  }
+}
+
+function cutShort(): PosternError {
+  return new PosternError('MALFORMED_CALL', 'the head of OPEN ends before its last field')
+}
