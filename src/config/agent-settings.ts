@@ -1,0 +1,113 @@
+import { parseAddress, type Address } from './address.ts'
+import { address, bytes, duration, path, rowFields, rows, type SettingsOf } from './setting.ts'
+import {
+  IDENTITY_SETTINGS,
+  LOG_SETTINGS,
+  SERVER_NAME_SETTING,
+  SESSION_SETTINGS,
+} from './shared-settings.ts'
+
+/** One row of `services:`. */
+export interface ServiceRow {
+  readonly name: string
+  /** "tcp" and "http" differ only in the default port and in what status shows. */
+  readonly protocol: 'tcp' | 'http'
+  readonly target: Address
+  readonly dataType: string
+}
+
+/** One row of `allow:`. */
+export interface AllowRow {
+  readonly caller: string
+  readonly methods: readonly string[]
+  readonly services: readonly string[]
+}
+
+const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+const TARGET = /^(?<protocol>tcp|http):\/\/(?<address>[^/]+)\/?$/
+const HTTP_PORT = 80
+
+function readService(row: Readonly<Record<string, unknown>>): ServiceRow {
+  rowFields(row, ['name', 'target', 'dataType'])
+  const { name, target, dataType } = row
+  if (typeof name !== 'string' || !NAME.test(name))
+    throw new Error('name must be 1 to 63 of a-z, 0-9 and hyphens')
+  const groups = typeof target === 'string' ? TARGET.exec(target)?.groups : undefined
+  if (groups?.address === undefined) {
+    throw new Error(
+      `service ${name}: target must be tcp://host:port or http://host[:port]; for https, name it tcp://`,
+    )
+  }
+  if (typeof dataType !== 'string') throw new Error(`service ${name}: dataType is missing`)
+  const protocol = groups.protocol === 'http' ? 'http' : 'tcp'
+  return { name, protocol, target: readTarget(groups.address, protocol), dataType }
+}
+
+function readTarget(text: string, protocol: ServiceRow['protocol']): Address {
+  const hasPort = /:\d+$/.test(text)
+  return parseAddress(protocol === 'http' && !hasPort ? `${text}:${String(HTTP_PORT)}` : text)
+}
+
+function readAllow(row: Readonly<Record<string, unknown>>): AllowRow {
+  rowFields(row, ['caller', 'methods', 'services'])
+  const { caller } = row
+  if (typeof caller !== 'string' || !(caller === '*' || NAME.test(caller))) {
+    throw new Error('caller must be the name of a caller, or "*"')
+  }
+  return { caller, methods: readNames(row.methods), services: readNames(row.services) }
+}
+
+function readNames(value: unknown): readonly string[] {
+  if (value === undefined) return []
+  if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return value
+  throw new Error('methods and services must be lists of names')
+}
+
+/** Every setting of the agent. */
+export const AGENT_SETTINGS = {
+  'gateway.address': address('The gateway to dial.'),
+  'gateway.serverName': SERVER_NAME_SETTING,
+  ...IDENTITY_SETTINGS,
+  services: rows(
+    'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), dataType.',
+    'list of services',
+    readService,
+  ),
+  allow: rows(
+    'Who may use what: caller, methods ("package.Service/Method", "package.Service/*", "*"), services. What no row allows is refused.',
+    'list of rules',
+    readAllow,
+  ),
+  'status.socket': path(
+    'Unix socket for agent status; only the user of the daemon and root may open it.',
+    '/run/postern/agent.sock',
+  ),
+  'tunnel.dialTimeout': duration(
+    'Longest time from dial to welcome. Leaves room for SYN retries at 1 s and 3 s.',
+    '10s',
+    ['100ms', '2m'],
+  ),
+  'backoff.min': duration('First bound of the full-jitter back-off between two dials.', '500ms', [
+    '10ms',
+    '1m',
+  ]),
+  'backoff.max': duration('Last bound of the back-off.', '60s', ['100ms', '1h']),
+  'backoff.stable': duration(
+    'Up this long, a tunnel that falls starts again at the first bound.',
+    '60s',
+    ['0s', '1h'],
+  ),
+  'forward.dialTimeout': duration('Longest time to connect to the target of a service.', '10s', [
+    '100ms',
+    '2m',
+  ]),
+  'limits.bufferBytesMax': bytes(
+    'Bytes that all peers together may make this process hold.',
+    '256MiB',
+    ['1MiB', '64GiB'],
+  ),
+  ...SESSION_SETTINGS,
+  ...LOG_SETTINGS,
+} as const
+
+export type AgentSettings = SettingsOf<typeof AGENT_SETTINGS>

@@ -1,0 +1,58 @@
+import { address, bytes, duration, integer, type SettingsOf } from './setting.ts'
+import {
+  IDENTITY_SETTINGS,
+  LOG_SETTINGS,
+  SERVER_NAME_SETTING,
+  SESSION_SETTINGS,
+} from './shared-settings.ts'
+
+/** Every setting of the gateway. */
+export const GATEWAY_SETTINGS = {
+  'agents.listen': address('Where agents connect.', '0.0.0.0:7443'),
+  'callers.listen': address(
+    'Where control-plane services connect. Loopback until somebody decides otherwise.',
+    '127.0.0.1:7444',
+  ),
+  ...IDENTITY_SETTINGS,
+  'handshake.timeout': duration('Longest time from connect to authenticated.', '5s', [
+    '100ms',
+    '1m',
+  ]),
+  'handshake.pendingMax': integer(
+    'Handshakes under way at once; the oldest gives way to the newest.',
+    1024,
+    { min: 1, max: 100_000 },
+  ),
+  'handshake.pendingPerAddressMax': integer(
+    'The same from one address; many agents may stand behind one NAT.',
+    512,
+    { min: 1, max: 100_000 },
+  ),
+  'handshake.bytesMax': bytes('Bytes taken from a peer before it is authenticated.', '16KiB', [
+    '8KiB',
+    '1MiB',
+  ]),
+  'limits.bufferBytesMax': bytes(
+    'Bytes that all peers together may make this process hold.',
+    '2GiB',
+    ['1MiB', '512GiB'],
+  ),
+  ...SESSION_SETTINGS,
+  ...LOG_SETTINGS,
+} as const
+
+export type GatewaySettings = SettingsOf<typeof GATEWAY_SETTINGS>
+
+/** Settings of the commands that call through a gateway. */
+export const CALLER_SETTINGS = {
+  'gateway.address': address('The caller listener of the gateway.', '127.0.0.1:7444'),
+  'gateway.serverName': SERVER_NAME_SETTING,
+  ...IDENTITY_SETTINGS,
+  'rpc.messageBytesMax': SESSION_SETTINGS['rpc.messageBytesMax'],
+  'tunnel.pingInterval': SESSION_SETTINGS['tunnel.pingInterval'],
+  'tunnel.silence': SESSION_SETTINGS['tunnel.silence'],
+  'limits.windowBytesMax': SESSION_SETTINGS['limits.windowBytesMax'],
+  'limits.sessionWindowBytesMax': SESSION_SETTINGS['limits.sessionWindowBytesMax'],
+} as const
+
+export type CallerSettings = SettingsOf<typeof CALLER_SETTINGS>

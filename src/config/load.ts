@@ -1,0 +1,132 @@
+import { readFileSync } from 'node:fs'
+import { parse as parseYaml } from 'yaml'
+import { PosternError } from '../base/errors.ts'
+import type { SettingsOf, SettingsTable } from './setting.ts'
+
+export type Origin = 'flag' | 'environment' | 'file' | 'default'
+
+export interface Sources {
+  /** By key, as text. */
+  readonly flags: Readonly<Record<string, string | undefined>>
+  readonly environment: Readonly<Record<string, string | undefined>>
+  /** Path of the YAML file, if there is one. */
+  readonly file: string | undefined
+}
+
+export interface Loaded<T extends SettingsTable> {
+  readonly values: SettingsOf<T>
+  readonly origins: Readonly<Record<keyof T & string, Origin>>
+}
+
+const FILE_BYTES_MAX = 1024 * 1024
+
+export function flagName(key: string): string {
+  return key.replaceAll('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+export function variableName(key: string): string {
+  return `POSTERN_${flagName(key).replaceAll('-', '_').toUpperCase()}`
+}
+
+/**
+ * Reads all settings once, at the edge: flag before environment before file before default. What it
+ * returns needs no second look. @throws CONFIG_INVALID with every fault, CONFIG_UNREADABLE
+ */
+export function loadSettings<T extends SettingsTable>(table: T, sources: Sources): Loaded<T> {
+  const faults: string[] = []
+  const fromFile = sources.file === undefined ? {} : readFile(sources.file, table, faults)
+  const values: Record<string, unknown> = {}
+  const origins: Record<string, Origin> = {}
+  for (const [key, setting] of Object.entries(table)) {
+    const variable = variableName(key)
+    const candidates: readonly (readonly [Origin, unknown, string])[] = [
+      ['flag', sources.flags[key], `--${flagName(key)}`],
+      ['environment', sources.environment[variable], variable],
+      ['file', fromFile[key], key],
+    ]
+    const [origin, raw, name] = candidates.find(([, value]) => value !== undefined) ?? [
+      'default',
+      undefined,
+      key,
+    ]
+    origins[key] = origin
+    if (raw === undefined) {
+      values[key] = setting.defaultValue
+      if (setting.defaultValue === undefined && setting.isOptional !== true)
+        faults.push(missing(key))
+      continue
+    }
+    try {
+      values[key] = setting.parse(raw)
+    } catch (error) {
+      faults.push(
+        `${name} ${error instanceof PosternError ? error.rawMessage : (error as Error).message}`,
+      )
+    }
+  }
+  if (faults.length > 0) throw new PosternError('CONFIG_INVALID', faults.join('; '))
+  return {
+    values: Object.freeze(values) as SettingsOf<T>,
+    origins: origins as Loaded<T>['origins'],
+  }
+}
+
+function missing(key: string): string {
+  return `${key} is missing: give --${flagName(key)}, ${variableName(key)} or ${key} in the file`
+}
+
+function readFile(path: string, table: SettingsTable, faults: string[]): Record<string, unknown> {
+  let content: unknown
+  try {
+    const text = readFileSync(path, 'utf8')
+    if (text.length > FILE_BYTES_MAX) throw new Error('it is larger than 1 MiB')
+    content = parseYaml(text, { maxAliasCount: 0 }) ?? {}
+  } catch (error) {
+    throw new PosternError(
+      'CONFIG_UNREADABLE',
+      `${path}: ${(error as Error).message}`,
+      { path },
+      { cause: error },
+    )
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw new PosternError('CONFIG_UNREADABLE', `${path}: the top level must be a mapping`, {
+      path,
+    })
+  }
+  const found: Record<string, unknown> = {}
+  flatten(content as Record<string, unknown>, '', table, found, faults)
+  return found
+}
+
+/** Nested mappings become dotted keys; a key that no table row has is a fault. */
+function flatten(
+  content: Readonly<Record<string, unknown>>,
+  prefix: string,
+  table: SettingsTable,
+  found: Record<string, unknown>,
+  faults: string[],
+): void {
+  const keys = Object.keys(table)
+  for (const [name, value] of Object.entries(content)) {
+    const key = `${prefix}${name}`
+    if (Object.hasOwn(table, key)) {
+      if (value !== null) found[key] = value
+    } else if (isMapping(value) && keys.some((known) => known.startsWith(`${key}.`))) {
+      flatten(value, `${key}.`, table, found, faults)
+    } else faults.push(`unknown key ${key}${suggestion(key, keys)}`)
+  }
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function suggestion(key: string, known: readonly string[]): string {
+  const plain = (text: string): string => text.toLowerCase().replace(/[^a-z]/g, '')
+  const last = key.split('.').at(-1) ?? ''
+  const near = known.find(
+    (one) => plain(one) === plain(key) || plain(one.split('.').at(-1) ?? '') === plain(last),
+  )
+  return near === undefined ? '' : ` (did you mean ${near}?)`
+}

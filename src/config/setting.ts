@@ -1,0 +1,190 @@
+import { parseAddress, type Address } from './address.ts'
+
+/** One row of a table of settings: from it come flag, variable, file key, help and documentation. */
+export interface Setting<T> {
+  /** Word for the kind of value, as help and documentation show it. */
+  readonly kind: string
+  /** Undefined: the setting must be given. */
+  readonly defaultValue: T | undefined
+  /** One sentence, then why this default. */
+  readonly describe: string
+  /** The default as a person would write it. */
+  readonly defaultText: string
+  /** Reads a value from YAML, or text from a flag or variable. Throws an Error that says what is allowed. */
+  parse(raw: unknown): T
+  /** The value as a person would write it. */
+  format(value: T): string
+  /** May be left out even though it has no default; the value is then undefined. */
+  readonly isOptional?: boolean
+}
+
+// A table holds settings of many value types; each row checks its own.
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- see above
+export type SettingsTable = Readonly<Record<string, Setting<any>>>
+
+/** The parsed values of a table. */
+export type SettingsOf<T extends SettingsTable> = {
+  readonly [K in keyof T]: T[K] extends Setting<infer V> ? V : never
+}
+
+const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const UNITS_BYTES: Readonly<Record<string, number>> = {
+  B: 1,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+}
+
+const DURATION_FORM = 'a time such as 500ms, 10s or 5m'
+
+function make<T>(
+  kind: string,
+  describe: string,
+  defaultValue: T | undefined,
+  parse: (raw: unknown) => T,
+  format: (value: T) => string = String,
+): Setting<T> {
+  const defaultText = defaultValue === undefined ? '' : format(defaultValue)
+  return { kind, describe, defaultValue, defaultText, parse, format }
+}
+
+export function optional<T>(setting: Setting<T>): Setting<T | undefined> {
+  const format = (value: T | undefined): string =>
+    value === undefined ? '' : setting.format(value)
+  return { ...setting, format, isOptional: true }
+}
+
+export function text(
+  describe: string,
+  defaultValue?: string,
+  pattern?: RegExp,
+  form = 'text',
+): Setting<string> {
+  return make(form, describe, defaultValue, (raw) => {
+    if (typeof raw === 'string' && raw !== '' && (pattern?.test(raw) ?? true)) return raw
+    throw new Error(`must be ${form === 'text' ? 'a text that is not empty' : form}`)
+  })
+}
+
+export function path(describe: string, defaultValue?: string): Setting<string> {
+  return text(describe, defaultValue, /^[^\0]+$/, 'path')
+}
+
+export function choice<const C extends string>(
+  describe: string,
+  defaultValue: C,
+  choices: readonly C[],
+): Setting<C> {
+  return make(choices.join(' | '), describe, defaultValue, (raw) => {
+    const found = choices.find((one) => one === raw)
+    if (found !== undefined) return found
+    throw new Error(`must be one of ${choices.join(', ')}`)
+  })
+}
+
+export function address(describe: string, defaultValue?: string): Setting<Address> {
+  const parse = (raw: unknown): Address => {
+    if (typeof raw !== 'string') throw new Error('must be host:port')
+    return parseAddress(raw)
+  }
+  const initial = defaultValue === undefined ? undefined : parse(defaultValue)
+  const format = ({ host, port }: Address): string =>
+    `${host.includes(':') ? `[${host}]` : host}:${String(port)}`
+  return make('host:port', describe, initial, parse, format)
+}
+
+export interface Bounds {
+  readonly min: number
+  readonly max: number
+}
+
+export function integer(describe: string, defaultValue: number, bounds: Bounds): Setting<number> {
+  const kind = `${String(bounds.min)} to ${String(bounds.max)}`
+  return make(kind, describe, defaultValue, (raw) => {
+    const value = typeof raw === 'string' && /^\d+$/.test(raw) ? Number(raw) : raw
+    if (typeof value === 'number' && Number.isInteger(value)) return within(value, bounds, String)
+    throw new Error(`must be a whole number, ${kind}`)
+  })
+}
+
+/** A time span: "500ms", "10s", "5m", "2h". The value is in milliseconds. */
+export function duration(
+  describe: string,
+  defaultValue: string,
+  bounds: readonly [string, string],
+): Setting<number> {
+  return scaled(describe, defaultValue, bounds, UNITS_MS, DURATION_FORM)
+}
+
+/** A size: "512B", "64KiB", "4MiB", "1GiB". The value is in bytes. */
+export function bytes(
+  describe: string,
+  defaultValue: string,
+  bounds: readonly [string, string],
+): Setting<number> {
+  return scaled(describe, defaultValue, bounds, UNITS_BYTES, 'a size such as 64KiB or 4MiB')
+}
+
+/** Reads a time span. @throws Error */
+export function parseDuration(raw: unknown): number {
+  return readScaled(raw, UNITS_MS, DURATION_FORM)
+}
+
+function readScaled(raw: unknown, units: Readonly<Record<string, number>>, form: string): number {
+  const [, count = '', unit = ''] = /^(\d+)([A-Za-z]+)$/.exec(String(raw)) ?? []
+  const factor = Object.hasOwn(units, unit) ? units[unit] : undefined
+  if (factor === undefined) throw new Error(`must be ${form}`)
+  return Number(count) * factor
+}
+
+function scaled(
+  describe: string,
+  defaultValue: string,
+  [min, max]: readonly [string, string],
+  units: Readonly<Record<string, number>>,
+  form: string,
+): Setting<number> {
+  const read = (raw: unknown): number => readScaled(raw, units, form)
+  const format = (value: number): string => {
+    const fitting = Object.entries(units).filter(([, factor]) => value % factor === 0)
+    const [unit = '', factor = 1] = fitting.at(-1) ?? []
+    return `${String(value / factor)}${unit}`
+  }
+  const bounded = { min: read(min), max: read(max) }
+  const parse = (raw: unknown): number => within(read(raw), bounded, format)
+  return make(`${min} to ${max}`, describe, read(defaultValue), parse, format)
+}
+
+function within(value: number, { min, max }: Bounds, format: (value: number) => string): number {
+  if (value >= min && value <= max) return value
+  throw new Error(`must be from ${format(min)} to ${format(max)}, not ${format(value)}`)
+}
+
+/** A list of rows: YAML in the file, JSON in a flag or variable. `readRow` throws for a bad row. */
+export function rows<T>(
+  describe: string,
+  kind: string,
+  readRow: (row: Readonly<Record<string, unknown>>) => T,
+): Setting<readonly T[]> {
+  const parse = (raw: unknown): readonly T[] => {
+    const list: unknown = typeof raw === 'string' ? JSON.parse(raw) : raw
+    if (!Array.isArray(list)) throw new Error('must be a list')
+    return list.map((row: unknown, index) => {
+      try {
+        if (typeof row !== 'object' || row === null || Array.isArray(row))
+          throw new Error('must be a mapping')
+        return readRow(row as Readonly<Record<string, unknown>>)
+      } catch (error) {
+        throw new Error(`entry ${String(index + 1)}: ${(error as Error).message}`, { cause: error })
+      }
+    })
+  }
+  return make(kind, describe, [], parse, (value) => JSON.stringify(value))
+}
+
+/** Reads the fields of a row, and refuses those that are not named. */
+export function rowFields(row: Readonly<Record<string, unknown>>, names: readonly string[]): void {
+  const unknown = Object.keys(row).find((name) => !names.includes(name))
+  if (unknown !== undefined)
+    throw new Error(`unknown key ${JSON.stringify(unknown)}; known are ${names.join(', ')}`)
+}

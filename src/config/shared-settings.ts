@@ -1,0 +1,64 @@
+import { bytes, choice, duration, integer, optional, path, text } from './setting.ts'
+
+const TRUST_DOMAIN = /^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/
+
+/** Who we are and whom we trust: the same rows for every program. */
+export const IDENTITY_SETTINGS = {
+  trustDomain: text(
+    'Trust domain that every identity must belong to.',
+    undefined,
+    TRUST_DOMAIN,
+    'domain name',
+  ),
+  'identity.certificateFile': path('Our certificate in PEM: leaf first, then intermediates.'),
+  'identity.keyFile': path('Our private key in PEM (PKCS#8), readable by its owner alone.'),
+  'identity.bundleFile': path('Trust bundle in PEM: the roots that peers must chain to.'),
+} as const
+
+export const LOG_SETTINGS = {
+  'log.level': choice('Least severe log lines written to stderr.', 'info', [
+    'debug',
+    'info',
+    'warn',
+    'error',
+  ]),
+} as const
+
+/** The session and its limits: the same rows for both daemons. */
+export const SESSION_SETTINGS = {
+  'tunnel.pingInterval': duration(
+    'Time between two pings. Below the 30 s idle cut of many middleboxes.',
+    '10s',
+    ['100ms', '5m'],
+  ),
+  'tunnel.silence': duration(
+    'Silence, or a write without progress, after which a connection counts as dead. Two lost pings.',
+    '20s',
+    ['300ms', '10m'],
+  ),
+  'limits.streamsMax': integer('Streams that a peer may hold open on one session.', 4096, {
+    min: 1,
+    max: 1_000_000,
+  }),
+  'limits.windowBytesMax': bytes(
+    'Largest receive window of one stream; covers 100 MB/s at 80 ms.',
+    '8MiB',
+    ['256KiB', '64MiB'],
+  ),
+  'limits.sessionWindowBytesMax': bytes('Largest sum of receive windows on one session.', '32MiB', [
+    '1MiB',
+    '1GiB',
+  ]),
+  'rpc.messageBytesMax': bytes('Largest message of a call, in either direction.', '4MiB', [
+    '1KiB',
+    '64MiB',
+  ]),
+  'drain.grace': duration('How long running calls may go on after the order to stop.', '30s', [
+    '0s',
+    '1h',
+  ]),
+} as const
+
+export const SERVER_NAME_SETTING = optional(
+  text('DNS name that the gateway certificate must hold. Default: the host of gateway.address.'),
+)
