@@ -1,0 +1,40 @@
+import type { TLSSocket } from 'node:tls'
+import { PosternError } from '../base/errors.ts'
+import { judgeLeaf, type Expectation } from '../identity/leaf-rules.ts'
+import { ALPN } from './tls-options.ts'
+import { TlsWire } from './tls-wire.ts'
+
+/**
+ * The one place where a finished handshake becomes a peer, at both ends. OpenSSL has accepted the
+ * chain; this demands the rest, from the verified leaf alone.
+ * @throws CERT_MISSING, CERT_UNTRUSTED, TLS_ALPN, CERT_LEAF_RULES, IDENTITY_ROLE, IDENTITY_TRUST_DOMAIN
+ */
+export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
+  const leaf = socket.getPeerX509Certificate()
+  if (leaf === undefined)
+    throw new PosternError('CERT_MISSING', 'the peer presented no certificate')
+  if (!socket.authorized || socket.isSessionReused()) {
+    throw new PosternError(
+      'CERT_UNTRUSTED',
+      'the chain of the peer was not verified in this handshake',
+    )
+  }
+  if (socket.alpnProtocol !== ALPN) {
+    throw new PosternError('TLS_ALPN', `the peer did not negotiate ${ALPN}`)
+  }
+  const identity = judgeLeaf(leaf.raw, expected)
+  const group = socket.getEphemeralKeyInfo() as { name?: string } | null
+  return new TlsWire(socket, {
+    identity,
+    tlsVersion: socket.getProtocol() ?? '',
+    cipher: socket.getCipher().standardName,
+    group: group?.name ?? groupName(socket),
+    address: `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`,
+    certificateNotAfterMs: Date.parse(leaf.validTo),
+  })
+}
+
+/** A server cannot ask OpenSSL for the group through Node; the client's view is authoritative. */
+function groupName(socket: TLSSocket): string {
+  return socket.getProtocol() === 'TLSv1.3' ? 'ephemeral' : 'ECDHE'
+}

@@ -1,0 +1,39 @@
+import ipaddr from 'ipaddr.js'
+
+/** Addresses of cloud metadata and host services that lie outside the link-local ranges. */
+const METADATA = [
+  'fd00:ec2::254',
+  'fd20:ce::254',
+  '100.100.100.200',
+  '168.63.129.16',
+  '192.0.0.192',
+]
+
+const FORBIDDEN_RANGES = ['linkLocal', 'unspecified', 'multicast', 'broadcast']
+
+/** Address forms that carry an IPv4 address in their last 32 bits. */
+const EMBEDDING_RANGES = ['ipv4Mapped', 'rfc6145', 'rfc6052']
+
+/**
+ * Why an address that a name resolved to must not be dialled, or undefined. Whoever controls a name
+ * must not reach the instance's metadata service, and with it the credentials of the machine.
+ */
+export function forbiddenReason(address: string): string | undefined {
+  const parsed = unwrap(ipaddr.parse(address.split('%')[0] ?? ''))
+  const range = parsed.range()
+  if (FORBIDDEN_RANGES.includes(range)) return `${address} is ${range}`
+  const isMetadata = METADATA.some(
+    (known) => ipaddr.parse(known).toNormalizedString() === parsed.toNormalizedString(),
+  )
+  return isMetadata ? `${address} is a metadata address` : undefined
+}
+
+export function isIpAddress(host: string): boolean {
+  return ipaddr.isValid(host)
+}
+
+function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
+  if (!(address instanceof ipaddr.IPv6) || !EMBEDDING_RANGES.includes(address.range()))
+    return address
+  return new ipaddr.IPv4(address.toByteArray().slice(12))
+}

@@ -1,0 +1,104 @@
+import { connect, type TLSSocket } from 'node:tls'
+import { PosternError } from '../base/errors.ts'
+import type { Credential } from '../identity/key-files.ts'
+import type { Expectation } from '../identity/leaf-rules.ts'
+import { judgePeer } from './judge-peer.ts'
+import { tlsError } from './tls-errors.ts'
+import { ALPN, TLS_OPTIONS } from './tls-options.ts'
+import { rememberSubject, subjectOf } from './peer-subject.ts'
+import type { TlsWire } from './tls-wire.ts'
+
+export interface DialOptions {
+  readonly host: string
+  readonly port: number
+  /** The DNS name that the gateway's certificate must hold. Default: the host dialled. */
+  readonly serverName: string | undefined
+  readonly credential: Credential
+  readonly expected: Expectation
+  readonly signal: AbortSignal
+}
+
+/**
+ * Dials and judges the other end. That we were accepted too is known only once the peer speaks: in
+ * TLS 1.3 a server judges our certificate after our side of the handshake is done.
+ * @throws the network and identity codes of docs/ERRORS.md
+ */
+export function dialTls(options: DialOptions): Promise<TlsWire> {
+  const { promise, resolve, reject } = Promise.withResolvers<TlsWire>()
+  const { credential, signal } = options
+  if (signal.aborted) return Promise.reject(timeout(options))
+  const servername = options.serverName ?? options.host
+  const socket = connect({
+    ...TLS_OPTIONS,
+    host: options.host,
+    port: options.port,
+    // An IP address is no name in SNI (RFC 6066, section 3).
+    ...(isIp(servername) ? {} : { servername }),
+    ca: credential.bundlePem,
+    cert: credential.certificatePem,
+    key: credential.keyPem,
+    ALPNProtocols: [ALPN],
+    checkServerIdentity: (_host, certificate) => namesHost(certificate.subjectaltname, servername),
+  })
+  rememberSubject(socket)
+  const onAbort = (): void => {
+    socket.destroy()
+    reject(timeout(options))
+  }
+  const onError = (error: Error): void => {
+    reject(withPeer(tlsError(error, 'DIAL_FAILED'), socket, options))
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  socket.once('error', onError)
+  socket.once('close', () => {
+    reject(
+      withPeer(
+        new PosternError('PEER_REFUSED', 'the peer closed during the handshake'),
+        socket,
+        options,
+      ),
+    )
+  })
+  socket.once('secureConnect', () => {
+    signal.removeEventListener('abort', onAbort)
+    try {
+      const wire = judgePeer(socket, options.expected)
+      socket.off('error', onError)
+      resolve(wire)
+    } catch (error) {
+      reject(withPeer(tlsError(error), socket, options))
+      socket.destroy()
+    }
+  })
+  return promise.finally(() => {
+    signal.removeEventListener('abort', onAbort)
+  })
+}
+
+/** A DNS or IP name from the SAN, in exact form; never the CN, never a wildcard. */
+function namesHost(subjectAltName: string | undefined, host: string): Error | undefined {
+  const names = (subjectAltName ?? '').split(', ')
+  const wanted = host.toLowerCase()
+  if (names.includes(`DNS:${wanted}`) || names.includes(`IP Address:${wanted.toUpperCase()}`))
+    return undefined
+  return new PosternError('CERT_NAME', `the certificate does not name ${host}`)
+}
+
+function isIp(host: string): boolean {
+  return /^[0-9.]+$/.test(host) || host.includes(':')
+}
+
+function timeout(options: DialOptions): PosternError {
+  const peer = `${options.host}:${String(options.port)}`
+  return new PosternError('DIAL_TIMEOUT', `${peer} did not complete the handshake in time`, {
+    peer,
+  })
+}
+
+/** The same error with whom we dialled, and whom the peer claimed to be. */
+function withPeer(error: PosternError, socket: TLSSocket, options: DialOptions): PosternError {
+  const peer = `${options.host}:${String(options.port)}`
+  const subject = subjectOf(socket)
+  const facts = { ...error.facts, peer, ...(subject === undefined ? {} : { subject }) }
+  return new PosternError(error.code, `${peer}: ${error.rawMessage}`, facts, { cause: error })
+}
