@@ -1,0 +1,57 @@
+import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
+import { dataTypeOfNumber, type DataType } from '../wire/data-type.ts'
+import type { OpenHead } from '../wire/open-head.ts'
+
+/** What a handler knows of the call that it serves. */
+export class CallContext {
+  /** Who calls, as the gateway verified it; of a peer that calls directly, its own identity. */
+  readonly caller: string
+  /** "package.Service/Method", or the service of a forward. */
+  readonly name: string
+  readonly cluster: string
+  /** W3C Trace Context `traceparent`, or empty. */
+  readonly traceparent: string
+  /** What kind of data the caller says crosses; undefined where it leaves that to this side. */
+  readonly dataType: DataType | undefined
+  /** Monotonic; undefined: no deadline. */
+  readonly deadlineAtMs: number | undefined
+  readonly #metadataBlock: Buffer
+  #metadata: Metadata | undefined
+  #abort: AbortController | undefined
+  #abortReason: Error | undefined
+
+  constructor(head: OpenHead, bytes: Buffer, caller: string, nowMs: number) {
+    this.caller = caller
+    this.name = head.name
+    this.cluster = head.cluster
+    this.traceparent = head.traceparent
+    this.dataType = head.dataType === 0 ? undefined : dataTypeOfNumber(head.dataType)
+    this.deadlineAtMs = head.timeoutMs === 0 ? undefined : nowMs + head.timeoutMs
+    this.#metadataBlock =
+      head.metadataStart === head.bodyStart
+        ? NONE
+        : bytes.subarray(head.metadataStart, head.bodyStart)
+  }
+
+  /** Aborted when the caller cancels, the deadline passes or the tunnel is lost. Made when first asked for. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController()
+      if (this.#abortReason !== undefined) this.#abort.abort(this.#abortReason)
+    }
+    return this.#abort.signal
+  }
+
+  /** Decoded when first asked for. @throws MALFORMED_CALL, HEAD_TOO_LARGE */
+  get metadata(): Metadata {
+    return (this.#metadata ??= decodeMetadata(this.#metadataBlock))
+  }
+
+  /** For the server alone. */
+  abort(reason: Error): void {
+    this.#abortReason ??= reason
+    this.#abort?.abort(reason)
+  }
+}
+
+const NONE = Buffer.alloc(0)

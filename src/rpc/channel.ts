@@ -1,0 +1,178 @@
+import { PosternError } from '../base/errors.ts'
+import type { MuxSession } from '../mux/session.ts'
+import type { MuxStream, StreamSink } from '../mux/stream.ts'
+import { dataTypeNumber, type DataType } from '../wire/data-type.ts'
+import { encodeMetadata, type Metadata } from '../wire/metadata.ts'
+import { bodyRoom, encodeRoute, writeHead, type HeadFields, type Kind } from '../wire/open-head.ts'
+import { messageTooLarge } from './body-collector.ts'
+import type { RpcRuntime } from './runtime.ts'
+import { KIND_NUMBERS, type KindName } from './service.ts'
+import { asRpcError, rpcErrorOfCode } from './status.ts'
+import { StreamingCall } from './streaming-call.ts'
+import { UnaryCall } from './unary-call.ts'
+
+/** How one call is made. */
+export interface CallOptions {
+  /** Time the call may take in all, in ms, at both ends. Undefined: no deadline. */
+  readonly timeoutMs?: number
+  /** Cancels the call; the handler's signal follows within one round trip. */
+  readonly signal?: AbortSignal
+  readonly metadata?: Metadata
+  /** W3C Trace Context `traceparent`. */
+  readonly traceparent?: string
+  /** What kind of data crosses, where the caller declares it. The agent's own policy decides. */
+  readonly dataType?: DataType
+}
+
+const TIMEOUT_MS_MAX = 0xffff_ffff
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const NONE = Buffer.alloc(0)
+const ROUTES_MAX = 1024
+
+/** Makes calls over one session, to one cluster or to the peer itself. */
+export class RpcChannel {
+  readonly #runtime: RpcRuntime
+  readonly #session: MuxSession
+  readonly #cluster: string
+  readonly #routes = new Map<string, Buffer>()
+
+  /** `cluster`: whom the peer should pass the calls to; empty: the peer itself. */
+  constructor(runtime: RpcRuntime, session: MuxSession, cluster = '') {
+    this.#runtime = runtime
+    this.#session = session
+    this.#cluster = cluster
+  }
+
+  /** One request, one response. @throws RpcError */
+  unary(method: string, request: Uint8Array, options: CallOptions = NO_OPTIONS): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      try {
+        const head = this.#head('unary', method, options)
+        const call = new UnaryCall(this.#runtime, options, resolve, reject)
+        const stream = this.#openWithBody(call, head, request, false)
+        call.begin(stream, head.timeoutMs)
+      } catch (error) {
+        reject(asRpcError(error))
+      }
+    })
+  }
+
+  /** One request, many responses. Errors come out of the iteration, as RpcError. */
+  serverStream(
+    method: string,
+    request: Uint8Array,
+    options: CallOptions = NO_OPTIONS,
+  ): AsyncIterable<Buffer> {
+    return this.#streaming('serverStream', method, options, request).responses()
+  }
+
+  /** Many requests, one response. @throws RpcError */
+  async clientStream(
+    method: string,
+    requests: AsyncIterable<Uint8Array>,
+    options: CallOptions = NO_OPTIONS,
+  ): Promise<Buffer> {
+    const call = this.#streaming('clientStream', method, options, undefined)
+    void call.send(requests)
+    return await call.response()
+  }
+
+  /** Many requests, many responses, each at its own pace. */
+  bidi(
+    method: string,
+    requests: AsyncIterable<Uint8Array>,
+    options: CallOptions = NO_OPTIONS,
+  ): AsyncIterable<Buffer> {
+    const call = this.#streaming('bidi', method, options, undefined)
+    void call.send(requests)
+    return call.responses()
+  }
+
+  /** A byte stream to a named service. The sink is told how it goes. @throws PosternError */
+  forward(service: string, sink: StreamSink, options: CallOptions = NO_OPTIONS): MuxStream {
+    const head = this.#head('forward', service, options)
+    const stream = this.#session.beginOpen(sink, false, true)
+    writeHead(this.#session.writer, head)
+    this.#session.endOpen()
+    return stream
+  }
+
+  #streaming(
+    kind: 'serverStream' | 'clientStream' | 'bidi',
+    method: string,
+    options: CallOptions,
+    request: Uint8Array | undefined,
+  ): StreamingCall {
+    const call = new StreamingCall(this.#runtime, options)
+    try {
+      const head = this.#head(kind, method, options)
+      let stream: MuxStream
+      if (request === undefined) {
+        stream = this.#session.beginOpen(call, false, true)
+        writeHead(this.#session.writer, head)
+        this.#session.endOpen()
+      } else stream = this.#openWithBody(call, head, request, true)
+      call.begin(stream, kind === 'clientStream', head.timeoutMs)
+    } catch (error) {
+      call.failBeforeStart(asRpcError(error))
+    }
+    return call
+  }
+
+  /** In one frame with its head where it fits; as DATA behind it where not. */
+  #openWithBody(
+    sink: StreamSink,
+    head: HeadFields,
+    body: Uint8Array,
+    wantsData: boolean,
+  ): MuxStream {
+    const { messageBytesMax } = this.#runtime.limits
+    if (body.length > messageBytesMax) throw messageTooLarge(messageBytesMax)
+    const fits = body.length <= bodyRoom(head)
+    const session = this.#session
+    const stream = session.beginOpen(sink, fits, wantsData)
+    writeHead(session.writer, head)
+    if (fits) session.writer.bytes(body)
+    session.endOpen()
+    if (!fits) {
+      stream.write(body)
+      stream.end()
+    }
+    return stream
+  }
+
+  #head(kind: KindName, name: string, options: CallOptions): HeadFields {
+    const { timeoutMs = 0, signal, traceparent = '', dataType, metadata } = options
+    if (signal?.aborted === true) throw rpcErrorOfCode('CANCELLED', '', true)
+    if (!(timeoutMs >= 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
+      throw new PosternError('MALFORMED_CALL', `timeoutMs ${String(timeoutMs)} is out of range`)
+    }
+    if (traceparent !== '' && !TRACEPARENT.test(traceparent)) {
+      throw new PosternError(
+        'MALFORMED_CALL',
+        'traceparent is not of the form of W3C Trace Context',
+      )
+    }
+    const kindNumber: Kind = KIND_NUMBERS[kind]
+    return {
+      kind: kindNumber,
+      dataType: dataTypeNumber(dataType),
+      timeoutMs: Math.ceil(timeoutMs),
+      route: this.#route(name),
+      traceparent,
+      metadata: metadata === undefined ? NONE : encodeMetadata(metadata),
+    }
+  }
+
+  /** The encoded names of a call, kept, as a caller uses few of them very often. */
+  #route(name: string): Buffer {
+    const known = this.#routes.get(name)
+    if (known !== undefined) return known
+    if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
+    const route = encodeRoute(this.#cluster, '', name)
+    this.#routes.set(name, route)
+    return route
+  }
+}
+
+const NO_OPTIONS: CallOptions = {}

@@ -1,0 +1,175 @@
+import { PosternError } from '../base/errors.ts'
+import type { MuxStream } from '../mux/stream.ts'
+import { BodyCollector, messageTooLarge } from './body-collector.ts'
+import type { RpcRuntime } from './runtime.ts'
+
+const PREFIX_BYTES = 4
+/** A message above this may exceed a small window, so its bytes are consumed while it is gathered. */
+const WHOLE_BYTES_MAX = 8 * 1024
+
+interface Waiter {
+  resolve(result: IteratorResult<Buffer, undefined>): void
+  reject(error: Error): void
+}
+
+/**
+ * Messages of one direction of a stream: length (4), bytes, repeated. Bytes are consumed, and so
+ * credit granted, only as the reader asks for messages: a stalled reader stalls its own sender.
+ */
+export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
+  readonly #runtime: RpcRuntime
+  readonly #stream: MuxStream
+  readonly #chunks: Buffer[] = []
+  #queued = 0
+  #collector: BodyCollector | undefined
+  #collectLeft = 0
+  #waiter: Waiter | undefined
+  #hasEnded = false
+  #endError: Error | undefined
+  #error: Error | undefined
+
+  constructor(runtime: RpcRuntime, stream: MuxStream) {
+    this.#runtime = runtime
+    this.#stream = stream
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  next(): Promise<IteratorResult<Buffer, undefined>> {
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject }
+      this.#advance()
+    })
+  }
+
+  /** The reader wants no more, as when `for await` is left early. */
+  return(): Promise<IteratorResult<Buffer, undefined>> {
+    this.#drop()
+    this.#hasEnded = true
+    this.#stream.stop('CANCELLED')
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  push(bytes: Buffer): void {
+    if (this.#hasEnded || this.#error !== undefined) {
+      this.#stream.consume(bytes.length)
+      return
+    }
+    this.#chunks.push(bytes)
+    this.#queued += bytes.length
+    this.#advance()
+  }
+
+  /** The sender has ended: with `error`, once what is queued has been read. */
+  end(error?: Error): void {
+    this.#hasEnded = true
+    this.#endError = error
+    this.#advance()
+  }
+
+  /** What is queued is lost; the reader gets `error` now or when it asks next. */
+  fail(error: Error): void {
+    this.#error ??= error
+    this.#drop()
+    this.#advance()
+  }
+
+  #advance(): void {
+    const waiter = this.#waiter
+    if (waiter === undefined) return
+    try {
+      const message = this.#error === undefined ? this.#takeMessage() : undefined
+      if (message !== undefined)
+        this.#settle(() => {
+          waiter.resolve({ done: false, value: message })
+        })
+      else if (this.#error !== undefined) throw this.#error
+      else if (this.#hasEnded) this.#finish(waiter)
+    } catch (error) {
+      this.#error = error as Error
+      this.#drop()
+      this.#settle(() => {
+        waiter.reject(error as Error)
+      })
+    }
+  }
+
+  #finish(waiter: Waiter): void {
+    if (this.#queued > 0 || this.#collector !== undefined) {
+      throw new PosternError('MALFORMED_CALL', 'the stream ended within a message')
+    }
+    if (this.#endError !== undefined) throw this.#endError
+    this.#settle(() => {
+      waiter.resolve({ done: true, value: undefined })
+    })
+  }
+
+  #settle(act: () => void): void {
+    this.#waiter = undefined
+    act()
+  }
+
+  #takeMessage(): Buffer | undefined {
+    if (this.#collector !== undefined) return this.#collect(this.#collector)
+    if (this.#queued < PREFIX_BYTES) return undefined
+    const lengthBytes = this.#peekLength()
+    const { messageBytesMax } = this.#runtime.limits
+    if (lengthBytes > messageBytesMax) throw messageTooLarge(messageBytesMax)
+    if (this.#queued >= PREFIX_BYTES + lengthBytes) {
+      this.#takeBytes(PREFIX_BYTES)
+      return this.#takeBytes(lengthBytes)
+    }
+    if (lengthBytes <= WHOLE_BYTES_MAX) return undefined
+    this.#takeBytes(PREFIX_BYTES)
+    this.#collector = new BodyCollector(this.#runtime.budget, lengthBytes)
+    this.#collectLeft = lengthBytes
+    return this.#collect(this.#collector)
+  }
+
+  #collect(collector: BodyCollector): Buffer | undefined {
+    const take = Math.min(this.#collectLeft, this.#queued)
+    if (take > 0) collector.add(this.#takeBytes(take))
+    this.#collectLeft -= take
+    if (this.#collectLeft > 0) return undefined
+    this.#collector = undefined
+    return collector.take()
+  }
+
+  #peekLength(): number {
+    const first = this.#chunks[0] as Buffer
+    if (first.length >= PREFIX_BYTES) return first.readUInt32BE(0)
+    return Buffer.concat(this.#chunks).readUInt32BE(0)
+  }
+
+  /** Removes `count` queued bytes and grants them to the sender again. */
+  #takeBytes(count: number): Buffer {
+    const first = this.#chunks[0]
+    let bytes: Buffer
+    if (count === 0 || first === undefined) bytes = Buffer.alloc(0)
+    else if (first.length > count) {
+      bytes = first.subarray(0, count)
+      this.#chunks[0] = first.subarray(count)
+    } else if (first.length === count) {
+      bytes = first
+      this.#chunks.shift()
+    } else {
+      const all = Buffer.concat(this.#chunks)
+      bytes = all.subarray(0, count)
+      this.#chunks.length = 0
+      if (all.length > count) this.#chunks.push(all.subarray(count))
+    }
+    this.#queued -= count
+    this.#stream.consume(count)
+    return bytes
+  }
+
+  #drop(): void {
+    this.#collector?.drop()
+    this.#collector = undefined
+    this.#chunks.length = 0
+    this.#queued = 0
+    this.#stream.discard()
+  }
+}

@@ -1,0 +1,56 @@
+import type { ByteBudget } from '../base/byte-budget.ts'
+import type { Clock } from '../base/clock.ts'
+import { DeadlineWheel, type Deadlined } from '../base/deadline-wheel.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Random } from '../base/random.ts'
+import { STATUS_NAMES } from './status.ts'
+
+const TICK_MS = 8
+
+export interface RpcLimits {
+  /** Largest message in either direction, in bytes. Crossed: RESOURCE_EXHAUSTED. */
+  readonly messageBytesMax: number
+}
+
+/** What all channels and servers of a process share: time, chance, budget, deadlines, counters. */
+export class RpcRuntime {
+  readonly clock: Clock
+  readonly random: Random
+  readonly budget: ByteBudget
+  readonly logger: Logger
+  readonly limits: RpcLimits
+  /** Calls served and calls made, by status number. */
+  readonly served: number[] = new Array<number>(STATUS_NAMES.length).fill(0)
+  readonly made: number[] = new Array<number>(STATUS_NAMES.length).fill(0)
+  readonly #wheel = new DeadlineWheel()
+  #isArmed = false
+
+  constructor(parts: Pick<RpcRuntime, 'clock' | 'random' | 'budget' | 'logger' | 'limits'>) {
+    this.clock = parts.clock
+    this.random = parts.random
+    this.budget = parts.budget
+    this.logger = parts.logger
+    this.limits = parts.limits
+  }
+
+  watchDeadline(entry: Deadlined): void {
+    this.#wheel.add(entry, this.clock.nowMs())
+    this.#arm()
+  }
+
+  forgetDeadline(entry: Deadlined): void {
+    this.#wheel.remove(entry)
+  }
+
+  readonly #tick = (): void => {
+    this.#isArmed = false
+    this.#wheel.advance(this.clock.nowMs())
+    if (this.#wheel.size > 0) this.#arm()
+  }
+
+  #arm(): void {
+    if (this.#isArmed) return
+    this.#isArmed = true
+    this.clock.startTimer(TICK_MS, this.#tick)
+  }
+}

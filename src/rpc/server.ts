@@ -1,0 +1,125 @@
+import { PosternError, printable } from '../base/errors.ts'
+import type { MuxStream } from '../mux/stream.ts'
+import { readHead, type OpenHead } from '../wire/open-head.ts'
+import { CallContext } from './call-context.ts'
+import type { RpcRuntime } from './runtime.ts'
+import { ServerCall } from './server-call.ts'
+import { KIND_NUMBERS, type Authorize, type Offer } from './service.ts'
+
+/** Where a stream came in. */
+export interface Arrival {
+  /** Who calls: fixed by the connection, or read from the head where the peer is a gateway. */
+  callerOf(head: OpenHead): string
+  readonly nowMs: number
+}
+
+/**
+ * Serves the calls and forwards of any number of sessions. Every one of them passes `authorize`
+ * first; there is no other way to a handler.
+ */
+export class RpcServer {
+  readonly #runtime: RpcRuntime
+  readonly #authorize: Authorize
+  readonly #methods = new Map<string, Offer>()
+  readonly #forwards = new Map<string, Offer>()
+  #running = 0
+  #onIdle: (() => void) | undefined
+
+  constructor(runtime: RpcRuntime, authorize: Authorize) {
+    this.#runtime = runtime
+    this.#authorize = authorize
+  }
+
+  /** Forwards and methods have separate names. */
+  offer(offer: Offer): void {
+    const table = offer.handler.kind === 'forward' ? this.#forwards : this.#methods
+    table.set(offer.name, offer)
+  }
+
+  get offers(): readonly Offer[] {
+    return [...this.#methods.values(), ...this.#forwards.values()]
+  }
+
+  get runningCount(): number {
+    return this.#running
+  }
+
+  /** Resolves once no call runs. */
+  async idle(): Promise<void> {
+    if (this.#running === 0) return
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve
+    })
+  }
+
+  /** The SessionOwner's `onOpen` comes here. `cluster`: the one that calls must name, if any. */
+  open(
+    stream: MuxStream,
+    arrival: Arrival,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    isEnded: boolean,
+    cluster?: string,
+  ): void {
+    let head: OpenHead
+    try {
+      head = readHead(bytes, start, end)
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error
+      stream.refuse('MALFORMED_CALL', false, error.rawMessage)
+      return
+    }
+    if (cluster !== undefined && head.cluster !== cluster) {
+      stream.refuse(
+        'WRONG_CLUSTER',
+        true,
+        `this is cluster ${cluster}, not ${printable(head.cluster)}`,
+      )
+      return
+    }
+    const context = new CallContext(head, bytes, arrival.callerOf(head), arrival.nowMs)
+    const offer = this.#admit(stream, head, context)
+    if (offer === undefined) return
+    this.#running++
+    const { handler } = offer
+    if (handler.kind === 'forward') {
+      handler.handle(stream, context).then(this.#ended, (error: unknown) => {
+        this.#runtime.logger.error({ err: error, service: offer.name }, 'a forward failed')
+        stream.reset('INTERNAL')
+        this.#ended()
+      })
+    } else {
+      const body = isEnded ? bytes.subarray(head.bodyStart, end) : undefined
+      new ServerCall(this.#runtime, stream, context, this.#ended).start(handler, body)
+    }
+  }
+
+  /** The offer that the call may use; or undefined, and the stream was refused. */
+  #admit(stream: MuxStream, head: OpenHead, context: CallContext): Offer | undefined {
+    const isForward = head.kind === KIND_NUMBERS.forward
+    const { caller, name, dataType } = context
+    const offer = (isForward ? this.#forwards : this.#methods).get(name)
+    const offeredDataType = offer?.dataType
+    const denial = this.#authorize({ caller, name, isForward, dataType, offeredDataType })
+    if (denial !== undefined) {
+      stream.refuse(denial.code, false, denial.text)
+      return undefined
+    }
+    if (offer === undefined || KIND_NUMBERS[offer.handler.kind] !== head.kind) {
+      const text =
+        offer === undefined ? `${name} is not offered` : `${name} is ${offer.handler.kind}`
+      stream.refuse('METHOD_UNKNOWN', false, text)
+      return undefined
+    }
+    return offer
+  }
+
+  readonly #ended = (): void => {
+    this.#running--
+    if (this.#running > 0 || this.#onIdle === undefined) return
+    const onIdle = this.#onIdle
+    this.#onIdle = undefined
+    onIdle()
+  }
+}
