@@ -1,0 +1,125 @@
+import { PosternError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
+import type { AgentSettings } from '../config/agent-settings.ts'
+import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
+import { forwardOffer } from '../dataplane/forwards.ts'
+import { healthOffers, HealthBoard } from '../dataplane/health.ts'
+import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
+import { Policy } from '../guard/policy.ts'
+import { readCredential, type Credential } from '../identity/key-files.ts'
+import { identityUri, type Identity } from '../identity/name.ts'
+import { RpcServer } from '../rpc/server.ts'
+import { clientOf } from '../rpc/typed.ts'
+import { dialTls } from '../transport/tls-dial.ts'
+import { processParts, type Ambient } from '../tunnel/process-parts.ts'
+import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
+import { Tunnel } from '../tunnel/tunnel.ts'
+import { serviceRows } from './service-rows.ts'
+
+type AgentIdentity = Extract<Identity, { role: 'agent' }>
+
+/** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
+export class Agent {
+  readonly settings: AgentSettings
+  readonly credential: Credential
+  readonly identity: AgentIdentity
+  readonly parts: ProcessParts
+  readonly policy: Policy
+  readonly server: RpcServer
+  readonly tunnel: Tunnel
+  readonly startedAtMs: number
+  readonly health = new HealthBoard()
+  readonly #ambient: Ambient
+
+  /** @throws CONFIG_INVALID, and what readCredential throws */
+  constructor(settings: AgentSettings, ambient: Ambient) {
+    this.settings = settings
+    this.#ambient = ambient
+    this.startedAtMs = ambient.clock.wallMs()
+    this.parts = processParts(settings, ambient)
+    this.policy = new Policy(settings.allow)
+    const services = serviceRows(settings)
+    this.credential = readCredential(
+      {
+        certificateFile: settings['identity.certificateFile'],
+        keyFile: settings['identity.keyFile'],
+        bundleFile: settings['identity.bundleFile'],
+      },
+      'agent',
+      this.startedAtMs,
+    )
+    this.identity = agentIdentity(this.credential.identity, settings.trustDomain)
+    this.server = new RpcServer(this.parts.runtime, (request) => this.policy.decide(request))
+    const { clock, logger } = ambient
+    const forwardParts = { clock, logger, dialTimeoutMs: settings['forward.dialTimeout'] }
+    for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock)])
+      this.server.offer(offer)
+    for (const service of services) {
+      this.server.offer(forwardOffer(service, forwardParts))
+      this.health.set(service.name, true)
+    }
+    this.tunnel = this.#makeTunnel()
+  }
+
+  start(): void {
+    this.tunnel.start()
+  }
+
+  /** Running calls finish, up to the grace of `drain.grace`. */
+  async drain(): Promise<void> {
+    this.health.set('', false)
+    await this.tunnel.drain(this.settings['drain.grace'])
+  }
+
+  stop(): void {
+    this.tunnel.stop()
+  }
+
+  #makeTunnel(): Tunnel {
+    const { settings, parts } = this
+    const { host, port } = settings['gateway.address']
+    return new Tunnel({
+      process: parts,
+      logger: this.#ambient.logger.child({ component: 'tunnel', ...this.identity }),
+      backoff: { minMs: settings['backoff.min'], maxMs: settings['backoff.max'] },
+      dialTimeoutMs: settings['tunnel.dialTimeout'],
+      stableMs: settings['backoff.stable'],
+      dial: (signal) =>
+        dialTls({
+          host,
+          port,
+          serverName: settings['gateway.serverName'],
+          credential: this.credential,
+          expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
+          signal,
+        }),
+      register: (connection) => this.#register(connection),
+      onOpen: (stream, bytes, start, end, isEnded) => {
+        const arrival = {
+          callerOf: (head: { caller: string }) => head.caller,
+          nowMs: parts.runtime.clock.nowMs(),
+        }
+        this.server.open(stream, arrival, bytes, start, end, isEnded, this.identity.cluster)
+      },
+    })
+  }
+
+  async #register(connection: RpcConnection): Promise<RegisterResponse> {
+    const client = clientOf(TunnelService, connection.channel())
+    const methods = []
+    const services = []
+    for (const { name, dataType, handler } of this.server.offers) {
+      if (handler.kind === 'forward') services.push({ name, dataType })
+      else methods.push({ name, dataType, kind: handler.kind })
+    }
+    const { cluster, agent } = this.identity
+    const request = { agentVersion: VERSION, cluster, agent, methods, services, features: [] }
+    return await client.register(request, { timeoutMs: this.settings['tunnel.dialTimeout'] })
+  }
+}
+
+function agentIdentity(identity: Identity, trustDomain: string): AgentIdentity {
+  if (identity.role === 'agent' && identity.trustDomain === trustDomain) return identity
+  const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${trustDomain}`
+  throw new PosternError('CERTIFICATE_UNUSABLE', text)
+}

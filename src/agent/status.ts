@@ -1,0 +1,142 @@
+import { identityUri } from '../identity/name.ts'
+import { STATUS_NAMES } from '../rpc/status.ts'
+import { VERSION } from '../base/version.ts'
+import type { Agent } from './agent.ts'
+
+/** What `agent status --json` prints. Times are ISO 8601, spans in ms. Fields are only ever added. */
+export interface AgentStatus {
+  readonly version: string
+  readonly identity: string
+  readonly startedAt: string
+  readonly health: 'healthy' | 'degraded' | 'down'
+  /** Why it is not healthy, in words; empty when it is. */
+  readonly reasons: readonly string[]
+  readonly tunnel: TunnelStatus
+  readonly calls: {
+    readonly running: number
+    readonly allowed: number
+    readonly denied: number
+    /** Ended calls by gRPC status. */
+    readonly byStatus: Readonly<Record<string, number>>
+  }
+  readonly buffers: { readonly reservedBytes: number; readonly bytesMax: number }
+  readonly certificate: {
+    readonly notBefore: string
+    readonly notAfter: string
+    readonly expiresInMs: number
+  }
+  readonly services: readonly {
+    readonly name: string
+    readonly dataType: string
+    readonly target: string
+  }[]
+  readonly lastError: { readonly code: string; readonly message: string } | null
+}
+
+export interface TunnelStatus {
+  readonly state: string
+  /** Since when the tunnel is up; null while it is not. */
+  readonly since: string | null
+  /** Address of the gateway in the settings. */
+  readonly address: string
+  readonly gateway: string | null
+  readonly region: string | null
+  readonly gatewayVersion: string | null
+  readonly tlsVersion: string | null
+  readonly cipher: string | null
+  readonly keyExchange: string | null
+  readonly rttMs: number | null
+  readonly streams: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Dials since the last success. */
+  readonly attempt: number
+}
+
+const EXPIRY_WARN_MS = 3_600_000
+
+export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
+  const { credential, tunnel, settings, policy, server, parts } = agent
+  const { lastError } = tunnel
+  const expiresInMs = Math.round(credential.notAfterMs - nowWallMs)
+  const reasons = [...tunnelReasons(agent), ...certificateReasons(expiresInMs)]
+  const isUp = tunnel.state.name === 'ready'
+  return {
+    version: VERSION,
+    identity: identityUri(agent.identity),
+    startedAt: new Date(agent.startedAtMs).toISOString(),
+    health: isUp ? (reasons.length === 0 ? 'healthy' : 'degraded') : 'down',
+    reasons,
+    tunnel: tunnelStatus(agent),
+    calls: {
+      running: server.runningCount,
+      allowed: policy.allowed,
+      denied: policy.denied,
+      byStatus: byStatus(parts.runtime.served),
+    },
+    buffers: { reservedBytes: parts.budget.reservedBytes, bytesMax: parts.budget.bytesMax },
+    certificate: {
+      notBefore: new Date(credential.notBeforeMs).toISOString(),
+      notAfter: new Date(credential.notAfterMs).toISOString(),
+      expiresInMs,
+    },
+    services: settings.services.map(({ name, dataType, protocol, target: { host, port } }) => ({
+      name,
+      dataType,
+      target: `${protocol}://${host.includes(':') ? `[${host}]` : host}:${String(port)}`,
+    })),
+    lastError:
+      lastError === undefined ? null : { code: lastError.code, message: lastError.rawMessage },
+  }
+}
+
+function tunnelStatus({ tunnel, settings }: Agent): TunnelStatus {
+  const { state } = tunnel
+  const { host, port } = settings['gateway.address']
+  const ready = state.name === 'ready' ? state : undefined
+  const facts = ready?.connection.facts
+  const session = ready?.connection.session
+  return {
+    state: state.name,
+    since: ready === undefined ? null : new Date(ready.sinceWallMs).toISOString(),
+    address: `${host}:${String(port)}`,
+    gateway: ready?.welcome.gateway ?? null,
+    region: ready?.welcome.region ?? null,
+    gatewayVersion: ready?.welcome.gatewayVersion ?? null,
+    tlsVersion: facts?.tlsVersion ?? null,
+    cipher: facts?.cipher ?? null,
+    keyExchange: facts?.group ?? null,
+    rttMs: session?.rttMs ?? null,
+    streams: session?.streamCount ?? 0,
+    bytesIn: session?.bytesIn ?? 0,
+    bytesOut: session?.bytesOut ?? 0,
+    attempt: state.name === 'backoff' || state.name === 'connecting' ? state.attempt : 0,
+  }
+}
+
+function tunnelReasons({ tunnel }: Agent): string[] {
+  const { state } = tunnel
+  switch (state.name) {
+    case 'ready':
+      return []
+    case 'backoff': {
+      const { code, rawMessage, recovery } = state.cause
+      const next =
+        recovery === 'give-up' ? 'this will not mend by itself; retrying slowly' : 'retrying'
+      return [`the tunnel is down: ${code}: ${rawMessage} (${next})`]
+    }
+    default:
+      return [`the tunnel is ${state.name}`]
+  }
+}
+
+function certificateReasons(expiresInMs: number): string[] {
+  if (expiresInMs <= 0) return ['our certificate has expired']
+  if (expiresInMs > EXPIRY_WARN_MS) return []
+  return [`our certificate expires in ${String(Math.round(expiresInMs / 60_000))} min`]
+}
+
+function byStatus(counts: readonly number[]): Record<string, number> {
+  const entries = STATUS_NAMES.map((name, index) => [name, counts[index] ?? 0] as const)
+  return Object.fromEntries(entries.filter(([, count]) => count > 0))
+}

@@ -1,0 +1,118 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import type { CancelTimer } from '../base/clock.ts'
+import { PosternError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { VERSION } from '../base/version.ts'
+import {
+  Tunnel,
+  type RegisterRequest,
+  type RegisterResponseSchema,
+} from '../gen/postern/v1/tunnel_pb.js'
+import type { Identity } from '../identity/name.ts'
+import type { CallContext } from '../rpc/call-context.ts'
+import { rpcErrorOfCode } from '../rpc/status.ts'
+import { RpcServer } from '../rpc/server.ts'
+import { offersOf } from '../rpc/typed.ts'
+import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
+import type { Registry } from './registry.ts'
+
+type Welcome = MessageInitShape<typeof RegisterResponseSchema>
+type GatewayIdentity = Extract<Identity, { role: 'gateway' }>
+
+export interface AgentSideOptions {
+  readonly parts: ProcessParts
+  readonly registry: Registry
+  readonly identity: GatewayIdentity
+  readonly logger: Logger
+  /** Longest time from TLS to Register, in ms. */
+  readonly registerTimeoutMs: number
+}
+
+/** An agent's connection that has not registered yet. */
+interface Newcomer {
+  readonly connection: RpcConnection
+  readonly cancelTimer: CancelTimer
+}
+
+/** The gateway towards its agents: takes their connections, and registers them. */
+export class AgentSide {
+  readonly connections = new Set<RpcConnection>()
+  readonly #options: AgentSideOptions
+  readonly #server: RpcServer
+  readonly #newcomers = new Map<string, Newcomer>()
+  #serial = 0
+
+  constructor(options: AgentSideOptions) {
+    this.#options = options
+    // The caller of a call on an agent's own session is the session: Register has no other use for it.
+    this.#server = new RpcServer(options.parts.runtime, ({ name }) =>
+      name === 'postern.v1.Tunnel/Register'
+        ? undefined
+        : { code: 'POLICY_DENIED', text: 'not for agents' },
+    )
+    const register = (request: RegisterRequest, { caller }: CallContext): Welcome =>
+      this.#register(request, caller)
+    for (const offer of offersOf(Tunnel, { register }, 'cluster-record')) this.#server.offer(offer)
+  }
+
+  /** A TLS connection whose peer was judged to be an agent. */
+  take(wire: PeerWire): void {
+    const { parts, registry, logger, registerTimeoutMs } = this.#options
+    const key = String(++this.#serial)
+    const facts = { peer: wire.facts.address, ...wire.facts.identity }
+    const connection = new RpcConnection(wire, 'acceptor', parts, {
+      onReady: () => undefined,
+      onOpen: (stream, bytes, start, end, isEnded) => {
+        const arrival = { callerOf: () => key, nowMs: connection.session.nowMs }
+        this.#server.open(stream, arrival, bytes, start, end, isEnded)
+      },
+      onClosed: (closed, error) => {
+        this.connections.delete(closed)
+        this.#newcomers.get(key)?.cancelTimer()
+        this.#newcomers.delete(key)
+        const wasRegistered = registry.remove(closed) !== undefined
+        const details = { ...facts, code: error.code, reason: error.rawMessage }
+        logger.info(details, wasRegistered ? 'tunnel closed' : 'agent left before it registered')
+      },
+    })
+    this.connections.add(connection)
+    const cancelTimer = parts.runtime.clock.startTimer(registerTimeoutMs, () => {
+      connection.close(new PosternError('HANDSHAKE_LIMIT', 'the agent did not register in time'))
+    })
+    this.#newcomers.set(key, { connection, cancelTimer })
+  }
+
+  #register(request: RegisterRequest, key: string): Welcome {
+    const newcomer = this.#newcomers.get(key)
+    if (newcomer === undefined) throw rpcErrorOfCode('PROTOCOL_VIOLATION', 'registered already')
+    const { connection, cancelTimer } = newcomer
+    const { identity } = connection.facts
+    if (
+      identity.role !== 'agent' ||
+      identity.cluster !== request.cluster ||
+      identity.agent !== request.agent
+    ) {
+      throw rpcErrorOfCode(
+        'WRONG_CLUSTER',
+        'the names in Register are not those of the certificate',
+      )
+    }
+    cancelTimer()
+    this.#newcomers.delete(key)
+    const { cluster, agent } = identity
+    this.#options.registry.add({ cluster, agent, connection, hello: request })
+    const { tlsVersion, cipher, address } = connection.facts
+    const facts = {
+      cluster,
+      agent,
+      peer: address,
+      tlsVersion,
+      cipher,
+      agentVersion: request.agentVersion,
+    }
+    this.#options.logger.info(facts, 'tunnel registered')
+    const { gateway, region } = this.#options.identity
+    const timeMs = BigInt(Math.round(this.#options.parts.runtime.clock.wallMs()))
+    return { gatewayVersion: VERSION, gateway, region, timeMs, features: [] }
+  }
+}

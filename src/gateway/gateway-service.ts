@@ -1,0 +1,29 @@
+import { Gateway } from '../gen/postern/v1/gateway_pb.js'
+import type { Offer } from '../rpc/service.ts'
+import { offersOf } from '../rpc/typed.ts'
+import type { AgentTunnel, Registry } from './registry.ts'
+
+/** postern.v1.Gateway: what the gateway knows of its fleet. */
+export function gatewayOffers(registry: Registry): Offer[] {
+  const listClusters = (): { clusters: object[] } => ({
+    clusters: [...registry.clusters]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, tunnels]) => ({ name, tunnels: tunnels.map(describe) })),
+  })
+  return offersOf(Gateway, { listClusters }, 'cluster-record')
+}
+
+function describe({ agent, connection, hello }: AgentTunnel): object {
+  const { facts, session } = connection
+  return {
+    agent,
+    agentVersion: hello.agentVersion,
+    address: facts.address,
+    connectedAtMs: BigInt(Math.round(connection.connectedAtMs)),
+    ...(session.rttMs === undefined ? {} : { rttMs: session.rttMs }),
+    streams: session.streamCount,
+    certificateNotAfterMs: BigInt(facts.certificateNotAfterMs),
+    methods: hello.methods,
+    services: hello.services,
+  }
+}

@@ -1,0 +1,134 @@
+import type { AddressInfo } from 'node:net'
+import type { CancelTimer } from '../base/clock.ts'
+import { PosternError } from '../base/errors.ts'
+import type { GatewaySettings } from '../config/gateway-settings.ts'
+import { readCredential } from '../identity/key-files.ts'
+import { identityUri, type Role } from '../identity/name.ts'
+import { TlsListener } from '../transport/tls-accept.ts'
+import { processParts, type Ambient } from '../tunnel/process-parts.ts'
+import type { PeerWire, ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
+import { AgentSide } from './agent-side.ts'
+import { CallerSide } from './caller-side.ts'
+import { Registry } from './registry.ts'
+
+const DRAIN_POLL_MS = 50
+
+/** The control-plane end: takes tunnels from agents, and calls from services, and joins them. */
+export class Gateway {
+  readonly registry = new Registry()
+  readonly parts: ProcessParts
+  readonly #settings: GatewaySettings
+  readonly #ambient: Ambient
+  readonly #agentSide: AgentSide
+  readonly #callerSide: CallerSide
+  readonly #agentListener: TlsListener
+  readonly #callerListener: TlsListener
+
+  /** @throws what readCredential throws */
+  constructor(settings: GatewaySettings, ambient: Ambient) {
+    this.#settings = settings
+    this.#ambient = ambient
+    const { registry } = this
+    const parts = processParts(settings, ambient)
+    this.parts = parts
+    const credential = readCredential(
+      {
+        certificateFile: settings['identity.certificateFile'],
+        keyFile: settings['identity.keyFile'],
+        bundleFile: settings['identity.bundleFile'],
+      },
+      'gateway',
+      ambient.clock.wallMs(),
+    )
+    const { identity } = credential
+    if (identity.role !== 'gateway' || identity.trustDomain !== settings.trustDomain) {
+      const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${settings.trustDomain}`
+      throw new PosternError('CERTIFICATE_UNUSABLE', text)
+    }
+    const registerTimeoutMs = settings['handshake.timeout']
+    const agentLogger = ambient.logger.child({ component: 'agents' })
+    this.#agentSide = new AgentSide({
+      parts,
+      registry,
+      identity,
+      logger: agentLogger,
+      registerTimeoutMs,
+    })
+    const callerLogger = ambient.logger.child({ component: 'callers' })
+    this.#callerSide = new CallerSide({ parts, registry, logger: callerLogger })
+    const listener = (
+      key: 'agents.listen' | 'callers.listen',
+      role: Role,
+      take: (wire: PeerWire) => void,
+    ): TlsListener =>
+      new TlsListener({
+        address: settings[key],
+        credential,
+        expected: { trustDomain: settings.trustDomain, roles: [role] },
+        limits: {
+          pendingMax: settings['handshake.pendingMax'],
+          pendingPerAddressMax: settings['handshake.pendingPerAddressMax'],
+          timeoutMs: settings['handshake.timeout'],
+          bytesMax: settings['handshake.bytesMax'],
+        },
+        clock: ambient.clock,
+        logger: role === 'agent' ? agentLogger : callerLogger,
+        onPeer: take,
+      })
+    this.#agentListener = listener('agents.listen', 'agent', (wire) => {
+      this.#agentSide.take(wire)
+    })
+    this.#callerListener = listener('callers.listen', 'caller', (wire) => {
+      this.#callerSide.take(wire)
+    })
+  }
+
+  /** Resolves to the addresses bound. @throws LISTEN_FAILED */
+  async start(): Promise<{ readonly agents: AddressInfo; readonly callers: AddressInfo }> {
+    const agents = await this.#agentListener.listen()
+    const callers = await this.#callerListener.listen()
+    const address = ({ address: host, port }: AddressInfo): string => `${host}:${String(port)}`
+    this.#ambient.logger.info(
+      { agents: address(agents), callers: address(callers) },
+      'gateway is listening',
+    )
+    return { agents, callers }
+  }
+
+  get relayed(): number {
+    return this.#callerSide.relayed
+  }
+
+  /** No new calls and tunnels; running calls finish, up to the grace of `drain.grace`. */
+  async drain(): Promise<void> {
+    this.#agentListener.close()
+    this.#callerListener.close()
+    for (const { session } of this.#connections())
+      session.goAway('SHUTDOWN', 'the gateway is stopping')
+    const { clock } = this.#ambient
+    const endAtMs = clock.nowMs() + this.#settings['drain.grace']
+    await new Promise<void>((resolve) => {
+      const look = (): CancelTimer | undefined => {
+        const isBusy = this.#connections().some(({ session }) => session.streamCount > 0)
+        if (isBusy && clock.nowMs() < endAtMs) return clock.startTimer(DRAIN_POLL_MS, look)
+        resolve()
+        return undefined
+      }
+      look()
+    })
+    this.stop()
+  }
+
+  /** Stops at once. */
+  stop(): void {
+    this.#agentListener.close()
+    this.#callerListener.close()
+    for (const connection of this.#connections()) {
+      connection.close(new PosternError('SHUTDOWN', 'the gateway is stopping'))
+    }
+  }
+
+  #connections(): RpcConnection[] {
+    return [...this.#agentSide.connections, ...this.#callerSide.connections]
+  }
+}

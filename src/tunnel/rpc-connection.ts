@@ -1,0 +1,116 @@
+import type { ByteBudget } from '../base/byte-budget.ts'
+import { PosternError } from '../base/errors.ts'
+import type { MuxLimits } from '../mux/limits.ts'
+import type { MuxStream } from '../mux/stream.ts'
+import { RpcChannel } from '../rpc/channel.ts'
+import type { RpcRuntime } from '../rpc/runtime.ts'
+import type { TlsFacts } from '../transport/tls-wire.ts'
+import type { GoAway } from '../wire/goaway.ts'
+import { Connection, type Wire } from './connection.ts'
+import type { SlabPool } from './slab-pool.ts'
+
+/** An authenticated connection: TLS, or a fake in tests. */
+export interface PeerWire extends Wire {
+  readonly facts: TlsFacts
+  listen(listener: {
+    onBytes(chunk: Buffer): void
+    onClosed(error: PosternError | undefined): void
+  }): void
+}
+
+/** What every connection of a process shares. */
+export interface ProcessParts {
+  readonly runtime: RpcRuntime
+  readonly limits: MuxLimits
+  readonly budget: ByteBudget
+  readonly slabs: SlabPool
+}
+
+export interface RpcConnectionEvents {
+  /** The session may be used. */
+  onReady(connection: RpcConnection): void
+  /** The peer opened a stream; see SessionOwner. */
+  onOpen(stream: MuxStream, bytes: Buffer, start: number, end: number, isEnded: boolean): void
+  onGoAway?(connection: RpcConnection, goAway: GoAway): void
+  onDrained?(connection: RpcConnection): void
+  /** Told once. The peer's own reason, where it gave one, or ours. */
+  onClosed(connection: RpcConnection, error: PosternError): void
+}
+
+/** One peer, connected: its wire, its session, and calls to it. */
+export class RpcConnection {
+  readonly facts: TlsFacts
+  readonly connectedAtMs: number
+  readonly #connection: Connection
+  readonly #parts: ProcessParts
+  #goAway: GoAway | undefined
+
+  /** @throws BUDGET_EXHAUSTED; the wire is then still the caller's to close */
+  constructor(
+    wire: PeerWire,
+    role: 'dialer' | 'acceptor',
+    parts: ProcessParts,
+    events: RpcConnectionEvents,
+  ) {
+    this.facts = wire.facts
+    this.#parts = parts
+    const { clock } = parts.runtime
+    this.connectedAtMs = clock.wallMs()
+    const { limits, budget, slabs } = parts
+    this.#connection = new Connection(
+      { role, wire, limits, budget, clock, slabs },
+      {
+        onReady: () => {
+          events.onReady(this)
+        },
+        onOpen: events.onOpen.bind(events),
+        onGoAway: (goAway) => {
+          this.#goAway = goAway
+          events.onGoAway?.(this, goAway)
+        },
+        onDrained: () => {
+          events.onDrained?.(this)
+        },
+        onClosed: (error) => {
+          events.onClosed(this, this.#reason(error))
+        },
+      },
+    )
+    wire.listen({
+      onBytes: (chunk) => {
+        this.#connection.receive(chunk)
+      },
+      onClosed: (error) => {
+        this.#connection.wireClosed(
+          error ?? new PosternError('CONNECTION_LOST', 'the peer closed the connection'),
+        )
+      },
+    })
+    this.#connection.start()
+  }
+
+  get session(): Connection['session'] {
+    return this.#connection.session
+  }
+
+  /** Calls to a cluster behind the peer; without a name, to the peer itself. */
+  channel(cluster = ''): RpcChannel {
+    return new RpcChannel(this.#parts.runtime, this.session, cluster)
+  }
+
+  close(error: PosternError): void {
+    this.session.close(error)
+  }
+
+  /** Why the peer said that it goes, if it did. */
+  get peerReason(): PosternError | undefined {
+    if (this.#goAway === undefined) return undefined
+    const { code, text } = this.#goAway
+    return new PosternError(code, `the peer says: ${text === '' ? code : text}`)
+  }
+
+  /** A peer that said why it goes is the better witness than the socket that closed. */
+  #reason(error: PosternError): PosternError {
+    return error.code === 'CONNECTION_LOST' ? (this.peerReason ?? error) : error
+  }
+}

@@ -1,0 +1,268 @@
+import { asPosternError, PosternError } from '../base/errors.ts'
+import type { CancelTimer } from '../base/clock.ts'
+import type { Logger } from '../base/logger.ts'
+import type { RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
+import { RpcError } from '../rpc/status.ts'
+import type { GoAway } from '../wire/goaway.ts'
+import { backoffMs, type BackoffOptions } from './backoff.ts'
+import { Lifecycle, type TunnelState } from './lifecycle.ts'
+import {
+  RpcConnection,
+  type PeerWire,
+  type ProcessParts,
+  type RpcConnectionEvents,
+} from './rpc-connection.ts'
+
+export interface TunnelOptions {
+  readonly process: ProcessParts
+  readonly logger: Logger
+  readonly backoff: BackoffOptions
+  /** Longest time from dial to welcome, in ms. */
+  readonly dialTimeoutMs: number
+  /** Up this long, a tunnel that falls starts again from the first back-off step. In ms. */
+  readonly stableMs: number
+  /** Connects and authenticates. */
+  dial(signal: AbortSignal): Promise<PeerWire>
+  /** The first call on a fresh session; its answer makes the tunnel ready. */
+  register(connection: RpcConnection): Promise<RegisterResponse>
+  onOpen: RpcConnectionEvents['onOpen']
+}
+
+/**
+ * The lasting connection of an agent to its gateway: it dials, registers, and dials again for as
+ * long as it is not stopped. It never gives up: a permanent error is said as such, and retried at
+ * the slowest pace, because the other side may be put right.
+ */
+export class Tunnel {
+  readonly #options: TunnelOptions
+  readonly #lifecycle: Lifecycle
+  #lastError: PosternError | undefined
+  #attempt = 0
+  #readyAtMs = 0
+  #cancelTimer: CancelTimer | undefined
+  #abortDial: AbortController | undefined
+  /** Connections that the peer told to go, finishing their calls while the next one is up. */
+  readonly #leaving = new Set<RpcConnection>()
+  #onClosed: (() => void) | undefined
+
+  constructor(options: TunnelOptions) {
+    this.#options = options
+    this.#lifecycle = new Lifecycle((from, to) => {
+      this.#log(from, to)
+    })
+  }
+
+  get state(): TunnelState {
+    return this.#lifecycle.state
+  }
+
+  get lastError(): PosternError | undefined {
+    return this.#lastError
+  }
+
+  start(): void {
+    this.#connect()
+  }
+
+  /** Takes no new calls; resolves once the running ones have ended or `graceMs` has passed. */
+  async drain(graceMs: number): Promise<void> {
+    const { state } = this
+    if (state.name === 'closed') return
+    this.#cancelTimer?.()
+    this.#abortDial?.abort()
+    const connection = state.name === 'ready' ? state.connection : undefined
+    this.#lifecycle.enter({ name: 'draining', connection })
+    const all = connection === undefined ? [...this.#leaving] : [connection, ...this.#leaving]
+    if (all.length > 0) {
+      const drained = new Promise<void>((resolve) => {
+        this.#onClosed = resolve
+      })
+      for (const one of all) {
+        this.#leaving.add(one)
+        one.session.goAway('SHUTDOWN', 'the agent is stopping')
+      }
+      this.#cancelTimer = this.#options.process.runtime.clock.startTimer(graceMs, () => {
+        this.#onClosed?.()
+      })
+      await drained
+    }
+    this.stop()
+  }
+
+  /** Stops at once. */
+  stop(): void {
+    const { state } = this
+    if (state.name === 'closed') return
+    this.#cancelTimer?.()
+    this.#abortDial?.abort()
+    const connection =
+      state.name === 'ready' || state.name === 'draining' ? state.connection : undefined
+    this.#lifecycle.enter({ name: 'closed' })
+    const error = new PosternError('SHUTDOWN', 'the agent is stopping')
+    connection?.close(error)
+    for (const leaving of this.#leaving) leaving.close(error)
+  }
+
+  #connect(): void {
+    this.#cancelTimer = undefined
+    this.#lifecycle.enter({ name: 'connecting', attempt: this.#attempt })
+    const abort = new AbortController()
+    this.#abortDial = abort
+    const { clock } = this.#options.process.runtime
+    const { dialTimeoutMs } = this.#options
+    this.#cancelTimer = clock.startTimer(dialTimeoutMs, () => {
+      const seconds = String(dialTimeoutMs / 1000)
+      this.#failed(
+        abort,
+        new PosternError('DIAL_TIMEOUT', `no welcome from the gateway within ${seconds} s`),
+      )
+    })
+    this.#options.dial(abort.signal).then(
+      (wire) => {
+        if (abort.signal.aborted) wire.destroy()
+        else this.#begin(abort, wire)
+      },
+      (error: unknown) => {
+        this.#failed(abort, asPosternError(error, 'DIAL_FAILED'))
+      },
+    )
+  }
+
+  #begin(abort: AbortController, wire: PeerWire): void {
+    try {
+      const connection = new RpcConnection(wire, 'dialer', this.#options.process, {
+        onReady: (ready) => void this.#register(abort, ready),
+        onOpen: this.#options.onOpen,
+        onGoAway: (from, goAway) => {
+          this.#goAway(from, goAway)
+        },
+        onDrained: (from) => {
+          if (this.#leaving.has(from)) from.close(new PosternError('GOING_AWAY', 'drained'))
+        },
+        onClosed: (from, error) => {
+          this.#closed(abort, from, error)
+        },
+      })
+      abort.signal.addEventListener('abort', () => {
+        if (this.state.name !== 'ready')
+          connection.close(new PosternError('SHUTDOWN', 'the dial was given up'))
+      })
+    } catch (error) {
+      wire.destroy()
+      this.#failed(abort, asPosternError(error))
+    }
+  }
+
+  async #register(abort: AbortController, connection: RpcConnection): Promise<void> {
+    try {
+      const welcome = await this.#options.register(connection)
+      if (abort.signal.aborted || this.state.name !== 'connecting') return
+      this.#cancelTimer?.()
+      const { clock } = this.#options.process.runtime
+      this.#readyAtMs = clock.nowMs()
+      this.#lifecycle.enter({ name: 'ready', sinceWallMs: clock.wallMs(), connection, welcome })
+    } catch (error) {
+      // A session that was lost says why in #closed; here only a refusal of the call itself remains.
+      if (error instanceof RpcError && error.code === 'CONNECTION_LOST') return
+      const cause = connection.peerReason ?? errorOfRegister(error)
+      this.#failed(abort, cause)
+      connection.close(new PosternError('SHUTDOWN', 'the registration failed'))
+    }
+  }
+
+  #goAway(connection: RpcConnection, goAway: GoAway): void {
+    const { state } = this
+    if (state.name !== 'ready' || state.connection !== connection) return
+    if (goAway.code !== 'SHUTDOWN' && goAway.code !== 'GOING_AWAY') return
+    this.#leaving.add(connection)
+    this.#attempt = 0
+    const cause = new PosternError('GOING_AWAY', `the gateway drains: ${goAway.text}`)
+    this.#wait(goAway.reconnectAfterMs, cause)
+  }
+
+  #closed(abort: AbortController, connection: RpcConnection, error: PosternError): void {
+    if (this.#leaving.delete(connection)) {
+      if (this.#leaving.size === 0 && this.state.name === 'draining') this.#onClosed?.()
+      return
+    }
+    const { state } = this
+    if (state.name === 'connecting') this.#failed(abort, refusedOr(error))
+    else if (state.name === 'ready' && state.connection === connection) {
+      const { clock } = this.#options.process.runtime
+      if (clock.nowMs() - this.#readyAtMs >= this.#options.stableMs) this.#attempt = 0
+      this.#retry(error)
+    }
+  }
+
+  #failed(abort: AbortController, error: PosternError): void {
+    if (abort.signal.aborted || this.state.name !== 'connecting') return
+    this.#retry(error)
+    abort.abort()
+  }
+
+  #retry(cause: PosternError): void {
+    const { backoff, process } = this.#options
+    const isPermanent = cause.recovery === 'give-up'
+    const attempt = isPermanent ? 30 : this.#attempt
+    const jittered = backoffMs(attempt, backoff, process.runtime.random)
+    this.#wait(isPermanent ? Math.max(backoff.maxMs / 2, jittered) : jittered, cause)
+  }
+
+  #wait(delayMs: number, cause: PosternError): void {
+    this.#cancelTimer?.()
+    this.#lastError = cause
+    this.#attempt++
+    this.#lifecycle.enter({ name: 'backoff', attempt: this.#attempt, delayMs, cause })
+    const { clock } = this.#options.process.runtime
+    this.#cancelTimer = clock.startTimer(delayMs, () => {
+      this.#connect()
+    })
+  }
+
+  #log(from: TunnelState, to: TunnelState): void {
+    const facts = { from: from.name, to: to.name }
+    const { logger } = this.#options
+    if (to.name === 'backoff') {
+      const { code, rawMessage, recovery } = to.cause
+      const details = {
+        ...facts,
+        ...to.cause.facts,
+        code,
+        reason: rawMessage,
+        attempt: to.attempt,
+        delayMs: Math.round(to.delayMs),
+      }
+      if (recovery === 'give-up')
+        logger.error(details, 'the tunnel is refused: somebody must act, retrying slowly')
+      else logger.warn(details, 'the tunnel is down, retrying')
+    } else if (to.name === 'ready') {
+      const { facts: tls } = to.connection
+      const details = {
+        ...facts,
+        peer: tls.address,
+        gateway: to.welcome.gateway,
+        region: to.welcome.region,
+      }
+      logger.info(
+        { ...details, tlsVersion: tls.tlsVersion, cipher: tls.cipher, group: tls.group },
+        'the tunnel is up',
+      )
+    } else logger.debug(facts, 'tunnel')
+  }
+}
+
+/** A close right after the handshake, without a word, is how a refused certificate looks. */
+function refusedOr(error: PosternError): PosternError {
+  if (error.code !== 'CONNECTION_LOST') return error
+  const text =
+    'the gateway closed the connection before its welcome; its log says why (most often a refused certificate)'
+  return new PosternError('PEER_REFUSED', text, {}, { cause: error })
+}
+
+function errorOfRegister(error: unknown): PosternError {
+  if (!(error instanceof RpcError)) return asPosternError(error)
+  return new PosternError(
+    error.code ?? 'PEER_REFUSED',
+    `the gateway refused to register us: ${error.rawMessage}`,
+  )
+}
