@@ -1,0 +1,14 @@
+import { AGENT_COMMANDS } from './agent-commands.ts'
+import { runProgram } from './program.ts'
+import { processSurroundings } from './surroundings.ts'
+
+const EPILOGUE =
+  'Exit: 0 done, 1 failed or not healthy, 3 not running, 64 usage, 66 file, 69 network, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'
+
+process.exitCode = await runProgram(
+  'agent',
+  EPILOGUE,
+  AGENT_COMMANDS,
+  process.argv.slice(2),
+  processSurroundings,
+)

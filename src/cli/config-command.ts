@@ -1,0 +1,80 @@
+import type { SettingsOf, SettingsTable } from '../config/setting.ts'
+import type { Output } from './output.ts'
+import { table as textTable } from './output.ts'
+import type { AddCommand } from './program.ts'
+import { addSettings, settingsOf } from './settings-options.ts'
+
+/** `config check` and `config print`, for a program with this table. `judge` throws for a bad whole. */
+export function configCommand<T extends SettingsTable>(
+  table: T,
+  judge: (values: SettingsOf<T>) => void,
+): AddCommand {
+  return (yargs, surroundings, done) =>
+    yargs.command('config', 'Check or print the settings.', (y) =>
+      y
+        .command(
+          'check',
+          'Read all settings and say whether they are in order.',
+          (inner) => addSettings(inner, table),
+          (args) => {
+            const check = (): number => {
+              judge(settingsOf(table, args, surroundings.environment).values)
+              surroundings.output.result('the settings are in order')
+              return 0
+            }
+            done(Promise.resolve().then(check))
+          },
+        )
+        .command(
+          'print',
+          'Print every setting with its value and where it came from.',
+          (inner) =>
+            addSettings(inner, table).option('json', {
+              type: 'boolean',
+              default: false,
+              describe: 'Print one JSON object.',
+            }),
+          (args) => {
+            const print = (): number => {
+              printSettings(
+                table,
+                settingsOf(table, args, surroundings.environment),
+                args.json,
+                surroundings.output,
+              )
+              return 0
+            }
+            done(Promise.resolve().then(print))
+          },
+        )
+        .demandCommand(1, 'Name one of: check, print.'),
+    )
+}
+
+/** Secrets are given by path alone, so that no value printed here is one. */
+function printSettings<T extends SettingsTable>(
+  settings: T,
+  loaded: { readonly values: SettingsOf<T>; readonly origins: Readonly<Record<string, string>> },
+  asJson: boolean,
+  output: Output,
+): void {
+  const rows = Object.entries(settings).map(([key, setting]) => {
+    const value: unknown = loaded.values[key]
+    return {
+      key,
+      value: value === undefined ? '' : setting.format(value),
+      origin: loaded.origins[key] ?? '',
+    }
+  })
+  if (asJson) {
+    const entries = rows.map(({ key, value, origin }) => [key, { value, origin }] as const)
+    output.result(JSON.stringify(Object.fromEntries(entries), null, 2))
+  } else {
+    output.result(
+      textTable(
+        ['SETTING', 'VALUE', 'FROM'],
+        rows.map(({ key, value, origin }) => [key, value, origin]),
+      ),
+    )
+  }
+}

@@ -1,0 +1,46 @@
+import type { Logger } from '../base/logger.ts'
+import type { Surroundings } from './program.ts'
+
+export interface Daemon {
+  drain(): Promise<void>
+  stop(): void
+}
+
+const OK = 0
+const FORCED = 1
+
+/** Runs until a signal: the first drains, a second stops at once. Resolves to the exit status. */
+export function untilSignal(
+  daemon: Daemon,
+  logger: Logger,
+  surroundings: Surroundings,
+): Promise<number> {
+  return new Promise((resolve) => {
+    let isDraining = false
+    const finish = (status: number): void => {
+      unsubscribe()
+      resolve(status)
+    }
+    const unsubscribe = surroundings.onSignal((signal) => {
+      if (signal === 'SIGHUP') return
+      if (isDraining) {
+        logger.warn({ signal }, 'second signal: stopping at once')
+        daemon.stop()
+        finish(FORCED)
+        return
+      }
+      isDraining = true
+      logger.info({ signal }, 'draining: running calls may finish')
+      daemon.drain().then(
+        () => {
+          logger.info({}, 'stopped')
+          finish(OK)
+        },
+        (error: unknown) => {
+          logger.error({ err: error }, 'the drain failed')
+          finish(FORCED)
+        },
+      )
+    })
+  })
+}

@@ -1,0 +1,14 @@
+import { GATEWAY_COMMANDS } from './gateway-commands.ts'
+import { runProgram } from './program.ts'
+import { processSurroundings } from './surroundings.ts'
+
+const EPILOGUE =
+  'Exit: 0 done, 1 failed, 64 usage, 66 file, 69 network, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'
+
+process.exitCode = await runProgram(
+  'gateway',
+  EPILOGUE,
+  GATEWAY_COMMANDS,
+  process.argv.slice(2),
+  processSurroundings,
+)

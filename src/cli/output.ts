@@ -1,0 +1,48 @@
+/** Where a command writes: results to stdout, everything else to stderr. Injected for tests. */
+export interface Output {
+  result(text: string): void
+  note(text: string): void
+}
+
+export const processOutput: Output = {
+  result: (text) => {
+    process.stdout.write(`${text}\n`)
+  },
+  note: (text) => {
+    process.stderr.write(`${text}\n`)
+  },
+}
+
+/** Columns aligned by their widest cell. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [header, ...rows]
+  const widths = header.map((_, column) =>
+    Math.max(...all.map((row) => (row[column] ?? '').length)),
+  )
+  const line = (row: readonly string[]): string =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd()
+  return all.map(line).join('\n')
+}
+
+const BYTES_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+
+export function humanBytes(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  for (; value >= 1024 && unit < BYTES_UNITS.length - 1; unit++) value /= 1024
+  return `${unit === 0 ? String(value) : value.toFixed(1)} ${BYTES_UNITS[unit] ?? ''}`
+}
+
+export function humanSpan(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000))
+  if (seconds < 120) return `${String(seconds)} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 120) return `${String(minutes)} min`
+  const hours = Math.floor(minutes / 60)
+  return hours < 72
+    ? `${String(hours)} h ${String(minutes % 60)} min`
+    : `${String(Math.floor(hours / 24))} d`
+}

@@ -1,0 +1,85 @@
+import yargs, { type Argv } from 'yargs'
+import type { Ambient } from '../tunnel/process-parts.ts'
+import { ERROR_CODES } from '../base/error-codes.ts'
+import { PosternError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
+import { RpcError } from '../rpc/status.ts'
+import { judgeEnvironment } from './environment.ts'
+import type { Output } from './output.ts'
+
+/** What a command needs from outside; the two mains pass the real ones, tests their own. */
+export interface Surroundings {
+  readonly output: Output
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly nodeVersion: string
+  ambient(level: string, name: string): Ambient
+  /** Calls back at each SIGTERM, SIGINT or SIGHUP; the function returned stops that. */
+  onSignal(callback: (signal: string) => void): () => void
+  readStdin(): Promise<string>
+}
+
+/** One command: adds itself to the program; its handler resolves to an exit status. */
+export type AddCommand = (
+  yargs: Argv,
+  surroundings: Surroundings,
+  done: (status: Promise<number>) => void,
+) => Argv
+
+const FAILED = 1
+
+/** Parses, runs one command, and turns any error into a line on stderr and an exit status. */
+export async function runProgram(
+  name: string,
+  epilogue: string,
+  commands: readonly AddCommand[],
+  args: readonly string[],
+  surroundings: Surroundings,
+): Promise<number> {
+  const { output } = surroundings
+  try {
+    judgeEnvironment(surroundings.environment, surroundings.nodeVersion)
+    let status: Promise<number> | undefined
+    let program = yargs([...args])
+      .scriptName(name)
+      .usage('$0 <command> [options]')
+      .version(VERSION)
+      .help()
+      .alias('help', 'h')
+      .strict()
+      .wrap(100)
+      .parserConfiguration({
+        'duplicate-arguments-array': false,
+        'camel-case-expansion': false,
+        'parse-numbers': false,
+      })
+      .demandCommand(1, 'Name a command; --help lists them.')
+      .recommendCommands()
+      .exitProcess(false)
+      .epilogue(epilogue)
+      .fail((message, error: Error | undefined) => {
+        throw error ?? new PosternError('USAGE', message)
+      })
+    for (const add of commands) {
+      program = add(program, surroundings, (result) => {
+        status = result
+      })
+    }
+    await program.parseAsync()
+    return status === undefined ? 0 : await status
+  } catch (error) {
+    output.note(`${name}: ${describeError(error)}`)
+    return exitStatus(error)
+  }
+}
+
+function describeError(error: unknown): string {
+  if (error instanceof PosternError && error.code === 'USAGE')
+    return `${error.rawMessage}\nTry --help.`
+  if (error instanceof PosternError || error instanceof RpcError) return error.message
+  return `[INTERNAL] ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+}
+
+export function exitStatus(error: unknown): number {
+  if (error instanceof PosternError) return ERROR_CODES[error.code].exit
+  return error instanceof RpcError ? FAILED : ERROR_CODES.INTERNAL.exit
+}

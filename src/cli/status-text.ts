@@ -1,0 +1,55 @@
+import type { AgentStatus } from '../agent/status.ts'
+import { humanBytes, humanSpan } from './output.ts'
+
+/** One screen: does it work, since when, to where, how well, what needs attention. */
+export function statusText(status: AgentStatus): string {
+  const { tunnel, calls, certificate, services, lastError } = status
+  const now = Date.parse(certificate.notAfter) - certificate.expiresInMs
+  const rows: [string, string][] = [
+    ['agent', `${status.identity} (version ${status.version})`],
+    ['health', [status.health, ...status.reasons].join('; ')],
+    [
+      'tunnel',
+      tunnel.since === null
+        ? tunnel.state
+        : `${tunnel.state} for ${humanSpan(now - Date.parse(tunnel.since))}`,
+    ],
+    ['gateway', gatewayLine(tunnel)],
+  ]
+  if (tunnel.tlsVersion !== null) {
+    const parts = [tunnel.tlsVersion, tunnel.cipher, tunnel.keyExchange]
+    rows.push(['tls', parts.filter((part) => part !== null).join(', ')])
+    rows.push(['traffic', trafficLine(tunnel)])
+  }
+  rows.push(['calls', callsLine(calls)])
+  rows.push([
+    'certificate',
+    `valid until ${certificate.notAfter} (${humanSpan(certificate.expiresInMs)} left)`,
+  ])
+  for (const { name, dataType, target } of services)
+    rows.push(['service', `${name} -> ${target} (${dataType})`])
+  if (lastError !== null) rows.push(['last error', `${lastError.code}: ${lastError.message}`])
+  return rows.map(([name, value]) => `${name.padEnd(12)} ${value}`).join('\n')
+}
+
+function gatewayLine({
+  address,
+  gateway,
+  region,
+  gatewayVersion,
+  attempt,
+}: AgentStatus['tunnel']): string {
+  if (gateway === null) return `${address} (attempt ${String(attempt)})`
+  return `${gateway} in ${region ?? '?'} at ${address} (version ${gatewayVersion ?? '?'})`
+}
+
+function trafficLine({ rttMs, streams, bytesIn, bytesOut }: AgentStatus['tunnel']): string {
+  const rtt = rttMs === null ? 'round trip not measured yet' : `round trip ${rttMs.toFixed(1)} ms`
+  return `${rtt}, ${String(streams)} streams, ${humanBytes(bytesIn)} in, ${humanBytes(bytesOut)} out`
+}
+
+function callsLine({ running, allowed, denied, byStatus }: AgentStatus['calls']): string {
+  const outcomes = Object.entries(byStatus).map(([status, count]) => `${status} ${String(count)}`)
+  const ended = outcomes.length === 0 ? 'none ended' : outcomes.join(', ')
+  return `${String(running)} running; ${ended}; policy allowed ${String(allowed)}, denied ${String(denied)}`
+}
