@@ -14,11 +14,11 @@ import {
   KeyUsage,
   KeyUsageFlags,
   SubjectAlternativeName,
+  Version,
 } from '@peculiar/asn1-x509'
 import { PosternError } from '../base/errors.ts'
 import { parseIdentity, type Identity, type Role } from './name.ts'
 
-const VERSION_3 = 2
 const DAY_MS = 86_400_000
 const LIFE_MS_MAX = 91 * DAY_MS
 const SERIAL_BYTES_MAX = 20
@@ -112,7 +112,7 @@ function formRules({ certificate, keyUsage }: Leaf): string[] {
   const serial = Buffer.from(serialNumber)
   const lifeMs = validity.notAfter.getTime().getTime() - validity.notBefore.getTime().getTime()
   const flags: number = keyUsage?.toNumber() ?? 0
-  if (version !== VERSION_3) broken.push('is not version 3')
+  if (version !== Version.v3) broken.push('is not version 3')
   if (basic?.cA === true) broken.push('is a CA')
   if (nameConstraints === true) broken.push('has name constraints')
   if (!hasBits(flags, DIGITAL_SIGNATURE)) broken.push('lacks key usage digitalSignature')

@@ -1,0 +1,149 @@
+import { silentLogger } from '../../src/base/logger.ts'
+import { clientOf } from '../../src/rpc/typed.ts'
+import { Tunnel as TunnelService } from '../../src/gen/postern/v1/tunnel_pb.js'
+import { AgentSide } from '../../src/gateway/agent-side.ts'
+import { CallerSide } from '../../src/gateway/caller-side.ts'
+import { Registry } from '../../src/gateway/registry.ts'
+import type { Identity } from '../../src/identity/name.ts'
+import { RpcServer } from '../../src/rpc/server.ts'
+import { processParts } from '../../src/tunnel/process-parts.ts'
+import { RpcConnection, type ProcessParts } from '../../src/tunnel/rpc-connection.ts'
+import { Tunnel } from '../../src/tunnel/tunnel.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { SeededRandom } from '../support/seeded-random.ts'
+import { connect, type Faults } from './network.ts'
+import { simulatedOffers } from './offers.ts'
+
+const GATEWAY = { role: 'gateway', trustDomain: 'sim.test', region: 'r', gateway: 'g' } as const
+const AGENT = { role: 'agent', trustDomain: 'sim.test', cluster: 'c', agent: 'a' } as const
+const CALLER = { role: 'caller', trustDomain: 'sim.test', caller: 'x' } as const
+
+const BUDGET_BYTES = 8 * 1024 * 1024
+const SETTINGS = {
+  'tunnel.pingInterval': 2000,
+  'tunnel.silence': 5000,
+  'limits.windowBytesMax': 1024 * 1024,
+  'limits.sessionWindowBytesMax': 4 * 1024 * 1024,
+  'limits.bufferBytesMax': BUDGET_BYTES,
+  'rpc.messageBytesMax': 512 * 1024,
+}
+
+/** Agent, gateway and one caller on one virtual clock. */
+export class World {
+  readonly clock = new FakeClock()
+  readonly random: SeededRandom
+  readonly registry = new Registry()
+  readonly processes: readonly ProcessParts[]
+  readonly tunnel: Tunnel
+  readonly agentServer: RpcServer
+  readonly connections: RpcConnection[] = []
+  caller: RpcConnection | undefined
+  readonly #faults: Faults
+  readonly #agentSide: AgentSide
+  readonly #callerSide: CallerSide
+  readonly #callerParts: ProcessParts
+
+  constructor(seed: number, faults: Faults) {
+    this.random = new SeededRandom(seed)
+    this.#faults = faults
+    const parts = (): ProcessParts =>
+      processParts(SETTINGS, { clock: this.clock, random: this.random, logger: silentLogger })
+    const [gateway, agent, caller] = [parts(), parts(), parts()]
+    this.processes = [gateway, agent, caller]
+    this.#callerParts = caller
+    const { registry } = this
+    this.#agentSide = new AgentSide({
+      parts: gateway,
+      registry,
+      identity: GATEWAY,
+      logger: silentLogger,
+      registerTimeoutMs: 5000,
+    })
+    this.#callerSide = new CallerSide({ parts: gateway, registry, logger: silentLogger })
+    this.agentServer = new RpcServer(agent.runtime, () => undefined)
+    for (const offer of simulatedOffers(this.clock)) this.agentServer.offer(offer)
+    this.tunnel = this.#makeTunnel(agent)
+  }
+
+  /** A caller's connection to the gateway; a lost one is replaced. */
+  connectCaller(): void {
+    const { near } = this.#connect(CALLER, (wire) => {
+      this.#callerSide.take(wire)
+    })
+    const connection = new RpcConnection(near, 'dialer', this.#callerParts, {
+      onReady: (ready) => {
+        this.caller = ready
+      },
+      onOpen: (stream) => {
+        stream.refuse('METHOD_UNKNOWN', false, '')
+      },
+      onClosed: () => {
+        if (this.caller === connection) this.caller = undefined
+      },
+    })
+    this.connections.push(connection)
+  }
+
+  /** Lets everything happen that is due within `ms`, handlers' promises included. */
+  async run(ms: number, check: () => void): Promise<void> {
+    const endMs = this.clock.nowMs() + ms
+    for (;;) {
+      await settle(this.clock)
+      check()
+      const next = this.clock.nextAtMs
+      if (next === undefined || next > endMs) break
+      this.clock.advance(Math.max(0, next - this.clock.nowMs()))
+    }
+    this.clock.advance(Math.max(0, endMs - this.clock.nowMs()))
+    await settle(this.clock)
+    check()
+  }
+
+  get sessions(): RpcConnection[] {
+    return [...this.connections, ...this.#agentSide.connections, ...this.#callerSide.connections]
+  }
+
+  #makeTunnel(parts: ProcessParts): Tunnel {
+    return new Tunnel({
+      process: parts,
+      logger: silentLogger,
+      backoff: { minMs: 100, maxMs: 2000 },
+      dialTimeoutMs: 5000,
+      stableMs: 10_000,
+      dial: () =>
+        Promise.resolve(
+          this.#connect(AGENT, (wire) => {
+            this.#agentSide.take(wire)
+          }).near,
+        ),
+      register: async (connection) => {
+        this.connections.push(connection)
+        const client = clientOf(TunnelService, connection.channel())
+        return await client.register({ cluster: 'c', agent: 'a' }, { timeoutMs: 5000 })
+      },
+      onOpen: (stream, bytes, start, end, isEnded) => {
+        const arrival = {
+          callerOf: (head: { caller: string }) => head.caller,
+          nowMs: this.clock.nowMs(),
+        }
+        this.agentServer.open(stream, arrival, bytes, start, end, isEnded, 'c')
+      },
+    })
+  }
+
+  #connect(
+    from: Identity,
+    take: (wire: ReturnType<typeof connect>['far']) => void,
+  ): ReturnType<typeof connect> {
+    const pair = connect(this.clock, this.random, this.#faults, { near: from, far: GATEWAY })
+    take(pair.far)
+    return pair
+  }
+}
+
+/** Promises, then whatever they scheduled for "soon", until there is neither. */
+async function settle(clock: FakeClock): Promise<void> {
+  do {
+    await new Promise((resolve) => setImmediate(resolve))
+  } while (clock.runSoon())
+}
