@@ -20,6 +20,8 @@ const provider = webcrypto
 const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const SERIAL_BYTES = 16
 
+export { KeyUsageFlags }
+
 export const USAGE_SERVER = '1.3.6.1.5.5.7.3.1'
 export const USAGE_CLIENT = '1.3.6.1.5.5.7.3.2'
 

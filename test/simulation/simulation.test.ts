@@ -59,10 +59,7 @@ async function runSeed(seed: number): Promise<number> {
   })
   for (const connection of world.sessions) connection.session.goAway('SHUTDOWN', 'the end')
   world.tunnel.stop()
-  for (const connection of world.sessions)
-    connection.close(
-      new (await import('../../src/base/errors.ts')).PosternError('SHUTDOWN', 'the end'),
-    )
+  for (const connection of world.sessions) connection.close(new PosternError('SHUTDOWN', 'the end'))
   await world.run(5000, () => {
     checkAlways(world)
   })
