@@ -68,7 +68,7 @@ describe('mutual TLS', function () {
     const line = await eventually(
       () =>
         stack.log.lines.find(
-          ({ message, facts }) => message === 'refused a connection' && facts['code'] === code,
+          ({ message, facts }) => message === 'refused a connection' && facts.code === code,
         ),
       `a log line with ${code}; have ${JSON.stringify(stack.log.lines.map(({ facts }) => facts))}`,
     )
@@ -123,16 +123,16 @@ describe('mutual TLS', function () {
       it(`${what}, with ${code} and a line that names subject, address and reason`, async () => {
         await knock(material(await stack.pki.issue(AGENT, changes)))
         const facts = await refusal(code)
-        expect(facts['peer']).to.match(/^(::ffff:)?127\.0\.0\.1:\d+$/)
-        expect(facts['subject']).to.be.a('string')
-        expect(facts['reason']).to.be.a('string')
+        expect(facts.peer).to.match(/^(::ffff:)?127\.0\.0\.1:\d+$/)
+        expect(facts.subject).to.be.a('string')
+        expect(facts.reason).to.be.a('string')
       })
     }
 
     it('a certificate of a foreign CA, with CERT_UNTRUSTED', async () => {
       const foreign = await TestPki.create()
       await knock(material(await foreign.issue(AGENT)))
-      expect((await refusal('CERT_UNTRUSTED'))['subject']).to.include('spiffe://')
+      expect((await refusal('CERT_UNTRUSTED')).subject).to.include('spiffe://')
     })
 
     it('a peer without a certificate, with CERT_MISSING', async () => {
@@ -384,7 +384,7 @@ describe('mutual TLS', function () {
         () => idle.every((socket) => socket.destroyed || socket.readyState !== 'open'),
         'all half-open ones are closed',
       )
-      expect((await refusal('HANDSHAKE_LIMIT'))['peer']).to.include('127.0.0.1')
+      expect((await refusal('HANDSHAKE_LIMIT')).peer).to.include('127.0.0.1')
     })
 
     it('closes a peer that sends too many bytes', async () => {

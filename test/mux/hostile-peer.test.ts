@@ -285,7 +285,7 @@ describe('a hostile peer', () => {
           side.session.endOpen()
           for (const { type, flags, id, size } of frames) {
             const payload = Buffer.from(
-              Array.from({ length: size }, () => random.next().value ?? 0),
+              Array.from({ length: size }, () => Number(random.next().value)),
             )
             send(type, flags, id, (w) => {
               w.bytes(payload)

@@ -1,0 +1,208 @@
+/** The main job on one machine: gateway, agent, calls, and a Prometheus reached through the tunnel. */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import type { AddressInfo } from 'node:net'
+import { DEV_TRUST_DOMAIN, makeDevelopmentCa } from './dev-ca.ts'
+import { ChildProcesses, runToEnd } from './child-processes.ts'
+import { startTarget } from './quickstart-target.ts'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const FOLDER = `${ROOT}.quickstart`
+const CERTS = `${ROOT}certs-dev`
+const WAIT_MS = 30_000
+
+const children = new ChildProcesses(FOLDER)
+let step = ''
+
+/** One step of the job: its name, then what came of it. */
+async function perform<T>(
+  name: string,
+  act: () => Promise<T>,
+  describe: (result: T) => string,
+): Promise<T> {
+  step = name
+  const result = await act()
+  const [first = '', ...rest] = describe(result).trimEnd().split('\n')
+  console.log(`ok    ${name}${first === '' ? '' : `: ${first}`}`)
+  for (const line of rest) console.log(`      ${line}`)
+  return result
+}
+
+async function freePort(): Promise<number> {
+  return await new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => {
+        resolve(port)
+      })
+    })
+  })
+}
+
+/** Writes a settings file; JSON is YAML. */
+function writeSettings(name: string, leaf: string, settings: object): string {
+  const identity = {
+    certificateFile: `${CERTS}/${leaf}.pem`,
+    keyFile: `${CERTS}/${leaf}.key`,
+    bundleFile: `${CERTS}/bundle.pem`,
+  }
+  const path = `${FOLDER}/${name}.yaml`
+  writeFileSync(
+    path,
+    `${JSON.stringify({ trustDomain: DEV_TRUST_DOMAIN, identity, ...settings }, null, 2)}\n`,
+  )
+  return path
+}
+
+async function command(program: 'agent' | 'gateway', ...args: string[]): Promise<string> {
+  return await runToEnd(process.execPath, [`${ROOT}bin/${program}.js`, ...args])
+}
+
+async function main(once: boolean): Promise<void> {
+  rmSync(FOLDER, { recursive: true, force: true })
+  mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
+  await perform(
+    'development CA',
+    () => makeDevelopmentCa(CERTS),
+    (made) => (made ? 'made in certs-dev/' : 'still fresh in certs-dev/'),
+  )
+  const target = await perform(
+    'target',
+    () => startTarget(children, FOLDER, freePort),
+    ({ what, port }) => `${what} on 127.0.0.1:${String(port)}`,
+  )
+  const [agentPort, callerPort] = [await freePort(), await freePort()]
+  const gatewayFile = writeSettings('gateway', 'gateway', {
+    agents: { listen: `127.0.0.1:${String(agentPort)}` },
+    callers: { listen: `127.0.0.1:${String(callerPort)}` },
+  })
+  const agentFile = writeSettings('agent', 'agent', {
+    gateway: { address: `localhost:${String(agentPort)}` },
+    status: { socket: `${FOLDER}/agent.sock` },
+    services: [
+      { name: 'prometheus', target: `http://127.0.0.1:${String(target.port)}`, dataType: 'metric' },
+    ],
+    allow: [
+      {
+        caller: 'console',
+        methods: ['grpc.health.v1.Health/*', 'postern.v1.Diagnostics/*'],
+        services: ['prometheus'],
+      },
+    ],
+  })
+  const callerFile = writeSettings('caller', 'caller', {
+    gateway: { address: `localhost:${String(callerPort)}` },
+  })
+  await perform(
+    'gateway',
+    () => startDaemon('gateway', gatewayFile, 'gateway is listening'),
+    () => `agents on 127.0.0.1:${String(agentPort)}, callers on 127.0.0.1:${String(callerPort)}`,
+  )
+  await perform(
+    'agent',
+    () => startDaemon('agent', agentFile, 'the tunnel is up'),
+    () => 'the tunnel is up',
+  )
+  await callThrough(callerFile)
+  await forwardThrough(callerFile, target)
+  await perform(
+    'agent status',
+    () => command('agent', 'status', '--config', agentFile),
+    (text) => `\n${text}`,
+  )
+  if (once) {
+    await stop()
+    console.log('all steps worked')
+    return
+  }
+  console.log(`\nEverything stays up until Ctrl-C. Try next, in another terminal:
+  npm run -s agent -- status --config .quickstart/agent.yaml
+  npm run -s gateway -- clusters list --config .quickstart/caller.yaml
+  npm run -s gateway -- forward dev prometheus --listen 127.0.0.1:9091 --config .quickstart/caller.yaml`)
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'])
+      process.once(signal, () => {
+        resolve()
+      })
+    const alive = setInterval(() => undefined, 60_000)
+    alive.ref()
+  })
+  await stop()
+  process.exit(0)
+}
+
+async function startDaemon(name: 'gateway' | 'agent', file: string, ready: string): Promise<void> {
+  const child = children.start(name, process.execPath, [
+    `${ROOT}bin/${name}.js`,
+    'run',
+    '--config',
+    file,
+  ])
+  await child.waitFor(ready, WAIT_MS)
+}
+
+async function callThrough(callerFile: string): Promise<void> {
+  const call = (...args: string[]) =>
+    command('gateway', 'call', 'dev', ...args, '--config', callerFile)
+  await perform(
+    'health call',
+    () => call('grpc.health.v1.Health/Check', '--json'),
+    (text) => text,
+  )
+  const download = [
+    'postern.v1.Diagnostics/Download',
+    '--stream',
+    '--data',
+    '{"messages": 3, "messageBytes": 6}',
+  ]
+  await perform(
+    'streaming call',
+    () => call(...download),
+    (text) => {
+      const lines = text.trim().split('\n')
+      if (lines.length !== 3) throw new Error(`expected 3 responses, got ${String(lines.length)}`)
+      return `3 responses, such as ${lines[0] ?? ''}`
+    },
+  )
+}
+
+async function forwardThrough(
+  callerFile: string,
+  target: Awaited<ReturnType<typeof startTarget>>,
+): Promise<void> {
+  const args = [
+    'forward',
+    'dev',
+    'prometheus',
+    '--listen',
+    '127.0.0.1:0',
+    '--json',
+    '--config',
+    callerFile,
+  ]
+  const forward = children.start('forward', process.execPath, [`${ROOT}bin/gateway.js`, ...args])
+  const query = async (): Promise<string> => {
+    const line = await forward.waitFor('"port"', WAIT_MS)
+    const { port } = JSON.parse(line) as { port: number }
+    return await target.query(`http://127.0.0.1:${String(port)}`)
+  }
+  await perform(`${target.what} through gateway forward`, query, (text) => text)
+}
+
+async function stop(): Promise<void> {
+  await perform(
+    'clean stop',
+    () => children.stopAll(),
+    (names) => names.join(', '),
+  )
+}
+
+try {
+  await main(process.argv.includes('--once'))
+} catch (error) {
+  const text = error instanceof Error ? error.message : String(error)
+  console.error(`FAIL  ${step}: ${text}\n      logs: .quickstart/*.log`)
+  children.killAll()
+  process.exitCode = 1
+}
