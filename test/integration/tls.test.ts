@@ -1,10 +1,5 @@
 import { expect } from 'chai'
-import {
-  createServer as createPlainServer,
-  connect as connectPlain,
-  type AddressInfo,
-  type Socket,
-} from 'node:net'
+import { createServer as createPlainServer, type AddressInfo } from 'node:net'
 import { readFileSync } from 'node:fs'
 import { connect, createServer, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import {
@@ -362,69 +357,6 @@ describe('mutual TLS', function () {
     })
     expect(error?.message).to.match(/no renegotiation/i)
     socket.destroy()
-  })
-
-  describe('before authentication', () => {
-    it('closes what is too slow, and a flood of half-open connections does not delay an agent', async () => {
-      stack.stop()
-      stack = await Stack.start({
-        'handshake.timeout': '1s',
-        'handshake.pendingMax': '50',
-        'handshake.pendingPerAddressMax': '50',
-      })
-      const idle: Socket[] = []
-      for (let i = 0; i < 300; i++) {
-        const socket = connectPlain(stack.agentPort, '127.0.0.1')
-        socket.on('error', () => undefined)
-        idle.push(socket)
-      }
-      const agent = await stack.startAgent()
-      expect(agent.tunnel.lastError).to.equal(undefined)
-      await eventually(
-        () => idle.every((socket) => socket.destroyed || socket.readyState !== 'open'),
-        'all half-open ones are closed',
-      )
-      expect((await refusal('HANDSHAKE_LIMIT')).peer).to.include('127.0.0.1')
-    })
-
-    it('closes a peer that sends too many bytes', async () => {
-      const socket = connectPlain(stack.agentPort, '127.0.0.1')
-      socket.on('error', () => undefined)
-      // A record of 16 KiB that claims to be a handshake, again and again, never complete.
-      const record = Buffer.concat([
-        Buffer.from([0x16, 3, 1, 0x40, 0]),
-        Buffer.from([1, 0, 0xff, 0xff]),
-        Buffer.alloc(16_380),
-      ])
-      socket.write(record.subarray(0, 16_000))
-      const timer = setInterval(() => socket.write(Buffer.alloc(600)), 20)
-      await eventually(() => socket.destroyed, 'closed')
-      clearInterval(timer)
-    })
-
-    it('closes a slow-drip client in time', async () => {
-      stack.stop()
-      stack = await Stack.start({ 'handshake.timeout': '500ms' })
-      const socket = connectPlain(stack.agentPort, '127.0.0.1')
-      socket.on('error', () => undefined)
-      const hello = Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc])
-      let at = 0
-      const timer = setInterval(() => {
-        if (at < hello.length) socket.write(hello.subarray(at, ++at))
-      }, 50)
-      const beganAtMs = Date.now()
-      await eventually(() => socket.destroyed, 'closed')
-      clearInterval(timer)
-      expect(Date.now() - beganAtMs).to.be.lessThan(3000)
-    })
-
-    it('closes an agent that authenticates and never registers', async () => {
-      stack.stop()
-      stack = await Stack.start({ 'handshake.timeout': '300ms' })
-      const outcome = await knock(material(await stack.pki.issue(AGENT)))
-      expect(outcome).to.equal('closed')
-      await eventually(() => stack.log.find('agent left before it registered'), 'a log line')
-    })
   })
 
   it('gives up a server that accepts and says nothing, with DIAL_TIMEOUT', async () => {
