@@ -1,0 +1,116 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Serializable } from 'node:child_process'
+import { Authority, USAGE_CLIENT, USAGE_SERVER } from '../src/identity/authority.ts'
+import type { KeyFilePaths } from '../src/identity/key-files.ts'
+import { identityUri, type Identity } from '../src/identity/name.ts'
+import { writeFileSync } from 'node:fs'
+import { WorkerProcess } from './worker-process.ts'
+
+export const TRUST_DOMAIN = 'bench.postern.test'
+const DAY_MS = 86_400_000
+
+const IDENTITIES = {
+  gateway: { role: 'gateway', trustDomain: TRUST_DOMAIN, region: 'local', gateway: 'gw-1' },
+  agent: { role: 'agent', trustDomain: TRUST_DOMAIN, cluster: 'bench', agent: 'agent-1' },
+  caller: { role: 'caller', trustDomain: TRUST_DOMAIN, caller: 'bench' },
+} as const satisfies Record<string, Identity>
+
+export type Leaf = keyof typeof IDENTITIES
+
+/** Certificates and worker processes of one benchmark run. */
+export class Rig {
+  readonly folder = mkdtempSync(join(tmpdir(), 'postern-bench-'))
+  readonly #workers: WorkerProcess[] = []
+
+  static async create(): Promise<Rig> {
+    const rig = new Rig()
+    const validity = {
+      notBefore: new Date(Date.now() - 60_000),
+      notAfter: new Date(Date.now() + DAY_MS),
+    }
+    const root = await Authority.createRoot('bench root', validity)
+    writeFileSync(join(rig.folder, 'bundle.pem'), `${root.certificatePem}\n`)
+    for (const [name, identity] of Object.entries(IDENTITIES)) {
+      const isGateway = name === 'gateway'
+      const leaf = await root.issueLeaf({
+        commonName: name,
+        uris: [identityUri(identity)],
+        dnsNames: isGateway ? ['localhost'] : [],
+        usage: isGateway ? [USAGE_SERVER, USAGE_CLIENT] : [USAGE_CLIENT],
+        ...validity,
+      })
+      writeFileSync(join(rig.folder, `${name}.pem`), leaf.certificatePem)
+      writeFileSync(join(rig.folder, `${name}.key`), leaf.keyPem, { mode: 0o600 })
+    }
+    return rig
+  }
+
+  files(leaf: Leaf): KeyFilePaths {
+    const path = (name: string): string => join(this.folder, name)
+    return {
+      certificateFile: path(`${leaf}.pem`),
+      keyFile: path(`${leaf}.key`),
+      bundleFile: path('bundle.pem'),
+    }
+  }
+
+  /** Settings of a daemon with this leaf, as flags. */
+  flags(leaf: Leaf): Record<string, string> {
+    const { certificateFile, keyFile, bundleFile } = this.files(leaf)
+    return {
+      trustDomain: TRUST_DOMAIN,
+      'identity.certificateFile': certificateFile,
+      'identity.keyFile': keyFile,
+      'identity.bundleFile': bundleFile,
+    }
+  }
+
+  async worker(role: string): Promise<WorkerProcess> {
+    const worker = await WorkerProcess.start(role)
+    this.#workers.push(worker)
+    return worker
+  }
+
+  /** A gateway and one agent, each a process; `through` may put a proxy between. */
+  async tunnel(
+    options: {
+      through?: (port: number) => Promise<number>
+      agentFlags?: Record<string, string>
+    } = {},
+  ): Promise<Tunnel> {
+    const gateway = await this.worker('gateway')
+    const listen = {
+      'agents.listen': '127.0.0.1:0',
+      'callers.listen': '127.0.0.1:0',
+      'limits.bufferBytesMax': '4GiB',
+    }
+    const ports = await gateway.call<{ agents: number; callers: number }>('start', {
+      ...this.flags('gateway'),
+      ...listen,
+    })
+    const port = (await options.through?.(ports.agents)) ?? ports.agents
+    const agent = await this.worker('agent')
+    await agent.call('start', {
+      ...this.flags('agent'),
+      'gateway.address': `127.0.0.1:${String(port)}`,
+      'gateway.serverName': 'localhost',
+      allow: JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }]),
+      ...options.agentFlags,
+    })
+    return { gateway, agent, ports }
+  }
+
+  async stopAll(): Promise<void> {
+    for (const worker of this.#workers.splice(0)) await worker.stop()
+  }
+}
+
+export interface Tunnel {
+  readonly gateway: WorkerProcess
+  readonly agent: WorkerProcess
+  readonly ports: { readonly agents: number; readonly callers: number }
+}
+
+export type Arguments = Serializable

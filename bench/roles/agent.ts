@@ -1,0 +1,53 @@
+import { Agent } from '../../src/agent/agent.ts'
+import { silentLogger } from '../../src/base/logger.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
+import { loadSettings } from '../../src/config/load.ts'
+import { sleep } from '../measure.ts'
+
+const CHUNK = Buffer.alloc(64 * 1024, 1)
+const agents: Agent[] = []
+
+/** Starts an agent with these settings, serving raw bytes in every way that is measured. */
+async function start(flags: Record<string, string>): Promise<void> {
+  const { values } = loadSettings(AGENT_SETTINGS, { flags, environment: {}, file: undefined })
+  const agent = new Agent(values, {
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+  })
+  const dataType = 'cluster-record'
+  agent.server.offer({
+    name: 'bench.Bench/Echo',
+    dataType,
+    handler: { kind: 'unary', handle: (request) => request },
+  })
+  agent.server.offer({
+    name: 'bench.Bench/Down',
+    dataType,
+    handler: {
+      kind: 'serverStream',
+      async *handle(_request, context) {
+        while (!context.signal.aborted) yield await Promise.resolve(CHUNK)
+      },
+    },
+  })
+  agents.push(agent)
+  agent.start()
+  while (agent.tunnel.state.name !== 'ready') await sleep(1)
+}
+
+/** Resident memory, after a collection. */
+async function memory(): Promise<number> {
+  globalThis.gc?.()
+  return await Promise.resolve(process.memoryUsage.rss())
+}
+
+function stop(): Promise<void> {
+  for (const agent of agents) agent.stop()
+  agents.length = 0
+  return Promise.resolve()
+}
+
+export const role = { start, stop, memory }

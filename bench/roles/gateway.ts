@@ -1,0 +1,119 @@
+import { silentLogger } from '../../src/base/logger.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
+import { loadSettings } from '../../src/config/load.ts'
+import { Gateway } from '../../src/gateway/gateway.ts'
+import type { RpcChannel } from '../../src/rpc/channel.ts'
+import { measureBytes, measureCalls, sleep, type CallRun } from '../measure.ts'
+
+const BODY = Buffer.alloc(100, 7)
+const OPTIONS = { timeoutMs: 10_000, metadata: { tenant: 'bench' } }
+const NOTHING = Buffer.alloc(0)
+let gateway: Gateway
+
+async function start(flags: Record<string, string>): Promise<{ agents: number; callers: number }> {
+  const { values } = loadSettings(GATEWAY_SETTINGS, { flags, environment: {}, file: undefined })
+  gateway = new Gateway(values, { clock: systemClock, random: systemRandom, logger: silentLogger })
+  const { agents, callers } = await gateway.start()
+  return { agents: agents.port, callers: callers.port }
+}
+
+/** Calls from the gateway itself: one tunnel, no relay. */
+function channel(): RpcChannel {
+  const tunnel = gateway.registry.pick('bench')
+  if (tunnel === undefined) throw new Error('no tunnel')
+  return tunnel.connection.channel('bench')
+}
+
+async function unary({
+  inFlight,
+  seconds,
+}: {
+  inFlight: number
+  seconds: number
+}): Promise<CallRun> {
+  const calls = channel()
+  return await measureCalls(() => calls.unary('bench.Bench/Echo', BODY, OPTIONS), inFlight, seconds)
+}
+
+async function readFor(
+  calls: RpcChannel,
+  untilMs: number,
+  took: (bytes: number) => void,
+): Promise<void> {
+  for await (const message of calls.serverStream('bench.Bench/Down', NOTHING)) {
+    took(message.length)
+    if (performance.now() > untilMs) break
+  }
+}
+
+async function bulk({ streams, seconds }: { streams: number; seconds: number }): Promise<number> {
+  const calls = channel()
+  return await measureBytes(async (took) => {
+    const untilMs = performance.now() + seconds * 1000
+    await Promise.all(Array.from({ length: streams }, () => readFor(calls, untilMs, took)))
+  })
+}
+
+/** Calls, one at a time, while bulk streams run. */
+async function underBulk({
+  streams,
+  seconds,
+}: {
+  streams: number
+  seconds: number
+}): Promise<CallRun> {
+  const calls = channel()
+  const untilMs = performance.now() + (seconds + 0.5) * 1000
+  const running = Array.from({ length: streams }, () => readFor(calls, untilMs, () => undefined))
+  await sleep(300)
+  const run = await measureCalls(() => calls.unary('bench.Bench/Echo', BODY, OPTIONS), 1, seconds)
+  await Promise.all(running)
+  return run
+}
+
+/** Opens streams that nobody reads; returns what they hold, and how calls fare beside them. */
+async function stalled({ readers, seconds }: { readers: number; seconds: number }): Promise<{
+  before: CallRun
+  beside: CallRun
+  bufferedBytes: number
+  budgetBytes: number
+  heldBytes: number
+}> {
+  const calls = channel()
+  const tunnel = gateway.registry.pick('bench')
+  const before = await unary({ inFlight: 1, seconds })
+  globalThis.gc?.()
+  const rssBefore = process.memoryUsage().arrayBuffers
+  const abort = new AbortController()
+  const iterators = Array.from({ length: readers }, () =>
+    calls
+      .serverStream('bench.Bench/Down', NOTHING, { signal: abort.signal })
+      [Symbol.asyncIterator](),
+  )
+  // One message each, and then no more: the rest of each window fills up and stays.
+  await Promise.all(iterators.map((iterator) => iterator.next()))
+  await sleep(500)
+  const beside = await unary({ inFlight: 1, seconds })
+  globalThis.gc?.()
+  const heldBytes = process.memoryUsage().arrayBuffers - rssBefore
+  const bufferedBytes = tunnel?.connection.session.window.bufferedBytes ?? 0
+  const budgetBytes = gateway.parts.budget.reservedBytes
+  abort.abort()
+  await sleep(100)
+  return { before, beside, bufferedBytes, budgetBytes, heldBytes }
+}
+
+async function memory(): Promise<{ rss: number; tunnels: number }> {
+  globalThis.gc?.()
+  await sleep(200)
+  globalThis.gc?.()
+  return { rss: process.memoryUsage.rss(), tunnels: gateway.registry.tunnelCount }
+}
+
+async function waitForTunnels({ count }: { count: number }): Promise<void> {
+  while (gateway.registry.tunnelCount < count) await sleep(20)
+}
+
+export const role = { start, unary, bulk, underBulk, stalled, memory, waitForTunnels }

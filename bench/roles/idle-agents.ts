@@ -1,0 +1,71 @@
+import { readCredential, type KeyFilePaths } from '../../src/identity/key-files.ts'
+import { silentLogger } from '../../src/base/logger.ts'
+import { systemRandom } from '../../src/base/random.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { Tunnel } from '../../src/gen/postern/v1/tunnel_pb.js'
+import { clientOf } from '../../src/rpc/typed.ts'
+import { dialTls } from '../../src/transport/tls-dial.ts'
+import { processParts } from '../../src/tunnel/process-parts.ts'
+import { RpcConnection } from '../../src/tunnel/rpc-connection.ts'
+
+interface Dial {
+  readonly port: number
+  readonly count: number
+  readonly files: KeyFilePaths
+  readonly trustDomain: string
+}
+
+const MIB = 1024 * 1024
+const AT_ONCE = 16
+
+/** Holds many registered tunnels that carry nothing but pings. */
+async function hold({ port, count, files, trustDomain }: Dial): Promise<void> {
+  const credential = readCredential(files, 'agent', Date.now())
+  const settings = {
+    'tunnel.pingInterval': 10_000,
+    'tunnel.silence': 60_000,
+    'limits.windowBytesMax': 8 * MIB,
+    'limits.sessionWindowBytesMax': 32 * MIB,
+    'limits.bufferBytesMax': 8192 * MIB,
+    'rpc.messageBytesMax': 4 * MIB,
+  }
+  const parts = processParts(settings, {
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+  })
+  const expected = { trustDomain, roles: ['gateway'] as const }
+  const dial = async (): Promise<void> => {
+    const signal = AbortSignal.timeout(60_000)
+    const wire = await dialTls({
+      host: '127.0.0.1',
+      port,
+      serverName: 'localhost',
+      credential,
+      expected,
+      signal,
+    })
+    await new Promise<void>((resolve, reject) => {
+      new RpcConnection(wire, 'dialer', parts, {
+        onReady: (connection) => {
+          const client = clientOf(Tunnel, connection.channel())
+          client.register({ cluster: 'bench', agent: 'agent-1' }).then(() => {
+            resolve()
+          }, reject)
+        },
+        onOpen: () => undefined,
+        onClosed: (_connection, error) => {
+          reject(error)
+        },
+      })
+    })
+  }
+  let left = count
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      while (left-- > 0) await dial()
+    }),
+  )
+}
+
+export const role = { hold }

@@ -1,0 +1,50 @@
+import { sleep } from './measure.ts'
+import { TRUST_DOMAIN, type Rig } from './rig.ts'
+import { boundRow, type Pace, type Row } from './row.ts'
+
+const KIB = 1024
+const MB = 1e6
+
+/** idle-tunnel and agent-rss. */
+export async function memoryRows(rig: Rig, pace: Pace): Promise<Row[]> {
+  const { gateway, agent, ports } = await rig.tunnel()
+  await sleep(1000)
+  const rss = await agent.call<number>('memory')
+  const rows = [
+    boundRow({
+      id: 'agent-rss',
+      what: 'resident memory of an idle agent',
+      value: rss / MB,
+      unit: 'MB',
+      under: 90,
+    }),
+  ]
+  const holder = await rig.worker('idle-agents')
+  const dial = (count: number): Promise<void> =>
+    holder.call('hold', {
+      port: ports.agents,
+      count,
+      files: { ...rig.files('agent') },
+      trustDomain: TRUST_DOMAIN,
+    })
+  // What the first hundred handshakes cost once (compiled code, grown heap) belongs to no tunnel.
+  await dial(100)
+  const before = await gateway.call<{ rss: number; tunnels: number }>('memory')
+  await dial(pace.idleTunnels)
+  await sleep(500)
+  const after = await gateway.call<{ rss: number; tunnels: number }>('memory')
+  const held = after.tunnels - before.tunnels
+  if (held !== pace.idleTunnels)
+    throw new Error(`only ${String(held)} of ${String(pace.idleTunnels)} tunnels are held`)
+  rows.unshift(
+    boundRow({
+      id: 'idle-tunnel',
+      what: `resident memory per idle tunnel on the gateway, ${String(held)} held`,
+      value: (after.rss - before.rss) / held / KIB,
+      unit: 'KiB',
+      under: 100,
+    }),
+  )
+  await rig.stopAll()
+  return rows
+}
