@@ -72,7 +72,7 @@ const BANS: readonly Ban[] = [
   {
     pattern: /\bthrow new Error\(/,
     instead: 'PosternError or RpcError',
-    allowedIn: ['src/config/', 'src/identity/', 'src/agent/status-socket.ts'],
+    allowedIn: ['src/config/', 'src/identity/'],
   },
 ]
 

@@ -1,3 +1,4 @@
+import { PosternError } from '../base/errors.ts'
 import { identityUri } from '../identity/name.ts'
 import { STATUS_NAMES } from '../rpc/status.ts'
 import { VERSION } from '../base/version.ts'
@@ -51,6 +52,16 @@ export interface TunnelStatus {
   readonly bytesOut: number
   /** Dials since the last success. */
   readonly attempt: number
+}
+
+/** What another process printed as its status. @throws DAEMON_NOT_RUNNING when it is none */
+export function parseStatus(text: string): AgentStatus {
+  try {
+    return JSON.parse(text) as AgentStatus
+  } catch (error) {
+    const message = 'what answers on the socket is no agent'
+    throw new PosternError('DAEMON_NOT_RUNNING', message, {}, { cause: error })
+  }
 }
 
 const EXPIRY_WARN_MS = 3_600_000

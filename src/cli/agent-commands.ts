@@ -1,8 +1,8 @@
 import { Agent } from '../agent/agent.ts'
-import { askStatus, StatusSocket } from '../agent/status-socket.ts'
-import { agentStatus } from '../agent/status.ts'
+import { agentStatus, parseStatus } from '../agent/status.ts'
 import { PosternError } from '../base/errors.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
+import { askLocal, LocalListener } from '../transport/local-socket.ts'
 import { configCommand } from './config-command.ts'
 import { untilSignal } from './daemon.ts'
 import type { AddCommand } from './program.ts'
@@ -21,8 +21,8 @@ const run: AddCommand = (yargs, surroundings, done) =>
         const { values } = settingsOf(AGENT_SETTINGS, args, surroundings.environment)
         const ambient = surroundings.ambient(values['log.level'], 'agent')
         const agent = new Agent(values, ambient)
-        const socket = new StatusSocket(values['status.socket'], () =>
-          agentStatus(agent, ambient.clock.wallMs()),
+        const socket = new LocalListener(values['status.socket'], () =>
+          JSON.stringify(agentStatus(agent, ambient.clock.wallMs())),
         )
         await socket.listen()
         agent.start()
@@ -56,7 +56,7 @@ const status: AddCommand = (yargs, surroundings, done) =>
         .option('status-socket', { type: 'string', requiresArg: true, hidden: true }),
     (args) => {
       const show = async (): Promise<number> => {
-        const answer = await askStatus(socketPath(args, surroundings.environment))
+        const answer = parseStatus(await askLocal(socketPath(args, surroundings.environment)))
         surroundings.output.result(args.json ? JSON.stringify(answer) : statusText(answer))
         return answer.health === 'healthy' ? 0 : UNHEALTHY
       }

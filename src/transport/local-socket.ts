@@ -1,0 +1,91 @@
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs'
+import { connect, createServer, type Server } from 'node:net'
+import { dirname } from 'node:path'
+import { PosternError } from '../base/errors.ts'
+
+const OWNER_ONLY_DIRECTORY = 0o700
+const OWNER_ONLY_MASK = 0o177
+const OWNER_ONLY = 0o600
+const ANSWER_BYTES_MAX = 4 * 1024 * 1024
+const ASK_MS = 5000
+
+/**
+ * Answers whoever connects to a unix socket with one text, and hangs up. Nothing is read. Only the
+ * user of the process and root can open the socket.
+ */
+export class LocalListener {
+  readonly #path: string
+  readonly #server: Server
+
+  constructor(path: string, answer: () => string) {
+    this.#path = path
+    this.#server = createServer((socket) => {
+      socket.on('error', () => undefined)
+      socket.end(answer())
+    })
+  }
+
+  /** @throws LISTEN_FAILED when the path is in use or cannot be made */
+  async listen(): Promise<void> {
+    const path = this.#path
+    try {
+      mkdirSync(dirname(path), { recursive: true, mode: OWNER_ONLY_DIRECTORY })
+      await removeStale(path)
+      await new Promise<void>((resolve, reject) => {
+        this.#server.once('error', reject)
+        // Without write permission nobody connects: the mask holds from the moment of creation.
+        const mask = process.umask(OWNER_ONLY_MASK)
+        this.#server.listen(path, resolve)
+        process.umask(mask)
+      })
+      chmodSync(path, OWNER_ONLY)
+    } catch (error) {
+      if (error instanceof PosternError) throw error
+      const text = `${path}: ${(error as Error).message}`
+      throw new PosternError('LISTEN_FAILED', text, { path }, { cause: error })
+    }
+  }
+
+  close(): void {
+    this.#server.close()
+  }
+}
+
+/** A socket left by a daemon that was killed is replaced; anything else in its place is not. */
+async function removeStale(path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return
+  if (!stat.isSocket())
+    throw new PosternError('LISTEN_FAILED', `${path} is there and is no socket`, { path })
+  const isLive = await askLocal(path).then(
+    () => true,
+    () => false,
+  )
+  if (isLive) throw new PosternError('LISTEN_FAILED', `another agent answers on ${path}`, { path })
+  unlinkSync(path)
+}
+
+/** The text that the process behind a socket answers with. @throws DAEMON_NOT_RUNNING */
+export function askLocal(path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const pieces: Buffer[] = []
+    let bytes = 0
+    const socket = connect(path)
+    socket.setTimeout(ASK_MS, () => socket.destroy(new Error('no answer in time')))
+    socket.on('data', (piece: Buffer) => {
+      bytes += piece.length
+      pieces.push(piece)
+      if (bytes > ANSWER_BYTES_MAX) socket.destroy(new Error('the answer is too large'))
+    })
+    socket.on('end', () => {
+      resolve(Buffer.concat(pieces).toString())
+    })
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      const { code } = error
+      const why =
+        code === 'EACCES' ? 'only the user of the daemon and root may ask' : (code ?? error.message)
+      const text = `no agent answers on ${path} (${why})`
+      reject(new PosternError('DAEMON_NOT_RUNNING', text, { path }, { cause: error }))
+    })
+  })
+}
