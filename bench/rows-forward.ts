@@ -31,7 +31,7 @@ export async function forwardRows(rig: Rig, pace: Pace): Promise<Row[]> {
     ours.push(await reader.call<number>('drink', { port: forward.port, seconds: pace.seconds }))
     theirs.push(await reader.call<number>('drink', { port: ssh.port, seconds: pace.seconds }))
   }
-  for (const child of [forward.child, ...ssh.children]) child.kill('SIGKILL')
+  for (const child of [forward.child, ...ssh.children]) child.kill('SIGTERM')
   await rig.stopAll()
   return [
     ratioRow({

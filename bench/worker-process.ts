@@ -12,7 +12,7 @@ export class WorkerProcess {
   readonly #child: ChildProcess
   readonly #waiting = new Map<
     number,
-    { resolve(value: unknown): void; reject(error: Error): void }
+    { readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }
   >()
   #serial = 0
 

@@ -1,5 +1,9 @@
 /** One process of the benchmark. It loads a role, and answers requests over the IPC channel. */
 import type { Serializable } from 'node:child_process'
+import { basename } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+// @ts-expect-error -- plain JavaScript, as any Node must be able to read it
+import { FLAGS } from '../bin/flags.js'
 
 export type Role = Readonly<Record<string, (args: never) => Promise<unknown>>>
 
@@ -8,6 +12,12 @@ interface Request {
   readonly name: string
   readonly args: Serializable
 }
+
+/** A daemon is measured with the settings that its program starts it with. */
+const flags = (FLAGS as Readonly<Record<string, readonly string[]>>)[
+  basename(process.argv[2] ?? '', '.ts')
+]
+for (const flag of flags ?? []) setFlagsFromString(flag)
 
 const { role } = (await import(process.argv[2] ?? '')) as { role: Role }
 
@@ -26,4 +36,5 @@ process.on('message', (message: Request) => {
       }),
   )
 })
+process.once('SIGINT', () => process.exit(0))
 process.send?.({ id: 0 })

@@ -170,7 +170,7 @@ export class ClusterClient {
     options?: CallOptions,
   ): Promise<PosternError['code'] | undefined> {
     return new Promise((resolve) => {
-      const bridge = new StreamBridge(socket, resolve)
+      const bridge = new StreamBridge(socket, systemClock, resolve)
       try {
         bridge.attach(this.channel.forward(service, bridge, options))
       } catch (error) {

@@ -3,6 +3,7 @@ import { silentLogger } from '../../src/base/logger.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
+import type { MuxStream } from '../../src/mux/stream.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { sleep } from '../measure.ts'
 
@@ -33,9 +34,34 @@ async function start(flags: Record<string, string>): Promise<void> {
       },
     },
   })
+  agent.server.offer({ name: 'bench-source', dataType, handler: { kind: 'forward', handle: pour } })
   agents.push(agent)
   agent.start()
   while (agent.tunnel.state.name !== 'ready') await sleep(1)
+}
+
+/** A byte stream without end. */
+async function pour(stream: MuxStream): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const fill = (): void => {
+      while (!stream.isClosed && stream.write(CHUNK));
+    }
+    const done = (): void => {
+      resolve()
+    }
+    const ignore = (): void => undefined
+    stream.accept({
+      onAccept: ignore,
+      onData: ignore,
+      onEnd: ignore,
+      onTrailer: ignore,
+      onRefuse: done,
+      onReset: done,
+      onStop: done,
+      onWritable: fill,
+    })
+    fill()
+  })
 }
 
 /** Resident memory, after a collection. */

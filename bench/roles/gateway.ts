@@ -4,6 +4,7 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
+import type { MuxStream } from '../../src/mux/stream.ts'
 import type { RpcChannel } from '../../src/rpc/channel.ts'
 import { measureBytes, measureCalls, sleep, type CallRun } from '../measure.ts'
 
@@ -37,6 +38,37 @@ async function unary({
   return await measureCalls(() => calls.unary('bench.Bench/Echo', BODY, OPTIONS), inFlight, seconds)
 }
 
+/** Reads one byte stream for a while. */
+async function drinkFor(
+  calls: RpcChannel,
+  untilMs: number,
+  took: (bytes: number) => void,
+): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const fail = (): void => {
+      reject(new Error('the stream ended'))
+    }
+    const ignore = (): void => undefined
+    const onData = (stream: MuxStream, bytes: Buffer): void => {
+      took(bytes.length)
+      stream.consume(bytes.length)
+      if (performance.now() < untilMs) return
+      stream.reset('CANCELLED')
+      resolve()
+    }
+    calls.forward('bench-source', {
+      onAccept: ignore,
+      onData,
+      onEnd: fail,
+      onTrailer: fail,
+      onRefuse: fail,
+      onReset: fail,
+      onStop: fail,
+      onWritable: ignore,
+    })
+  })
+}
+
 async function readFor(
   calls: RpcChannel,
   untilMs: number,
@@ -52,8 +84,14 @@ async function bulk({ streams, seconds }: { streams: number; seconds: number }):
   const calls = channel()
   return await measureBytes(async (took) => {
     const untilMs = performance.now() + seconds * 1000
-    await Promise.all(Array.from({ length: streams }, () => readFor(calls, untilMs, took)))
+    await Promise.all(Array.from({ length: streams }, () => drinkFor(calls, untilMs, took)))
   })
+}
+
+/** Bulk as messages of a server-streaming call. */
+async function messages({ seconds }: { seconds: number }): Promise<number> {
+  const calls = channel()
+  return await measureBytes((took) => readFor(calls, performance.now() + seconds * 1000, took))
 }
 
 /** Calls, one at a time, while bulk streams run. */
@@ -66,7 +104,7 @@ async function underBulk({
 }): Promise<CallRun> {
   const calls = channel()
   const untilMs = performance.now() + (seconds + 0.5) * 1000
-  const running = Array.from({ length: streams }, () => readFor(calls, untilMs, () => undefined))
+  const running = Array.from({ length: streams }, () => drinkFor(calls, untilMs, () => undefined))
   await sleep(300)
   const run = await measureCalls(() => calls.unary('bench.Bench/Echo', BODY, OPTIONS), 1, seconds)
   await Promise.all(running)
@@ -105,6 +143,10 @@ async function stalled({ readers, seconds }: { readers: number; seconds: number 
   return { before, beside, bufferedBytes, budgetBytes, heldBytes }
 }
 
+function iterate(messages: AsyncIterable<Buffer>): AsyncIterator<Buffer> {
+  return messages[Symbol.asyncIterator]()
+}
+
 async function memory(): Promise<{ rss: number; tunnels: number }> {
   globalThis.gc?.()
   await sleep(200)
@@ -116,4 +158,4 @@ async function waitForTunnels({ count }: { count: number }): Promise<void> {
   while (gateway.registry.tunnelCount < count) await sleep(20)
 }
 
-export const role = { start, unary, bulk, underBulk, stalled, memory, waitForTunnels }
+export const role = { start, unary, bulk, messages, underBulk, stalled, memory, waitForTunnels }

@@ -49,7 +49,7 @@ async function forward(
   try {
     const socket = await dialTarget(service.target, abort.signal)
     await new Promise<void>((resolve) => {
-      const bridge = new StreamBridge(socket, (code) => {
+      const bridge = new StreamBridge(socket, clock, (code) => {
         logger.debug(
           { ...facts, code, bytesIn: bridge.bytesIn, bytesOut: bridge.bytesOut },
           'forward ended',

@@ -223,7 +223,11 @@ export class MuxSession implements StreamHost {
       )
       return
     }
-    const nonce = this.#liveness.takePing(nowMs)
+    this.#ping()
+  }
+
+  #ping(): void {
+    const nonce = this.#liveness.takePing(this.nowMs)
     if (nonce !== undefined) this.#writeNonce(FRAME.PING, nonce)
   }
 
@@ -276,6 +280,7 @@ export class MuxSession implements StreamHost {
     this.#peer = hello
     this.output.limit = hello.sessionCredit
     this.#liveness.start(this.nowMs)
+    this.#ping()
     this.#owner.onReady()
   }
 
@@ -306,8 +311,10 @@ export class MuxSession implements StreamHost {
 
   #receivePong(bytes: Buffer, start: number): void {
     const isOurs = this.#liveness.pong(readU64(bytes, start), this.nowMs)
-    if (isOurs) this.window.rttMinMs = this.#liveness.rttMinMs ?? 0
-    else this.#abuse.empty(this.nowMs)
+    if (isOurs) {
+      this.window.rttMinMs = this.#liveness.rttMinMs ?? 0
+      this.#ping()
+    } else this.#abuse.empty(this.nowMs)
   }
 
   #receiveSessionLimit(limit: number): void {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 
@@ -9,14 +10,17 @@ import type { MuxStream, StreamSink } from '../mux/stream.ts'
 export class StreamBridge implements StreamSink {
   readonly #socket: Duplex
   readonly #onClosed: (code: ErrorCode | undefined) => void
+  readonly #clock: Clock
+  #isCorked = false
   #stream: MuxStream | undefined
   #code: ErrorCode | undefined
   bytesIn = 0
   bytesOut = 0
 
   /** `onClosed` is told once, when the local connection is closed: with a code unless all went well. */
-  constructor(socket: Duplex, onClosed: (code: ErrorCode | undefined) => void) {
+  constructor(socket: Duplex, clock: Clock, onClosed: (code: ErrorCode | undefined) => void) {
     this.#socket = socket
+    this.#clock = clock
     this.#onClosed = onClosed
     socket.pause()
     socket.on('error', () => {
@@ -48,6 +52,7 @@ export class StreamBridge implements StreamSink {
 
   onData(stream: MuxStream, bytes: Buffer): void {
     this.bytesIn += bytes.length
+    this.#corkForThisTick()
     this.#socket.write(bytes, () => {
       stream.consume(bytes.length)
     })
@@ -75,6 +80,17 @@ export class StreamBridge implements StreamSink {
 
   onStop(): void {
     this.#end('CANCELLED')
+  }
+
+  /** What comes in one tick leaves in one system call. */
+  #corkForThisTick(): void {
+    if (this.#isCorked) return
+    this.#isCorked = true
+    this.#socket.cork()
+    this.#clock.soon(() => {
+      this.#isCorked = false
+      this.#socket.uncork()
+    })
   }
 
   #end(code: ErrorCode): void {
