@@ -126,9 +126,7 @@ async function stalled({ readers, seconds }: { readers: number; seconds: number 
   const rssBefore = process.memoryUsage().arrayBuffers
   const abort = new AbortController()
   const iterators = Array.from({ length: readers }, () =>
-    calls
-      .serverStream('bench.Bench/Down', NOTHING, { signal: abort.signal })
-      [Symbol.asyncIterator](),
+    iterate(calls.serverStream('bench.Bench/Down', NOTHING, { signal: abort.signal })),
   )
   // One message each, and then no more: the rest of each window fills up and stays.
   await Promise.all(iterators.map((iterator) => iterator.next()))
