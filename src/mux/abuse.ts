@@ -2,8 +2,8 @@ import { PosternError } from '../base/errors.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { MuxLimits } from './limits.ts'
 
-const PINGS_BURST = 100
-const FRAMES_BURST = 20_000
+/** Bursts of the rates that are not settings of their own. */
+export const FIXED_LIMITS = { pingsBurst: 100, framesBurst: 20_000 } as const
 
 /** The abuse limits of one session (PROTOCOL 9). Each method throws FLOOD when its rate is crossed. */
 export class AbuseGuard {
@@ -17,9 +17,9 @@ export class AbuseGuard {
   constructor(limits: MuxLimits) {
     this.#opens = new TokenBucket(limits.opensPerSecond, limits.opensPerSecond)
     this.#resets = new TokenBucket(limits.resetsPerSecond, limits.resetsBurst)
-    this.#pings = new TokenBucket(limits.pingsPerSecond, PINGS_BURST)
-    this.#empty = new TokenBucket(limits.emptyFramesPerSecond, FRAMES_BURST)
-    this.#late = new TokenBucket(limits.lateFramesPerSecond, FRAMES_BURST)
+    this.#pings = new TokenBucket(limits.pingsPerSecond, FIXED_LIMITS.pingsBurst)
+    this.#empty = new TokenBucket(limits.emptyFramesPerSecond, FIXED_LIMITS.framesBurst)
+    this.#late = new TokenBucket(limits.lateFramesPerSecond, FIXED_LIMITS.framesBurst)
   }
 
   /** False when the open should be refused; the session goes on. */

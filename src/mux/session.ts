@@ -310,7 +310,9 @@ export class MuxSession implements StreamHost {
   }
 
   #receivePong(bytes: Buffer, start: number): void {
-    const isOurs = this.#liveness.pong(readU64(bytes, start), this.nowMs)
+    // Nonces of ours are small: one that is not exact in a double is not ours.
+    const nonce = bytes.readUInt32BE(start) * 2 ** 32 + bytes.readUInt32BE(start + 4)
+    const isOurs = this.#liveness.pong(nonce, this.nowMs)
     if (isOurs) {
       this.window.rttMinMs = this.#liveness.rttMinMs ?? 0
       this.#ping()

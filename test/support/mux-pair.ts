@@ -84,10 +84,11 @@ export class MuxPair {
   readonly acceptor: MuxSide
   nowMs = 0
 
-  constructor(limits: Partial<MuxLimits> = {}, budgetBytes?: number) {
+  /** `isPumped`: both have said hello already. */
+  constructor(limits: Partial<MuxLimits> = {}, budgetBytes?: number, isPumped = true) {
     this.dialer = new MuxSide('dialer', limits, budgetBytes)
     this.acceptor = new MuxSide('acceptor', limits, budgetBytes)
-    this.pump()
+    if (isPumped) this.pump()
   }
 
   /** Moves bytes both ways until none are left. */

@@ -1,0 +1,186 @@
+/** Writes the generated documents, or parts of documents, from the tables in the code. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { ERROR_CODES } from '../src/base/error-codes.ts'
+import { AGENT_SETTINGS } from '../src/config/agent-settings.ts'
+import { CALLER_SETTINGS, GATEWAY_SETTINGS } from '../src/config/gateway-settings.ts'
+import { flagName, variableName } from '../src/config/load.ts'
+import type { SettingsTable } from '../src/config/setting.ts'
+import { DEFAULT_MUX_LIMITS } from '../src/mux/limits.ts'
+import { FIXED_LIMITS } from '../src/mux/abuse.ts'
+import { WIRE_CODES } from '../src/wire/codes.ts'
+import { DATA_TYPES } from '../src/wire/data-type.ts'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+function errorsDocument(): string {
+  const rows = Object.entries(ERROR_CODES).map(([code, row]) => [
+    `\`${code}\``,
+    row.meaning,
+    row.recovery,
+    row.grpc,
+    String(row.exit),
+    String(WIRE_CODES.find(([, name]) => name === code)?.[0] ?? ''),
+  ])
+  return `# Errors
+
+Every failure that Postern reports has one of these codes. Generated from \`src/base/error-codes.ts\` by
+\`npm run docs\`; a test keeps the two equal.
+
+*next*: what may be done: the same thing later (retry), the same with another credential (reauthenticate), or
+nothing until a person has changed something (give-up). *status*: what a caller sees. *exit*: status of a command
+that ends with it. *wire*: the number in GOAWAY, REFUSE, RESET and STOP, where it travels.
+
+${table(['code', 'meaning', 'next', 'status', 'exit', 'wire'], rows)}
+`
+}
+
+function settingsTable(settings: SettingsTable): string {
+  const rows = Object.entries(settings).map(([key, setting]) => {
+    const fallback =
+      setting.defaultText === ''
+        ? setting.isOptional === true
+          ? ''
+          : '**required**'
+        : `\`${setting.defaultText}\``
+    return [
+      `\`${key}\``,
+      setting.describe,
+      setting.kind,
+      fallback,
+      `\`--${flagName(key)}\``,
+      `\`${variableName(key)}\``,
+    ]
+  })
+  return table(['key in the file', 'meaning', 'value', 'default', 'flag', 'variable'], rows)
+}
+
+function settingsDocument(): string {
+  return `# Settings
+
+Every setting is a key of the YAML file (\`--config\`), a flag and an environment variable. A flag goes before
+the environment, the environment before the file, the file before the default. Unknown keys are errors. Lists are
+JSON in flags and variables. Secrets are given by the path of a file only. \`agent config print\` and \`gateway config
+print\` show every value and where it came from. Generated from \`src/config/\` by \`npm run docs\`.
+
+## agent
+
+${settingsTable(AGENT_SETTINGS)}
+
+## gateway
+
+${settingsTable(GATEWAY_SETTINGS)}
+
+## gateway call, forward and clusters
+
+${settingsTable(CALLER_SETTINGS)}
+`
+}
+
+function protocolTail(): string {
+  const types = Object.entries(DATA_TYPES).map(([name, { number, crosses }]) => [
+    String(number),
+    `\`${name}\``,
+    crosses,
+  ])
+  const codes = WIRE_CODES.map(([number, code]) => [
+    String(number),
+    `\`${code}\``,
+    ERROR_CODES[code].meaning,
+  ])
+  return `${table(['number', 'name', 'may cross'], types)}
+
+*relay*: in memory only, bounded, never stored or logged. A number that a receiver does not know is read as 0.
+
+## 8. Codes
+
+In GOAWAY, REFUSE, RESET and STOP. An unknown number is read as INTERNAL.
+
+${table(['number', 'code', 'meaning'], codes)}
+
+## 9. Limits
+
+What our implementation grants and tolerates. A peer that stays within these is never cut off for its rate.
+
+${table(['limit', 'value', 'when crossed'], limitRows())}
+`
+}
+
+function limitRows(): string[][] {
+  const limits = DEFAULT_MUX_LIMITS
+  const n = (value: number): string => value.toLocaleString('en-US').replaceAll(',', ' ')
+  return [
+    ['streams that the peer holds open', n(limits.streamsMax), 'REFUSE, STREAM_LIMIT, retry'],
+    ['OPEN per second', n(limits.opensPerSecond), 'REFUSE, STREAM_LIMIT, retry'],
+    [
+      'RESET of the peer’s own streams per second (burst)',
+      `${n(limits.resetsPerSecond)} (${n(limits.resetsBurst)})`,
+      'session ends, FLOOD',
+    ],
+    [
+      'PING per second (burst)',
+      `${n(limits.pingsPerSecond)} (${n(FIXED_LIMITS.pingsBurst)})`,
+      'session ends, FLOOD',
+    ],
+    [
+      'frames without effect per second (burst)',
+      `${n(limits.emptyFramesPerSecond)} (${n(FIXED_LIMITS.framesBurst)})`,
+      'session ends, FLOOD',
+    ],
+    [
+      'late frames per second (burst)',
+      `${n(limits.lateFramesPerSecond)} (${n(FIXED_LIMITS.framesBurst)})`,
+      'session ends, FLOOD',
+    ],
+    [
+      'control frames that wait for the peer to read, bytes',
+      n(limits.controlBacklogBytesMax),
+      'session ends, FLOOD',
+    ],
+    [
+      'opens and answers that wait for the peer to read, bytes',
+      n(limits.callBacklogBytesMax),
+      'REFUSE, STREAM_LIMIT, retry',
+    ],
+    ['session credit, bytes', n(limits.sessionCreditBytes), 'session ends, FLOW_CONTROL_VIOLATION'],
+    [
+      'stream credit before ACCEPT, bytes',
+      n(limits.streamCreditBytes),
+      'session ends, FLOW_CONTROL_VIOLATION',
+    ],
+    [
+      'window of a stream, bytes',
+      `${n(limits.windowBytesMin)} to ${n(limits.windowBytesMax)}`,
+      'session ends, FLOW_CONTROL_VIOLATION',
+    ],
+    [
+      'windows of a session in sum, bytes',
+      n(limits.sessionWindowBytesMax),
+      'smaller windows, then REFUSE, BUDGET_EXHAUSTED, retry',
+    ],
+  ]
+}
+
+/** The generated documents by path, as they should be. */
+export function generatedDocuments(): ReadonlyMap<string, string> {
+  const protocol = readFileSync(`${ROOT}docs/PROTOCOL.md`, 'utf8')
+  const [head = ''] = protocol.split('## 7. Data types')
+  return new Map([
+    ['docs/ERRORS.md', errorsDocument()],
+    ['docs/SETTINGS.md', settingsDocument()],
+    [
+      'docs/PROTOCOL.md',
+      `${head}## 7. Data types\n\nGenerated from the code, as are sections 8 and 9, by \`npm run docs\`.\n\n${protocolTail()}`,
+    ],
+  ])
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [path, text] of generatedDocuments()) writeFileSync(`${ROOT}${path}`, text)
+}
