@@ -234,7 +234,7 @@ function invalidFrames(): FrameVector[] {
     bad('a limit of 2^64 - 1', '0500000800000000ffffffffffffffff'),
     bad(
       'GOAWAY whose text runs past its end',
-      '0300000c00000000' + '00000000' + '0001' + '00000000' + 'ff' + '00',
+      '0400000c00000000' + '00000000' + '0001' + '00000000' + 'ff' + '00',
     ),
   ]
 }
