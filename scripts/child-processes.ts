@@ -26,12 +26,17 @@ export class Child {
       })
     }
     this.ended = new Promise((resolve) => {
-      this.process.once('exit', (code) => {
+      this.process.once('close', (code) => {
         this.#hasEnded = true
         for (const wake of this.#waiting) wake()
         resolve(code ?? -1)
       })
     })
+  }
+
+  /** Everything printed so far, on both streams. */
+  get text(): string {
+    return this.#text
   }
 
   get hasEnded(): boolean {

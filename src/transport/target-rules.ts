@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /** Addresses of cloud metadata and host services that lie outside the link-local ranges. */
@@ -28,8 +29,9 @@ export function forbiddenReason(address: string): string | undefined {
   return isMetadata ? `${address} is a metadata address` : undefined
 }
 
+/** In the one usual form: 0xa9fea9fe and 2852039166 are names, to be resolved and judged. */
 export function isIpAddress(host: string): boolean {
-  return ipaddr.isValid(host)
+  return isIP(host) !== 0
 }
 
 function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {

@@ -12,6 +12,9 @@ export class StreamBridge implements StreamSink {
   readonly #onClosed: (code: ErrorCode | undefined) => void
   readonly #clock: Clock
   #isCorked = false
+  /** The local side has said everything; the local side has been told everything. */
+  #hasRead = false
+  #hasWritten = false
   #stream: MuxStream | undefined
   #code: ErrorCode | undefined
   bytesIn = 0
@@ -40,6 +43,7 @@ export class StreamBridge implements StreamSink {
       if (!stream.write(bytes)) socket.pause()
     })
     socket.on('end', () => {
+      this.#hasRead = true
       stream.end()
     })
     if (socket.destroyed) stream.reset('CONNECTION_LOST')
@@ -59,11 +63,12 @@ export class StreamBridge implements StreamSink {
   }
 
   onEnd(): void {
+    this.#hasWritten = true
     this.#socket.end()
   }
 
   onTrailer(): void {
-    this.#socket.end()
+    this.onEnd()
   }
 
   onRefuse(_stream: MuxStream, code: ErrorCode): void {
@@ -104,7 +109,12 @@ export class StreamBridge implements StreamSink {
   #closed(): void {
     const stream = this.#stream
     if (stream !== undefined) {
-      if (!stream.isClosed) stream.reset(this.#code ?? 'CONNECTION_LOST')
+      // Closed after both half-closes, it may still have bytes on their way to the other side.
+      const isComplete = this.#code === undefined && this.#hasRead && this.#hasWritten
+      if (!isComplete) {
+        this.#code ??= 'CONNECTION_LOST'
+        stream.reset(this.#code)
+      }
       stream.discard()
     }
     this.#onClosed(this.#code)

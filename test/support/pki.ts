@@ -57,7 +57,7 @@ export class TestPki {
       dnsNames: isGateway ? ['localhost'] : [],
       usage: isGateway ? [USAGE_SERVER, USAGE_CLIENT] : [USAGE_CLIENT],
       notBefore: new Date(Date.now() - 300_000),
-      notAfter: new Date(Date.now() + HOUR_MS),
+      notAfter: new Date(Date.now() + 6 * HOUR_MS),
       ...changes,
     })
     const base = join(this.folder, `${identity.role}-${String(++this.#serial)}`)

@@ -1,0 +1,98 @@
+import { writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Child, ChildProcesses } from '../../scripts/child-processes.ts'
+import { AGENT, CALLER, GATEWAY, TestPki, TRUST_DOMAIN } from './pki.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+export async function freePort(): Promise<number> {
+  return await new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => {
+        resolve(port)
+      })
+    })
+  })
+}
+
+/** The two programs as real processes, with real files. */
+export class Daemons {
+  readonly pki: TestPki
+  readonly children: ChildProcesses
+  readonly agentPort: number
+  readonly callerPort: number
+  #serial = 0
+
+  private constructor(pki: TestPki, agentPort: number, callerPort: number) {
+    this.pki = pki
+    this.agentPort = agentPort
+    this.callerPort = callerPort
+    this.children = new ChildProcesses(pki.folder)
+  }
+
+  static async create(): Promise<Daemons> {
+    return new Daemons(await TestPki.create(), await freePort(), await freePort())
+  }
+
+  async settings(name: 'gateway' | 'agent' | 'caller', more: object = {}): Promise<string> {
+    const identity = { gateway: GATEWAY, agent: AGENT, caller: CALLER }[name]
+    const own = {
+      gateway: {
+        agents: { listen: `127.0.0.1:${String(this.agentPort)}` },
+        callers: { listen: `127.0.0.1:${String(this.callerPort)}` },
+      },
+      agent: {
+        gateway: { address: `localhost:${String(this.agentPort)}` },
+        status: { socket: join(this.pki.folder, 'agent.sock') },
+        backoff: { min: '50ms', max: '500ms' },
+        allow: [{ caller: '*', methods: ['*'], services: ['*'] }],
+      },
+      caller: { gateway: { address: `localhost:${String(this.callerPort)}` } },
+    }[name]
+    const path = join(this.pki.folder, `${name}-${String(++this.#serial)}.yaml`)
+    const settings = {
+      trustDomain: TRUST_DOMAIN,
+      identity: await this.pki.issue(identity),
+      ...own,
+      ...more,
+    }
+    writeFileSync(path, JSON.stringify(settings))
+    return path
+  }
+
+  start(name: 'gateway' | 'agent', ...args: string[]): Child {
+    return this.children.start(`${name}-${String(++this.#serial)}`, process.execPath, [
+      `${ROOT}bin/${name}.js`,
+      ...args,
+    ])
+  }
+
+  async startGateway(more: object = {}): Promise<Child> {
+    const gateway = this.start('gateway', 'run', '--config', await this.settings('gateway', more))
+    await gateway.waitFor('gateway is listening', 15_000)
+    return gateway
+  }
+
+  async startAgent(more: object = {}): Promise<Child> {
+    const agent = this.start('agent', 'run', '--config', await this.settings('agent', more))
+    await agent.waitFor('the tunnel is up', 15_000)
+    return agent
+  }
+
+  /** Runs a command to its end; its exit status and what it printed. */
+  async run(
+    name: 'gateway' | 'agent',
+    ...args: string[]
+  ): Promise<{ status: number; text: string }> {
+    const child = this.start(name, ...args)
+    const status = await child.ended
+    return { status, text: child.text }
+  }
+
+  stop(): void {
+    this.children.killAll()
+  }
+}
