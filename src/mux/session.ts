@@ -204,7 +204,7 @@ export class MuxSession implements StreamHost {
   takeOutput(into: Buffer): number {
     const count = this.output.fill(into)
     this.bytesOut += count
-    if (!this.output.isReady) this.#isAwake = false
+    if (count === 0 || !this.output.isReady) this.#isAwake = false
     return count
   }
 
@@ -237,8 +237,14 @@ export class MuxSession implements StreamHost {
     return this.output.control
   }
 
+  /** The owner was told of output, and has not taken all of it. */
+  get isAwake(): boolean {
+    return this.#isAwake
+  }
+
   wake(): void {
-    if (this.#isAwake) return
+    // What waits for credit is no output: told of it, the owner would find nothing to take.
+    if (this.#isAwake || !this.output.isReady) return
     this.#isAwake = true
     this.#owner.onOutput()
   }

@@ -33,7 +33,10 @@ export class StreamReceiver {
   open(): number | undefined {
     const { window, nowMs } = this.#host
     const bytes = window.reserveFirst()
-    return bytes === 0 ? undefined : this.#window.open(bytes, nowMs)
+    if (bytes === 0) return undefined
+    // The session's credit rises with it at once: a neighbour that stalls must not use it up.
+    this.#grantSession()
+    return this.#window.open(bytes, nowMs)
   }
 
   announce(limit: number): void {

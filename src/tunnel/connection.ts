@@ -108,13 +108,7 @@ export class Connection {
 
   readonly #flush = (): void => {
     this.#isFlushScheduled = false
-    while (
-      !this.#isGone &&
-      this.#inFlightBytes < IN_FLIGHT_BYTES_MAX &&
-      this.session.output.isReady
-    ) {
-      if (!this.#writeBatch()) break
-    }
+    while (!this.#isGone && this.#inFlightBytes < IN_FLIGHT_BYTES_MAX && this.#writeBatch());
     if (this.#isClosing && !this.session.output.isReady) this.#parts.wire.end()
   }
 
@@ -146,7 +140,7 @@ export class Connection {
   #written(count: number): void {
     this.#inFlightBytes -= count
     this.#progressAtMs = this.#parts.clock.nowMs()
-    if (this.session.output.isReady) this.#scheduleFlush()
+    if (this.session.isAwake) this.#scheduleFlush()
   }
 
   /** One timer, armed for what comes first; it looks again rather than being moved at each byte. */

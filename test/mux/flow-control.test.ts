@@ -22,6 +22,19 @@ describe('credit', () => {
     )
   })
 
+  it('lets a reader that reads have its data when others had stalled before it came', () => {
+    const { pair, streams } = openStreams(3, 0)
+    for (const stream of streams) stream.write(Buffer.alloc(2 * MIB))
+    pair.pump()
+    const sink = new RecordingSink()
+    pair.acceptor.onOpen = ({ stream }) => {
+      stream.accept(sink)
+    }
+    pair.dialer.open('late', { wantsData: false }).stream.write(Buffer.alloc(2 * MIB))
+    pair.pump()
+    expect(sink.received.length).to.equal(2 * MIB)
+  })
+
   it('lets calls pass beside readers that do not read', () => {
     const { pair, streams } = openStreams(64, 0)
     for (const stream of streams) stream.write(Buffer.alloc(2 * MIB))
