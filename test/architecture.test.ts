@@ -47,7 +47,7 @@ const BANS: readonly Ban[] = [
     allowedIn: ['src/base/system-clock.ts'],
   },
   {
-    pattern: /\b(setTimeout|setInterval|setImmediate|queueMicrotask|nextTick)\(/,
+    pattern: /(?<!\bsocket\.)\b(setTimeout|setInterval|setImmediate|queueMicrotask|nextTick)\(/,
     instead: 'Clock.startTimer() or Clock.soon()',
     allowedIn: ['src/base/system-clock.ts'],
   },
