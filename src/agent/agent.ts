@@ -14,7 +14,7 @@ import { dialTls } from '../transport/tls-dial.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
-import { serviceRows } from './service-rows.ts'
+import { judgedServices } from './judged-services.ts'
 
 type AgentIdentity = Extract<Identity, { role: 'agent' }>
 
@@ -37,8 +37,8 @@ export class Agent {
     this.#ambient = ambient
     this.startedAtMs = ambient.clock.wallMs()
     this.parts = processParts(settings, ambient)
+    const services = judgedServices(settings)
     this.policy = new Policy(settings.allow)
-    const services = serviceRows(settings)
     this.credential = readCredential(
       {
         certificateFile: settings['identity.certificateFile'],

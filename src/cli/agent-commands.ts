@@ -1,6 +1,5 @@
 import { Agent } from '../agent/agent.ts'
 import { agentStatus, parseStatus } from '../agent/status.ts'
-import { PosternError } from '../base/errors.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { askLocal, LocalListener } from '../transport/local-socket.ts'
 import { configCommand } from './config-command.ts'
@@ -89,9 +88,5 @@ function socketPath(
 export const AGENT_COMMANDS: readonly AddCommand[] = [
   run,
   status,
-  configCommand(AGENT_SETTINGS, (values) => {
-    if (values['backoff.min'] > values['backoff.max']) {
-      throw new PosternError('CONFIG_INVALID', 'backoff.min is above backoff.max')
-    }
-  }),
+  configCommand(AGENT_SETTINGS, (values, ambient) => new Agent(values, ambient)),
 ]

@@ -1,24 +1,29 @@
+import type { Ambient } from '../tunnel/process-parts.ts'
 import type { SettingsOf, SettingsTable } from '../config/setting.ts'
 import type { Output } from './output.ts'
 import { table as textTable } from './output.ts'
 import type { AddCommand } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 
-/** `config check` and `config print`, for a program with this table. `judge` throws for a bad whole. */
+/**
+ * `config check` and `config print`, for a program with this table. `make` makes the daemon without
+ * starting it, so that a check judges all that a run would: files, rows, and how they fit together.
+ */
 export function configCommand<T extends SettingsTable>(
   table: T,
-  judge: (values: SettingsOf<T>) => void,
+  make: (values: SettingsOf<T>, ambient: Ambient) => unknown,
 ): AddCommand {
   return (yargs, surroundings, done) =>
     yargs.command('config', 'Check or print the settings.', (y) =>
       y
         .command(
           'check',
-          'Read all settings and say whether they are in order.',
+          'Read all settings, and the files they name, and say whether they are in order.',
           (inner) => addSettings(inner, table),
           (args) => {
             const check = (): number => {
-              judge(settingsOf(table, args, surroundings.environment).values)
+              const { values } = settingsOf(table, args, surroundings.environment)
+              make(values, surroundings.ambient('error', 'config'))
               surroundings.output.result('the settings are in order')
               return 0
             }

@@ -83,18 +83,15 @@ export const gatewayCall: AddCommand = (yargs, surroundings, done) =>
           'Ask an agent for its health.',
         ),
     (args) => {
-      done(
-        withGateway(
-          args,
-          surroundings,
-          async (gateway) =>
-            await call(
-              gateway.cluster(args.cluster === ITSELF ? '' : args.cluster),
-              args,
-              surroundings,
-            ),
-        ),
-      )
+      const run = async (): Promise<number> => {
+        // The command line is judged before the settings, and both before anything is dialled.
+        const planned = await plan(args, surroundings)
+        const cluster = args.cluster === ITSELF ? '' : args.cluster
+        return await withGateway(args, surroundings, (gateway) =>
+          call(gateway.cluster(cluster), planned, surroundings),
+        )
+      }
+      done(run())
     },
   )
 
@@ -108,22 +105,34 @@ interface CallArguments {
   readonly json: boolean
 }
 
-async function call(
-  cluster: ClusterClient,
-  args: CallArguments,
-  surroundings: Surroundings,
-): Promise<number> {
+interface PlannedCall {
+  readonly method: DescMethod
+  readonly requests: readonly unknown[]
+  readonly options: CallOptions
+  readonly answersMax: number
+  readonly onOneLine: boolean
+}
+
+/** @throws USAGE */
+async function plan(args: CallArguments, surroundings: Surroundings): Promise<PlannedCall> {
   const method = findMethod(args.method)
   const kind = methodKind(method)
-  const streams = kind === 'serverStream' || kind === 'bidi'
-  if (args.stream && !streams)
+  if (args.stream && (kind === 'unary' || kind === 'clientStream'))
     throw new PosternError('USAGE', `${args.method} answers once: leave --stream out`)
-  const requests = await readRequests(
-    method,
-    kind === 'clientStream' || kind === 'bidi',
-    args.data,
-    surroundings,
-  )
+  const options = callOptions(args)
+  const answersMax = args.limit === undefined ? Number.POSITIVE_INFINITY : Number(args.limit)
+  if (!(answersMax >= 1)) throw new PosternError('USAGE', '--limit must be a number from 1 up')
+  const isList = kind === 'clientStream' || kind === 'bidi'
+  const requests = await readRequests(method, isList, args.data, surroundings)
+  return { method, requests, options, answersMax, onOneLine: args.json }
+}
+
+async function call(
+  cluster: ClusterClient,
+  { method, requests, options, answersMax, onOneLine }: PlannedCall,
+  surroundings: Surroundings,
+): Promise<number> {
+  const kind = methodKind(method)
   const abort = new AbortController()
   const unsubscribe = surroundings.onSignal(() => {
     abort.abort()
@@ -134,9 +143,10 @@ async function call(
       (request: unknown, options: CallOptions) => unknown
     >
     const input = kind === 'unary' || kind === 'serverStream' ? requests[0] : iterate(requests)
-    const answer = client[method.localName]?.(input, { ...callOptions(args), signal: abort.signal })
-    if (!streams) printOne(method, await answer, args.json, surroundings)
-    else await printAll(method, answer as AsyncIterable<unknown>, args.limit, surroundings)
+    const answer = client[method.localName]?.(input, { ...options, signal: abort.signal })
+    if (kind === 'serverStream' || kind === 'bidi')
+      await printAll(method, answer as AsyncIterable<unknown>, answersMax, surroundings)
+    else printOne(method, await answer, onOneLine, surroundings)
     return 0
   } finally {
     unsubscribe()
@@ -213,15 +223,13 @@ function printOne(
 async function printAll(
   method: DescMethod,
   messages: AsyncIterable<unknown>,
-  limit: string | undefined,
+  answersMax: number,
   { output }: Surroundings,
 ): Promise<void> {
-  const most = limit === undefined ? Number.POSITIVE_INFINITY : Number(limit)
-  if (!(most >= 1)) throw new PosternError('USAGE', '--limit must be a number from 1 up')
   let count = 0
   for await (const message of messages) {
     output.result(JSON.stringify(jsonOf(method, message)))
-    if (++count >= most) return
+    if (++count >= answersMax) return
   }
 }
 

@@ -113,5 +113,5 @@ export const GATEWAY_COMMANDS: readonly AddCommand[] = [
   gatewayCall,
   gatewayForward,
   clusters,
-  configCommand(GATEWAY_SETTINGS, () => undefined),
+  configCommand(GATEWAY_SETTINGS, (values, ambient) => new Gateway(values, ambient)),
 ]

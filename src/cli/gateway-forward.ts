@@ -48,7 +48,7 @@ export const gatewayForward: AddCommand = (yargs, surroundings, done) =>
               output.note(`gateway: a connection to ${args.service} ended: ${code}`)
           })
         })
-        const { address, port } = await listener.listen(parseAddress(args.listen))
+        const { address, port } = await listener.listen(parseAddress(args.listen, 0))
         output.result(
           args.json
             ? JSON.stringify({ address, port })

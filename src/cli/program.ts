@@ -57,7 +57,9 @@ export async function runProgram(
       .exitProcess(false)
       .epilogue(epilogue)
       .fail((message, error: Error | undefined) => {
-        throw error ?? new PosternError('USAGE', message)
+        // What yargs itself throws for a bad command line; anything else is from a command of ours.
+        if (error !== undefined && error.name !== 'YError') throw error
+        throw new PosternError('USAGE', error?.message ?? message)
       })
     for (const add of commands) {
       program = add(program, surroundings, (result) => {

@@ -1,4 +1,4 @@
-import { address, bytes, duration, integer, type SettingsOf } from './setting.ts'
+import { address, bytes, duration, integer, listenAddress, type SettingsOf } from './setting.ts'
 import {
   IDENTITY_SETTINGS,
   LOG_SETTINGS,
@@ -8,8 +8,8 @@ import {
 
 /** Every setting of the gateway. */
 export const GATEWAY_SETTINGS = {
-  'agents.listen': address('Where agents connect.', '0.0.0.0:7443'),
-  'callers.listen': address(
+  'agents.listen': listenAddress('Where agents connect.', '0.0.0.0:7443'),
+  'callers.listen': listenAddress(
     'Where control-plane services connect. Loopback until somebody decides otherwise.',
     '127.0.0.1:7444',
   ),

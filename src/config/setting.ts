@@ -82,10 +82,24 @@ export function choice<const C extends string>(
   })
 }
 
+/** An address to dial. */
 export function address(describe: string, defaultValue?: string): Setting<Address> {
+  return anyAddress(describe, defaultValue, 1)
+}
+
+/** An address to listen on; port 0 takes any free port. */
+export function listenAddress(describe: string, defaultValue: string): Setting<Address> {
+  return anyAddress(describe, defaultValue, 0)
+}
+
+function anyAddress(
+  describe: string,
+  defaultValue: string | undefined,
+  portMin: number,
+): Setting<Address> {
   const parse = (raw: unknown): Address => {
     if (typeof raw !== 'string') throw new Error('must be host:port')
-    return parseAddress(raw)
+    return parseAddress(raw, portMin)
   }
   const initial = defaultValue === undefined ? undefined : parse(defaultValue)
   const format = ({ host, port }: Address): string =>

@@ -62,7 +62,12 @@ export class HandshakeGate {
   }
 
   enter(socket: Socket): void {
-    const address = socket.remoteAddress ?? ''
+    const address = socket.remoteAddress
+    if (address === undefined) {
+      // Reset before it was accepted: nobody is there to shake hands with.
+      socket.destroy()
+      return
+    }
     const fromThere = (this.#perAddress.get(address) ?? 0) + 1
     this.#perAddress.set(address, fromThere)
     const key = peerKey(socket)

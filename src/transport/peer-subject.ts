@@ -1,5 +1,7 @@
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { printable } from '../base/errors.ts'
+import { peerKey } from './handshake-gate.ts'
 
 const SUBJECTS = new WeakMap<TLSSocket, { subject: string | undefined; address: string }>()
 
@@ -8,7 +10,7 @@ const SUBJECTS = new WeakMap<TLSSocket, { subject: string | undefined; address: 
  * socket of a refused peer before it says why. For log lines only: nothing is decided by it.
  */
 export function rememberSubject(socket: TLSSocket): void {
-  const address = `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`
+  const address = peerKey(socket)
   SUBJECTS.set(socket, { subject: undefined, address })
   // Node emits `secure` (undocumented) before it judges; without it the log line lacks the subject.
   socket.prependListener('secure', () => {
@@ -25,6 +27,11 @@ export function subjectOf(socket: TLSSocket): string | undefined {
   return SUBJECTS.get(socket)?.subject
 }
 
-export function addressOf(socket: TLSSocket): string | undefined {
-  return SUBJECTS.get(socket)?.address
+/** The other end, even where a handshake failed before it said anything. */
+export function addressOf(socket: TLSSocket): string {
+  const known = SUBJECTS.get(socket)?.address
+  if (known !== undefined) return known
+  // The TCP socket under it (undocumented) keeps its address after a reset, the TLS socket does not.
+  const { _parent: tcp } = socket as { _parent?: Socket | null }
+  return peerKey(tcp ?? socket)
 }

@@ -35,7 +35,8 @@ export function isIpAddress(host: string): boolean {
 }
 
 function unwrap(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.IPv6 {
-  if (!(address instanceof ipaddr.IPv6) || !EMBEDDING_RANGES.includes(address.range()))
-    return address
-  return new ipaddr.IPv4(address.toByteArray().slice(12))
+  if (!(address instanceof ipaddr.IPv6)) return address
+  const bytes = address.toByteArray()
+  if (address.range() === '6to4') return new ipaddr.IPv4(bytes.slice(2, 6))
+  return EMBEDDING_RANGES.includes(address.range()) ? new ipaddr.IPv4(bytes.slice(12)) : address
 }

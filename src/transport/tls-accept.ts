@@ -120,8 +120,7 @@ export class TlsListener {
       typeof authorizationError === 'string'
         ? Object.assign(new Error(), { code: authorizationError })
         : error
-    const address = addressOf(socket) ?? peerKey(socket)
-    this.#refused(tlsError(cause), address, subjectOf(socket))
+    this.#refused(tlsError(cause), addressOf(socket), subjectOf(socket))
     socket.on('error', () => undefined)
     socket.destroy()
   }

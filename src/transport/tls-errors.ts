@@ -29,7 +29,7 @@ const CODES: readonly (readonly [RegExp, ErrorCode, string])[] = [
     'the certificate does not chain to a trusted CA',
   ],
   [
-    /UNSUPPORTED_PROTOCOL|PROTOCOL_VERSION|WRONG_VERSION_NUMBER|NO_PROTOCOLS_AVAILABLE/,
+    /(UNSUPPORTED|UNKNOWN)_PROTOCOL|PROTOCOL_VERSION|VERSION_TOO_LOW|WRONG_VERSION_NUMBER|NO_PROTOCOLS_AVAILABLE/,
     'TLS_VERSION',
     'the peer offers no TLS from 1.2 up',
   ],
@@ -39,6 +39,7 @@ const CODES: readonly (readonly [RegExp, ErrorCode, string])[] = [
     'the peers share no acceptable cipher suite or group',
   ],
   [/NO_APPLICATION_PROTOCOL/, 'TLS_ALPN', 'the peer does not speak postern/1'],
+  [/^ERR_SSL_|^EPROTO$/, 'TLS_FAILED', 'the TLS handshake failed'],
 ]
 
 /** Any error of a socket as one of ours. */
@@ -47,7 +48,9 @@ export function tlsError(error: unknown, fallback: ErrorCode = 'TLS_FAILED'): Po
   const codes = codesOf(error)
   for (const [pattern, code, text] of CODES) {
     const found = codes.find((name) => pattern.test(name))
-    if (found !== undefined) return new PosternError(code, text, { cause: found }, { cause: error })
+    if (found === undefined) continue
+    const said = code === 'TLS_FAILED' ? `${text} (${found})` : text
+    return new PosternError(code, said, { cause: found }, { cause: error })
   }
   const cause = codes[0] ?? 'unknown'
   return new PosternError(fallback, `the connection failed (${cause})`, { cause }, { cause: error })

@@ -1,4 +1,5 @@
 import { ByteBudget } from '../base/byte-budget.ts'
+import { PosternError } from '../base/errors.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
@@ -27,8 +28,10 @@ export interface SessionSettings {
 
 const BUFFER_BYTES_MAX = 256 * 1024 * 1024
 
-/** Builds, once per process, what its connections share. */
+/** Builds, once per process, what its connections share. @throws CONFIG_INVALID */
 export function processParts(settings: SessionSettings, ambient: Ambient): ProcessParts {
+  if (settings['tunnel.silence'] <= settings['tunnel.pingInterval'])
+    throw new PosternError('CONFIG_INVALID', 'tunnel.silence must be above tunnel.pingInterval')
   const limits: MuxLimits = {
     ...DEFAULT_MUX_LIMITS,
     streamsMax: settings['limits.streamsMax'] ?? DEFAULT_MUX_LIMITS.streamsMax,

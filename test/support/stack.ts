@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import { Agent } from '../../src/agent/agent.ts'
-import { systemClock } from '../../src/base/system-clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { connectGateway, type GatewayClient } from '../../src/client.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../src/config/agent-settings.ts'
@@ -9,6 +8,7 @@ import { loadSettings } from '../../src/config/load.ts'
 import type { SettingsTable } from '../../src/config/setting.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { KeyFilePaths } from '../../src/identity/key-files.ts'
+import { CountedClock } from './counted-clock.ts'
 import { eventually } from './eventually.ts'
 import { LogRecorder } from './log-recorder.ts'
 import { AGENT, CALLER, GATEWAY, TestPki, TRUST_DOMAIN } from './pki.ts'
@@ -37,7 +37,8 @@ function values<T extends SettingsTable>(
 export class Stack {
   readonly pki: TestPki
   readonly log = new LogRecorder()
-  readonly ambient = { clock: systemClock, random: systemRandom, logger: this.log }
+  readonly clock = new CountedClock()
+  readonly ambient = { clock: this.clock, random: systemRandom, logger: this.log }
   readonly agents: Agent[] = []
   readonly clients: GatewayClient[] = []
   gateway!: Gateway

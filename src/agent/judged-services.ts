@@ -1,0 +1,40 @@
+import { PosternError } from '../base/errors.ts'
+import type { AgentSettings } from '../config/agent-settings.ts'
+import type { ForwardService } from '../dataplane/forwards.ts'
+import { DATA_TYPE_NAMES, DATA_TYPES, type DataType } from '../wire/data-type.ts'
+
+/**
+ * The services of the agent's file, judged with the rest of it: data that must never cross is
+ * refused here, at start.
+ * @throws CONFIG_INVALID
+ */
+export function judgedServices(settings: AgentSettings): ForwardService[] {
+  const { services, allow } = settings
+  if (settings['backoff.min'] > settings['backoff.max'])
+    throw new PosternError('CONFIG_INVALID', 'backoff.min is above backoff.max')
+  const names = new Set<string>()
+  const judged = services.map(({ name, target, dataType }) => {
+    if (names.has(name)) throw new PosternError('CONFIG_INVALID', `services: ${name} stands twice`)
+    names.add(name)
+    return { name, target, dataType: judgedDataType(name, dataType) }
+  })
+  for (const service of allow.flatMap((rule) => rule.services)) {
+    if (service === '*' || names.has(service)) continue
+    const text = `allow: ${JSON.stringify(service)} names no service of services`
+    throw new PosternError('CONFIG_INVALID', text)
+  }
+  return judged
+}
+
+function judgedDataType(name: string, dataType: string): DataType {
+  const known = DATA_TYPE_NAMES.find((one) => one === dataType)
+  if (known === undefined) {
+    const text = `services: ${name}: dataType must be one of ${DATA_TYPE_NAMES.join(', ')}`
+    throw new PosternError('CONFIG_INVALID', text)
+  }
+  if (DATA_TYPES[known].crosses === 'never') {
+    const text = `services: ${name}: data of type ${known} never crosses the tunnel`
+    throw new PosternError('CONFIG_INVALID', text)
+  }
+  return known
+}
