@@ -65,10 +65,16 @@ export class Relay implements StreamSink {
 
   onTrailer(stream: MuxStream, bytes: Buffer, start: number, end: number): void {
     const other = this.#other(stream)
-    if (other === undefined || other.hasLocalEnded) return
-    const writer = other.beginTrailer()
-    writer.slice(bytes, start, end)
-    other.endTrailer(writer)
+    if (other !== undefined && !other.hasLocalEnded) {
+      const writer = other.beginTrailer()
+      writer.slice(bytes, start, end)
+      other.endTrailer(writer)
+    }
+    // Answered: what is still queued for the responder is of no use to it.
+    if (!stream.hasLocalEnded) {
+      stream.receiveStop('CANCELLED')
+      other?.discard()
+    }
   }
 
   onRefuse(_stream: MuxStream, code: ErrorCode, canRetry: boolean, text: string): void {

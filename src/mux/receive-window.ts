@@ -129,6 +129,7 @@ export class StreamWindow {
     if (this.consumed - this.#epochConsumed >= this.bytes * EPOCH_WINDOWS)
       this.#maybeGrow(session, nowMs)
     const limit = this.consumed + this.bytes
+    if (limit <= this.limit) return undefined
     if (limit - this.limit < this.bytes * GRANT_FRACTION) return undefined
     this.limit = limit
     return limit

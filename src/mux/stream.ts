@@ -271,6 +271,10 @@ export class MuxStream implements Sender {
 
   receiveStop(code: ErrorCode): void {
     if (this.#localDone) return
+    if (this.isInbound && !this.#isAnswered) {
+      this.abort(code)
+      return
+    }
     const queue = this.#queue()
     queue.clear()
     queue.isStopped = true
@@ -333,9 +337,13 @@ export class MuxStream implements Sender {
   }
 
   #codeFrame(type: number, code: ErrorCode): void {
-    this.#controlFrame(type, () => {
-      this.#host.output.control.u16(wireNumber(code))
-    })
+    // Behind its own OPEN, which may not have left yet.
+    const { control, calls } = this.#host.output
+    const writer = !this.isInbound && !this.#isAnswered ? calls : control
+    writer.begin(type, 0, this.id)
+    writer.u16(wireNumber(code))
+    writer.end()
+    this.#host.wake()
   }
 
   #controlFrame(type: number, writePayload: () => void): void {

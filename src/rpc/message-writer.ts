@@ -22,8 +22,9 @@ export class MessageWriter {
     if (message.length > messageBytesMax) throw messageTooLarge(messageBytesMax)
     const prefix = Buffer.allocUnsafe(4)
     prefix.writeUInt32BE(message.length)
-    this.#stream.write(prefix)
-    if (message.length === 0 || this.#stream.write(message)) return
+    let hasRoom = this.#stream.write(prefix)
+    if (message.length > 0) hasRoom = this.#stream.write(message)
+    if (hasRoom) return
     await new Promise<void>((resolve, reject) => {
       this.#waiting = { resolve, reject }
     })

@@ -108,7 +108,7 @@ export class ServerCall implements StreamSink, Deadlined {
   }
 
   onStop(): void {
-    this.#writer?.fail(stoppedReading())
+    this.#fail(stoppedReading())
   }
 
   #accept(): boolean {
