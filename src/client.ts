@@ -116,10 +116,15 @@ export class GatewayClient {
     return this.cluster('')
   }
 
-  /** The connected clusters, with their tunnels. @throws RpcError */
+  /** The connected clusters with their tunnels, without methods and services. @throws RpcError */
   async listClusters(options?: CallOptions): Promise<Cluster[]> {
     const { clusters } = await this.self().service(Gateway).listClusters({}, options)
     return clusters
+  }
+
+  /** One connected cluster, with the methods and services of its tunnels. @throws RpcError NOT_FOUND */
+  async getCluster(name: string, options?: CallOptions): Promise<Cluster> {
+    return await this.self().service(Gateway).getCluster({ name }, options)
   }
 
   /** Resolves, with the reason, when the connection has ended. */
@@ -162,18 +167,35 @@ export class ClusterClient {
 
   /**
    * Joins a local connection to a named service of the cluster, until either side ends.
-   * Resolves when the local connection is closed: with a code unless all went well.
+   * Resolves when the local connection is closed: with a code unless all went well. A deadline is
+   * for all of it, not for its opening alone.
    */
   forward(
     service: string,
     socket: Duplex,
-    options?: CallOptions,
+    options: CallOptions = {},
   ): Promise<PosternError['code'] | undefined> {
+    const { signal, timeoutMs = 0 } = options
     return new Promise((resolve) => {
-      const bridge = new StreamBridge(socket, systemClock, resolve)
+      const onAbort = (): void => {
+        bridge.abort('CANCELLED')
+      }
+      const cancelDeadline =
+        timeoutMs === 0
+          ? undefined
+          : systemClock.startTimer(timeoutMs, () => {
+              bridge.abort('DEADLINE_EXCEEDED')
+            })
+      const bridge = new StreamBridge(socket, systemClock, (code) => {
+        cancelDeadline?.()
+        signal?.removeEventListener('abort', onAbort)
+        resolve(code)
+      })
+      signal?.addEventListener('abort', onAbort, { once: true })
       try {
         bridge.attach(this.channel.forward(service, bridge, options))
       } catch (error) {
+        cancelDeadline?.()
         socket.destroy()
         resolve(error instanceof PosternError ? error.code : 'INTERNAL')
       }

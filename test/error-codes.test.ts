@@ -14,7 +14,7 @@ describe('the table of errors', () => {
       .map((path) => readFileSync(path, 'utf8'))
       .join('\n')
     const unprovoked = Object.keys(ERROR_CODES).filter(
-      (code) => !new RegExp(`['\\[ ]${code}\\b`).test(text),
+      (code) => !new RegExp(`['(\\[ ]${code}\\b`).test(text),
     )
     expect(unprovoked).to.deep.equal([])
   })

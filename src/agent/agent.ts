@@ -1,4 +1,5 @@
 import { PosternError } from '../base/errors.ts'
+import { LogLimiter } from '../base/log-limiter.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
@@ -51,7 +52,8 @@ export class Agent {
     this.identity = agentIdentity(this.credential.identity, settings.trustDomain)
     this.server = new RpcServer(this.parts.runtime, (request) => this.policy.decide(request))
     const { clock, logger } = ambient
-    const forwardParts = { clock, logger, dialTimeoutMs: settings['forward.dialTimeout'] }
+    const log = new LogLimiter(logger, clock)
+    const forwardParts = { clock, logger, log, dialTimeoutMs: settings['forward.dialTimeout'] }
     for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock)])
       this.server.offer(offer)
     for (const service of services) {

@@ -1,4 +1,4 @@
-import { PosternError } from '../base/errors.ts'
+import { PosternError, printable } from '../base/errors.ts'
 import { identityUri } from '../identity/name.ts'
 import { STATUS_NAMES } from '../rpc/status.ts'
 import { VERSION } from '../base/version.ts'
@@ -111,9 +111,10 @@ function tunnelStatus({ tunnel, settings }: Agent): TunnelStatus {
     state: state.name,
     since: ready === undefined ? null : new Date(ready.sinceWallMs).toISOString(),
     address: `${host}:${String(port)}`,
-    gateway: ready?.welcome.gateway ?? null,
-    region: ready?.welcome.region ?? null,
-    gatewayVersion: ready?.welcome.gatewayVersion ?? null,
+    // From its certificate, not from what it says of itself.
+    gateway: facts?.identity.role === 'gateway' ? facts.identity.gateway : null,
+    region: facts?.identity.role === 'gateway' ? facts.identity.region : null,
+    gatewayVersion: ready === undefined ? null : printable(ready.welcome.gatewayVersion),
     tlsVersion: facts?.tlsVersion ?? null,
     cipher: facts?.cipher ?? null,
     keyExchange: facts?.group ?? null,

@@ -24,7 +24,7 @@ export function judgeEnvironment(
     throw unsafe('NODE_TLS_REJECT_UNAUTHORIZED=0 turns verification off')
   if ((environment.SSLKEYLOGFILE ?? '') !== '')
     throw unsafe('SSLKEYLOGFILE writes the keys of TLS to a file')
-  const option = UNSAFE_OPTIONS.exec(environment.NODE_OPTIONS ?? '')?.[0]
+  const option = UNSAFE_OPTIONS.exec((environment.NODE_OPTIONS ?? '').replaceAll('_', '-'))?.[0]
   if (option !== undefined) throw unsafe(`NODE_OPTIONS contains ${option}`)
 }
 

@@ -1,3 +1,5 @@
+import { printable } from '../base/errors.ts'
+
 /** Where a command writes: results to stdout, everything else to stderr. Injected for tests. */
 export interface Output {
   result(text: string): void
@@ -13,7 +15,7 @@ export const processOutput: Output = {
   },
 }
 
-/** Columns aligned by their widest cell. */
+/** Columns aligned by their widest cell. What came from outside cannot steer the terminal. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows]
   const widths = header.map((_, column) =>
@@ -21,7 +23,7 @@ export function table(header: readonly string[], rows: readonly (readonly string
   )
   const line = (row: readonly string[]): string =>
     row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) => printable(cell).padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd()
   return all.map(line).join('\n')

@@ -1,4 +1,5 @@
 import type { AgentStatus } from '../agent/status.ts'
+import { printable } from '../base/errors.ts'
 import { humanBytes, humanSpan } from './output.ts'
 
 /** One screen: does it work, since when, to where, how well, what needs attention. */
@@ -29,7 +30,7 @@ export function statusText(status: AgentStatus): string {
   for (const { name, dataType, target } of services)
     rows.push(['service', `${name} -> ${target} (${dataType})`])
   if (lastError !== null) rows.push(['last error', `${lastError.code}: ${lastError.message}`])
-  return rows.map(([name, value]) => `${name.padEnd(12)} ${value}`).join('\n')
+  return rows.map(([name, value]) => `${name.padEnd(12)} ${printable(value, 1000)}`).join('\n')
 }
 
 function gatewayLine({

@@ -35,7 +35,16 @@ export const GATEWAY_SETTINGS = {
   'limits.bufferBytesMax': bytes(
     'Bytes that all peers together may make this process hold.',
     '2GiB',
-    ['1MiB', '512GiB'],
+    ['16MiB', '512GiB'],
+  ),
+  'limits.tunnelsPerAgentMax': integer('Connections that one agent may hold.', 16, {
+    min: 1,
+    max: 1000,
+  }),
+  'limits.connectionsPerCallerMax': integer(
+    'Connections that one caller may hold; its replicas share a name.',
+    256,
+    { min: 1, max: 100_000 },
   ),
   ...SESSION_SETTINGS,
   ...LOG_SETTINGS,

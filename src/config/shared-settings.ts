@@ -45,10 +45,11 @@ export const SESSION_SETTINGS = {
     '8MiB',
     ['256KiB', '64MiB'],
   ),
-  'limits.sessionWindowBytesMax': bytes('Largest sum of receive windows on one session.', '32MiB', [
-    '1MiB',
-    '1GiB',
-  ]),
+  'limits.sessionWindowBytesMax': bytes(
+    'Largest sum of receive windows on one session. Half is for 4096 windows of 16 KiB, half for speed.',
+    '128MiB',
+    ['1MiB', '1GiB'],
+  ),
   'rpc.messageBytesMax': bytes('Largest message of a call, in either direction.', '4MiB', [
     '1KiB',
     '64MiB',

@@ -1,4 +1,6 @@
-import type { Clock } from '../base/clock.ts'
+import type { Duplex } from 'node:stream'
+import type { CancelTimer, Clock } from '../base/clock.ts'
+import type { LogLimiter } from '../base/log-limiter.ts'
 import { PosternError } from '../base/errors.ts'
 import type { Address } from '../config/address.ts'
 import type { Logger } from '../base/logger.ts'
@@ -19,6 +21,8 @@ export interface ForwardService {
 export interface ForwardParts {
   readonly clock: Clock
   readonly logger: Logger
+  /** For what callers can provoke at any rate. */
+  readonly log: LogLimiter
   /** Longest time to connect to the target, in ms. */
   readonly dialTimeoutMs: number
 }
@@ -37,40 +41,66 @@ export function forwardOffer(service: ForwardService, parts: ForwardParts): Offe
 
 async function forward(
   service: ForwardService,
-  { clock, logger, dialTimeoutMs }: ForwardParts,
+  parts: ForwardParts,
   stream: MuxStream,
   context: CallContext,
 ): Promise<void> {
+  const { clock, logger } = parts
   const facts = { service: service.name, caller: context.caller }
-  const abort = new AbortController()
-  const cancelTimer = clock.startTimer(dialTimeoutMs, () => {
-    abort.abort()
-  })
+  let socket: Duplex
   try {
-    const socket = await dialTarget(service.target, abort.signal)
-    await new Promise<void>((resolve) => {
-      const bridge = new StreamBridge(socket, clock, (code) => {
-        logger.debug(
-          { ...facts, code, bytesIn: bridge.bytesIn, bytesOut: bridge.bytesOut },
-          'forward ended',
-        )
-        resolve()
-      })
-      if (stream.isClosed) {
-        socket.destroy()
-        return
-      }
-      try {
-        stream.accept(bridge)
-        bridge.attach(stream)
-      } catch {
-        socket.destroy()
-      }
-    })
+    socket = await dial(service, parts, stream)
   } catch (error) {
     if (!(error instanceof PosternError)) throw error
-    logger.warn({ ...facts, code: error.code, reason: error.rawMessage }, 'forward failed')
+    if (stream.isClosed) return
+    parts.log.warn(
+      error.code,
+      { ...facts, code: error.code, reason: error.rawMessage },
+      'forward failed',
+    )
     stream.refuse(error.code, error.recovery === 'retry', error.rawMessage)
+    return
+  }
+  let cancelDeadline: CancelTimer | undefined
+  await new Promise<void>((resolve) => {
+    const bridge = new StreamBridge(socket, clock, (code) => {
+      const { bytesIn, bytesOut } = bridge
+      logger.debug({ ...facts, code, bytesIn, bytesOut }, 'forward ended')
+      resolve()
+    })
+    const { deadlineAtMs } = context
+    if (deadlineAtMs !== undefined) {
+      cancelDeadline = clock.startTimer(Math.max(0, deadlineAtMs - clock.nowMs()), () => {
+        bridge.abort('DEADLINE_EXCEEDED')
+      })
+    }
+    try {
+      stream.accept(bridge)
+      bridge.attach(stream)
+    } catch {
+      socket.destroy()
+    }
+  })
+  cancelDeadline?.()
+}
+
+/** Connects to the target for as long as the caller waits. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE */
+async function dial(
+  service: ForwardService,
+  { clock, dialTimeoutMs }: ForwardParts,
+  stream: MuxStream,
+): Promise<Duplex> {
+  const abort = new AbortController()
+  const giveUp = (): void => {
+    abort.abort()
+  }
+  const cancelTimer = clock.startTimer(dialTimeoutMs, giveUp)
+  stream.whenClosed(giveUp)
+  try {
+    const socket = await dialTarget(service.target, abort.signal)
+    if (!stream.isClosed) return socket
+    socket.destroy()
+    throw new PosternError('TARGET_UNREACHABLE', 'the caller has gone')
   } finally {
     cancelTimer()
   }

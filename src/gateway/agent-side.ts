@@ -8,13 +8,17 @@ import {
   type RegisterRequest,
   type RegisterResponseSchema,
 } from '../gen/postern/v1/tunnel_pb.js'
-import type { Identity } from '../identity/name.ts'
+import { identityUri, type Identity } from '../identity/name.ts'
 import type { CallContext } from '../rpc/call-context.ts'
 import { rpcErrorOfCode } from '../rpc/status.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { offersOf } from '../rpc/typed.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
+import { HELLO_BYTES_MAX, judgeHello } from './agent-hello.ts'
+import type { PeerShare, PeerShares } from './peer-shares.ts'
 import type { Registry } from './registry.ts'
+
+const REGISTER = 'postern.v1.Tunnel/Register'
 
 type Welcome = MessageInitShape<typeof RegisterResponseSchema>
 type GatewayIdentity = Extract<Identity, { role: 'gateway' }>
@@ -22,6 +26,7 @@ type GatewayIdentity = Extract<Identity, { role: 'gateway' }>
 export interface AgentSideOptions {
   readonly parts: ProcessParts
   readonly registry: Registry
+  readonly shares: PeerShares
   readonly identity: GatewayIdentity
   readonly logger: Logger
   /** Longest time from TLS to Register, in ms. */
@@ -45,21 +50,36 @@ export class AgentSide {
   constructor(options: AgentSideOptions) {
     this.#options = options
     // The caller of a call on an agent's own session is the session: Register has no other use for it.
-    this.#server = new RpcServer(options.parts.runtime, ({ name }) =>
-      name === 'postern.v1.Tunnel/Register'
-        ? undefined
-        : { code: 'POLICY_DENIED', text: 'not for agents' },
-    )
+    this.#server = new RpcServer(options.parts.runtime, ({ name, caller }) => {
+      if (name !== REGISTER) return { code: 'POLICY_DENIED', text: 'not for agents' }
+      if (this.#newcomers.has(caller)) return undefined
+      return { code: 'POLICY_DENIED', text: 'registered already' }
+    })
     const register = (request: RegisterRequest, { caller }: CallContext): Welcome =>
       this.#register(request, caller)
-    for (const offer of offersOf(Tunnel, { register }, 'cluster-record')) this.#server.offer(offer)
+    for (const offer of offersOf(Tunnel, { register }, 'cluster-record'))
+      this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
   }
 
-  /** A TLS connection whose peer was judged to be an agent. */
+  /** A TLS connection whose peer was judged to be an agent. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
   take(wire: PeerWire): void {
-    const { parts, registry, logger, registerTimeoutMs } = this.#options
+    const { shares } = this.#options
+    const share = shares.enter(identityUri(wire.facts.identity))
+    try {
+      this.#connect(wire, share)
+    } catch (error) {
+      shares.leave(share)
+      throw error
+    }
+  }
+
+  #connect(wire: PeerWire, share: PeerShare): void {
+    const { registry, logger, registerTimeoutMs, shares } = this.#options
+    const parts = { ...this.#options.parts, budget: share.budget }
+    const { identity } = wire.facts
+    const cluster = identity.role === 'agent' ? identity.cluster : ''
     const key = String(++this.#serial)
-    const facts = { peer: wire.facts.address, ...wire.facts.identity }
+    const facts = { peer: wire.facts.address, ...identity }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
       onReady: () => undefined,
       onOpen: (stream, bytes, start, end, isEnded) => {
@@ -68,9 +88,10 @@ export class AgentSide {
       },
       onClosed: (closed, error) => {
         this.connections.delete(closed)
+        shares.leave(share)
         this.#newcomers.get(key)?.cancelTimer()
         this.#newcomers.delete(key)
-        const wasRegistered = registry.remove(closed) !== undefined
+        const wasRegistered = registry.remove(cluster, closed) !== undefined
         const details = { ...facts, code: error.code, reason: error.rawMessage }
         logger.info(details, wasRegistered ? 'tunnel closed' : 'agent left before it registered')
       },
@@ -97,10 +118,11 @@ export class AgentSide {
         'the names in Register are not those of the certificate',
       )
     }
+    const hello = judgeHello(request)
     cancelTimer()
     this.#newcomers.delete(key)
     const { cluster, agent } = identity
-    this.#options.registry.add({ cluster, agent, connection, hello: request })
+    this.#options.registry.add({ cluster, agent, connection, hello, relays: new Map() })
     const { tlsVersion, cipher, address } = connection.facts
     const facts = {
       cluster,
@@ -108,7 +130,7 @@ export class AgentSide {
       peer: address,
       tlsVersion,
       cipher,
-      agentVersion: request.agentVersion,
+      agentVersion: hello.agentVersion,
     }
     this.#options.logger.info(facts, 'tunnel registered')
     const { gateway, region } = this.#options.identity

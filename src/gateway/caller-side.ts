@@ -5,14 +5,27 @@ import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
+import { identityUri } from '../identity/name.ts'
 import { encodeName, readHead, type OpenHead } from '../wire/open-head.ts'
 import { gatewayOffers } from './gateway-service.ts'
-import type { Registry } from './registry.ts'
-import { Relay } from './relay.ts'
+import type { PeerShare, PeerShares } from './peer-shares.ts'
+import type { AgentTunnel, Registry } from './registry.ts'
+import { Relay, type ArrivedOpen } from './relay.ts'
+
+/** Of the streams that a tunnel can hold, what one caller may use up. */
+const CALLER_FRACTION = 3 / 4
+
+interface RelayedCaller {
+  readonly caller: string
+  /** The same, encoded. */
+  readonly callerName: Buffer
+  readonly share: PeerShare
+}
 
 export interface CallerSideOptions {
   readonly parts: ProcessParts
   readonly registry: Registry
+  readonly shares: PeerShares
   readonly logger: Logger
 }
 
@@ -36,9 +49,21 @@ export class CallerSide {
     for (const offer of own) this.#server.offer(offer)
   }
 
-  /** A TLS connection whose peer was judged to be a caller. */
+  /** A TLS connection whose peer was judged to be a caller. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
   take(wire: PeerWire): void {
-    const { parts, logger } = this.#options
+    const { shares } = this.#options
+    const share = shares.enter(identityUri(wire.facts.identity))
+    try {
+      this.#connect(wire, share)
+    } catch (error) {
+      shares.leave(share)
+      throw error
+    }
+  }
+
+  #connect(wire: PeerWire, share: PeerShare): void {
+    const { logger, shares } = this.#options
+    const parts = { ...this.#options.parts, budget: share.budget }
     const { identity, address } = wire.facts
     const caller = identity.role === 'caller' ? identity.caller : ''
     const callerName = encodeName(caller)
@@ -62,27 +87,52 @@ export class CallerSide {
         if (head.cluster === '') {
           const arrival = { callerOf: () => caller, nowMs: connection.session.nowMs }
           this.#server.open(stream, arrival, bytes, start, end, isEnded)
-        } else this.#relay(stream, callerName, { head, bytes, start, end, isEnded })
+        } else
+          this.#relay(stream, { caller, callerName, share }, { head, bytes, start, end, isEnded })
       },
       onClosed: (closed, error) => {
         this.connections.delete(closed)
+        shares.leave(share)
         logger.debug({ ...facts, code: error.code, reason: error.rawMessage }, 'caller left')
       },
     })
     this.connections.add(connection)
   }
 
-  #relay(stream: MuxStream, caller: Buffer, open: ConstructorParameters<typeof Relay>[3]): void {
-    const tunnel = this.#options.registry.pick(open.head.cluster)
+  #relay(stream: MuxStream, from: RelayedCaller, open: ArrivedOpen): void {
+    const { parts, registry } = this.#options
+    const { cluster } = open.head
+    const tunnel = registry.pick(cluster)
     if (tunnel === undefined) {
-      stream.refuse(
-        'CLUSTER_UNKNOWN',
-        true,
-        `no tunnel of cluster ${open.head.cluster} is connected`,
-      )
+      stream.refuse('CLUSTER_UNKNOWN', true, `no tunnel of cluster ${cluster} is connected`)
+      return
+    }
+    const { clock } = parts.runtime
+    const { caller, callerName, share } = from
+    const running = tunnel.relays.get(caller) ?? 0
+    const { session } = tunnel.connection
+    if (
+      running >= session.peerStreamsMax * CALLER_FRACTION ||
+      !share.resets.mayOpen(clock.nowMs())
+    ) {
+      stream.refuse('STREAM_LIMIT', true, 'this caller has more than its part of the tunnel')
       return
     }
     this.relayed++
-    new Relay(stream, tunnel.connection.session, caller, open)
+    tunnel.relays.set(caller, running + 1)
+    new Relay(stream, session, callerName, open, {
+      onEnded: () => {
+        endRelay(tunnel, caller)
+      },
+      onCallerReset: () => {
+        share.resets.didReset(clock.nowMs())
+      },
+    })
   }
+}
+
+function endRelay({ relays }: AgentTunnel, caller: string): void {
+  const left = (relays.get(caller) ?? 1) - 1
+  if (left === 0) relays.delete(caller)
+  else relays.set(caller, left)
 }

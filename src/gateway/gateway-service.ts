@@ -1,5 +1,6 @@
 import { Gateway } from '../gen/postern/v1/gateway_pb.js'
 import type { Offer } from '../rpc/service.ts'
+import { RpcError } from '../rpc/status.ts'
 import { offersOf } from '../rpc/typed.ts'
 import type { AgentTunnel, Registry } from './registry.ts'
 
@@ -8,12 +9,17 @@ export function gatewayOffers(registry: Registry): Offer[] {
   const listClusters = (): { clusters: object[] } => ({
     clusters: [...registry.clusters]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, tunnels]) => ({ name, tunnels: tunnels.map(describe) })),
+      .map(([name, tunnels]) => ({ name, tunnels: tunnels.map(outline) })),
   })
-  return offersOf(Gateway, { listClusters }, 'cluster-record')
+  const getCluster = ({ name }: { readonly name: string }): object => {
+    const tunnels = registry.clusters.get(name)
+    if (tunnels === undefined) throw new RpcError('NOT_FOUND', 'no such cluster is connected')
+    return { name, tunnels: tunnels.map(describe) }
+  }
+  return offersOf(Gateway, { listClusters, getCluster }, 'cluster-record')
 }
 
-function describe({ agent, connection, hello }: AgentTunnel): object {
+function outline({ agent, connection, hello }: AgentTunnel): object {
   const { facts, session } = connection
   return {
     agent,
@@ -23,7 +29,12 @@ function describe({ agent, connection, hello }: AgentTunnel): object {
     ...(session.rttMs === undefined ? {} : { rttMs: session.rttMs }),
     streams: session.streamCount,
     certificateNotAfterMs: BigInt(facts.certificateNotAfterMs),
-    methods: hello.methods,
-    services: hello.services,
+    methodCount: hello.methods.length,
+    serviceCount: hello.services.length,
   }
+}
+
+function describe(tunnel: AgentTunnel): object {
+  const { methods, services } = tunnel.hello
+  return { ...outline(tunnel), methods: [...methods], services: [...services] }
 }

@@ -9,6 +9,7 @@ import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { PeerWire, ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { AgentSide } from './agent-side.ts'
 import { CallerSide } from './caller-side.ts'
+import { PeerShares } from './peer-shares.ts'
 import { Registry } from './registry.ts'
 
 const DRAIN_POLL_MS = 50
@@ -47,15 +48,24 @@ export class Gateway {
     }
     const registerTimeoutMs = settings['handshake.timeout']
     const agentLogger = ambient.logger.child({ component: 'agents' })
+    const whole = parts.budget
+    const agentConnectionsMax = settings['limits.tunnelsPerAgentMax']
+    const callerConnectionsMax = settings['limits.connectionsPerCallerMax']
     this.#agentSide = new AgentSide({
       parts,
       registry,
+      shares: new PeerShares({ whole, fraction: 1 / 8, connectionsMax: agentConnectionsMax }),
       identity,
       logger: agentLogger,
       registerTimeoutMs,
     })
     const callerLogger = ambient.logger.child({ component: 'callers' })
-    this.#callerSide = new CallerSide({ parts, registry, logger: callerLogger })
+    this.#callerSide = new CallerSide({
+      parts,
+      registry,
+      shares: new PeerShares({ whole, fraction: 1 / 4, connectionsMax: callerConnectionsMax }),
+      logger: callerLogger,
+    })
     const listener = (
       key: 'agents.listen' | 'callers.listen',
       role: Role,

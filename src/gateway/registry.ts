@@ -1,12 +1,14 @@
-import type { RegisterRequest } from '../gen/postern/v1/tunnel_pb.js'
 import type { RpcConnection } from '../tunnel/rpc-connection.ts'
+import type { AgentHello } from './agent-hello.ts'
 
 /** One tunnel that an agent holds, after it registered. */
 export interface AgentTunnel {
   readonly cluster: string
   readonly agent: string
   readonly connection: RpcConnection
-  readonly hello: RegisterRequest
+  readonly hello: AgentHello
+  /** Streams that are relayed into it, by caller. */
+  readonly relays: Map<string, number>
 }
 
 /** Which clusters are connected, by which tunnels. */
@@ -19,15 +21,14 @@ export class Registry {
     else tunnels.push(tunnel)
   }
 
-  remove(connection: RpcConnection): AgentTunnel | undefined {
-    for (const [cluster, tunnels] of this.#clusters) {
-      const index = tunnels.findIndex((tunnel) => tunnel.connection === connection)
-      if (index === -1) continue
-      const [removed] = tunnels.splice(index, 1)
-      if (tunnels.length === 0) this.#clusters.delete(cluster)
-      return removed
-    }
-    return undefined
+  /** Undefined: it was not registered. */
+  remove(cluster: string, connection: RpcConnection): AgentTunnel | undefined {
+    const tunnels = this.#clusters.get(cluster) ?? []
+    const index = tunnels.findIndex((tunnel) => tunnel.connection === connection)
+    if (index === -1) return undefined
+    const [removed] = tunnels.splice(index, 1)
+    if (tunnels.length === 0) this.#clusters.delete(cluster)
+    return removed
   }
 
   /** The tunnel of a cluster that takes new streams and has the fewest; undefined where none does. */

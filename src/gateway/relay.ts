@@ -13,6 +13,13 @@ export interface ArrivedOpen {
   readonly isEnded: boolean
 }
 
+export interface RelayEvents {
+  /** Told once, when the tunnel is rid of the stream. */
+  onEnded(): void
+  /** The caller reset its stream. */
+  onCallerReset(): void
+}
+
 /**
  * Joins a caller's stream to a stream of the tunnel that holds the cluster. Payload is passed on as
  * it is. A byte is consumed on the one side when it has gone out on the other, so the credit that a
@@ -20,12 +27,23 @@ export interface ArrivedOpen {
  */
 export class Relay implements StreamSink {
   readonly #near: MuxStream
+  readonly #events: RelayEvents
   #far: MuxStream | undefined
 
   /** Refuses the near stream itself when the far one cannot be opened. */
-  constructor(near: MuxStream, session: MuxSession, caller: Buffer, open: ArrivedOpen) {
+  constructor(
+    near: MuxStream,
+    session: MuxSession,
+    caller: Buffer,
+    open: ArrivedOpen,
+    events: RelayEvents,
+  ) {
     this.#near = near
+    this.#events = events
     near.sink = this
+    near.whenClosed(() => {
+      if (this.#far === undefined) events.onEnded()
+    })
     const { head, bytes, start, end, isEnded } = open
     if (CREDIT_BYTES + end - start + caller.length > PAYLOAD_BYTES_MAX) {
       near.refuse('HEAD_TOO_LARGE', false, 'no room is left in the head for the name of the caller')
@@ -33,6 +51,9 @@ export class Relay implements StreamSink {
     }
     try {
       this.#far = session.beginOpen(this, isEnded, head.kind !== KIND.unary)
+      this.#far.whenClosed(() => {
+        events.onEnded()
+      })
     } catch (error) {
       near.refuse(asPosternError(error).code, true, '')
       return
@@ -82,6 +103,7 @@ export class Relay implements StreamSink {
   }
 
   onReset(stream: MuxStream, code: ErrorCode): void {
+    if (stream === this.#near) this.#events.onCallerReset()
     const other = this.#other(stream)
     if (other === undefined) return
     other.reset(code)

@@ -1,10 +1,11 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { PosternError } from '../base/errors.ts'
 import { judgeLeaf } from './leaf-rules.ts'
 import type { Identity, Role } from './name.ts'
 
 const OTHERS_MAY_READ = 0o077
+const ROOT = 0
 const FILE_BYTES_MAX = 256 * 1024
 
 export interface KeyFilePaths {
@@ -32,9 +33,8 @@ export interface Credential {
  * @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE
  */
 export function readCredential(paths: KeyFilePaths, role: Role, nowMs: number): Credential {
-  judgeKeyMode(paths.keyFile)
+  const keyPem = readKey(paths.keyFile)
   const certificatePem = readPem(paths.certificateFile)
-  const keyPem = readPem(paths.keyFile)
   const bundlePem = readPem(paths.bundleFile)
   const leaf = parseCertificate(certificatePem, paths.certificateFile)
   parseCertificate(bundlePem, paths.bundleFile)
@@ -52,38 +52,35 @@ export function readCredential(paths: KeyFilePaths, role: Role, nowMs: number): 
   }) as Credential
 }
 
-function readPem(path: string): string {
+function readPem(path: string, judge?: (stat: Stats) => void): string {
+  let file: number | undefined
   try {
-    const { size } = statSync(path)
-    if (size > FILE_BYTES_MAX) throw new Error(`it is larger than ${String(FILE_BYTES_MAX)} bytes`)
-    return readFileSync(path, 'utf8')
+    // Opened once, so that what is judged is what is read.
+    file = openSync(path, 'r')
+    const stat = fstatSync(file)
+    judge?.(stat)
+    if (stat.size > FILE_BYTES_MAX)
+      throw new Error(`it is larger than ${String(FILE_BYTES_MAX)} bytes`)
+    return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new PosternError(
-      'FILE_UNREADABLE',
-      `${path}: ${(error as Error).message}`,
-      { path },
-      { cause: error },
-    )
+    if (error instanceof PosternError) throw error
+    const text = `${path}: ${(error as Error).message}`
+    throw new PosternError('FILE_UNREADABLE', text, { path }, { cause: error })
+  } finally {
+    if (file !== undefined) closeSync(file)
   }
 }
 
-function judgeKeyMode(path: string): void {
-  let mode: number
-  try {
-    mode = statSync(path).mode
-  } catch (error) {
-    throw new PosternError(
-      'FILE_UNREADABLE',
-      `${path}: ${(error as Error).message}`,
-      { path },
-      { cause: error },
-    )
-  }
-  if ((mode & OTHERS_MAY_READ) === 0) return
-  const octal = (mode & 0o777).toString(8)
-  throw new PosternError('KEY_EXPOSED', `${path} has mode ${octal}; run: chmod 600 ${path}`, {
-    path,
-    mode: octal,
+function readKey(path: string): string {
+  return readPem(path, ({ mode, uid }) => {
+    if ((mode & OTHERS_MAY_READ) !== 0) {
+      const octal = (mode & 0o777).toString(8)
+      const text = `${path} has mode ${octal}; run: chmod 600 ${path}`
+      throw new PosternError('KEY_EXPOSED', text, { path, mode: octal })
+    }
+    if (uid === ROOT || uid === process.getuid?.()) return
+    const text = `${path} belongs to user ${String(uid)}, who may read and change it`
+    throw new PosternError('KEY_EXPOSED', text, { path, uid })
   })
 }
 

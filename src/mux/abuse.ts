@@ -2,6 +2,8 @@ import { PosternError } from '../base/errors.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { MuxLimits } from './limits.ts'
 
+const GOAWAYS_MAX = 16
+
 /** Bursts of the rates that are not settings of their own. */
 export const FIXED_LIMITS = { pingsBurst: 100, framesBurst: 20_000 } as const
 
@@ -13,6 +15,7 @@ export class AbuseGuard {
   readonly #empty: TokenBucket
   readonly #late: TokenBucket
   lateFrames = 0
+  #goAways = 0
 
   constructor(limits: MuxLimits) {
     this.#opens = new TokenBucket(limits.opensPerSecond, limits.opensPerSecond)
@@ -37,6 +40,11 @@ export class AbuseGuard {
 
   empty(nowMs: number): void {
     if (!this.#empty.take(nowMs)) throw flood('frames without effect')
+  }
+
+  /** A GOAWAY after the first; a peer may sharpen its word a few times, and each costs us a look at all streams. */
+  goAway(): void {
+    if (++this.#goAways > GOAWAYS_MAX) throw flood('GOAWAYs')
   }
 
   late(nowMs: number): void {

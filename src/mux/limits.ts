@@ -42,7 +42,7 @@ export const DEFAULT_MUX_LIMITS: MuxLimits = {
   streamCreditBytes: 16 * KIB,
   windowBytesMin: 256 * KIB,
   windowBytesMax: 8 * MIB,
-  sessionWindowBytesMax: 32 * MIB,
+  sessionWindowBytesMax: 128 * MIB,
   callBacklogBytesMax: 4 * MIB,
   controlBacklogBytesMax: MIB,
   opensPerSecond: 1_000_000,

@@ -1,9 +1,12 @@
-import type { ByteBudget } from '../base/byte-budget.ts'
+import { BUDGET_SHARE, type ByteBudget } from '../base/byte-budget.ts'
 import { PosternError } from '../base/errors.ts'
 import type { MuxLimits } from './limits.ts'
 
-/** Below this a window is not worth its WINDOW frames; a stream that cannot have it is refused. */
-const WINDOW_FLOOR_BYTES = 16 * 1024
+/**
+ * Below this a window is not worth its WINDOW frames; a stream that cannot have it is refused. As
+ * much is kept for every stream that may still be opened, so that no bulk keeps a call out.
+ */
+export const WINDOW_FLOOR_BYTES = 16 * 1024
 
 /**
  * Part of a window that must be free before it is announced. With a half, a sender and a receiver
@@ -38,8 +41,12 @@ export class SessionWindow {
   received = 0
   consumed = 0
   limit: number
-  /** Sum of the windows of all open streams. */
+  /** Sum of the windows of all open streams, and how many there are. */
   windowsBytes = 0
+  #windowsCount = 0
+  /** Messages that are being gathered, beyond the windows they came through. */
+  #messagesBytes = 0
+  readonly #floorPoolBytes: number
   /** Least round trip seen, in ms; 0 until one was measured. */
   rttMinMs = 0
 
@@ -48,6 +55,10 @@ export class SessionWindow {
     this.limits = limits
     this.#budget = budget
     this.limit = limits.sessionCreditBytes
+    this.#floorPoolBytes = Math.min(
+      WINDOW_FLOOR_BYTES * limits.streamsMax,
+      limits.sessionWindowBytesMax / 2,
+    )
   }
 
   get bufferedBytes(): number {
@@ -64,24 +75,55 @@ export class SessionWindow {
 
   /** The largest window that can be had now, from the usual first size down to the floor; or 0. */
   reserveFirst(): number {
-    for (let bytes = this.limits.windowBytesMin; bytes >= WINDOW_FLOOR_BYTES; bytes /= 4) {
-      if (this.reserve(bytes)) return bytes
+    const { windowBytesMin, sessionWindowBytesMax } = this.limits
+    this.#windowsCount++
+    for (let bytes = windowBytesMin; bytes > WINDOW_FLOOR_BYTES; bytes /= 4) {
+      if (this.#reserve(bytes, sessionWindowBytesMax - this.#floorLeft, BUDGET_SHARE.firstWindow))
+        return bytes
     }
-    return this.reserve(WINDOW_FLOOR_BYTES) ? WINDOW_FLOOR_BYTES : 0
+    if (this.#reserve(WINDOW_FLOOR_BYTES, sessionWindowBytesMax, BUDGET_SHARE.message))
+      return WINDOW_FLOOR_BYTES
+    this.#windowsCount--
+    return 0
   }
 
-  reserve(bytes: number): boolean {
-    if (this.#isReleased || this.windowsBytes + bytes > this.limits.sessionWindowBytesMax)
-      return false
-    if (!this.#budget.reserve(bytes)) return false
-    this.windowsBytes += bytes
+  /** Room for a window to grow by: half of what the floors leave, the rest is for newcomers. */
+  reserveGrowth(bytes: number): boolean {
+    const cap = (this.limits.sessionWindowBytesMax + this.#floorPoolBytes) / 2 - this.#floorLeft
+    return this.#reserve(bytes, cap, BUDGET_SHARE.growth)
+  }
+
+  /** The window of one stream is given back. */
+  unreserve(bytes: number): void {
+    if (this.#isReleased || bytes === 0) return
+    this.#windowsCount--
+    this.windowsBytes -= bytes
+    this.#budget.release(bytes)
+  }
+
+  /** Room for a message that is gathered while its bytes are consumed; one session's have a bound. */
+  reserveMessage(bytes: number): boolean {
+    if (this.#messagesBytes + bytes > this.limits.sessionWindowBytesMax) return false
+    if (!this.#budget.reserve(bytes, BUDGET_SHARE.message)) return false
+    this.#messagesBytes += bytes
     return true
   }
 
-  unreserve(bytes: number): void {
-    if (this.#isReleased) return
-    this.windowsBytes -= bytes
+  releaseMessage(bytes: number): void {
+    this.#messagesBytes -= bytes
     this.#budget.release(bytes)
+  }
+
+  /** What is kept for streams that are not there yet. */
+  get #floorLeft(): number {
+    return Math.max(0, this.#floorPoolBytes - WINDOW_FLOOR_BYTES * this.#windowsCount)
+  }
+
+  #reserve(bytes: number, cap: number, share: number): boolean {
+    if (this.#isReleased || this.windowsBytes + bytes > cap) return false
+    if (!this.#budget.reserve(bytes, share)) return false
+    this.windowsBytes += bytes
+    return true
   }
 
   /** A new session limit to announce, or undefined while the peer has enough left. */
@@ -136,8 +178,8 @@ export class StreamWindow {
   }
 
   /**
-   * Two windows used within three round trips, and some, mean that the window, not the path, sets the pace: it
-   * doubles, as long as stream, session and process all have room.
+   * Two windows used within three round trips, and some, mean that the window, not the path, sets
+   * the pace: it doubles, as long as stream, session and process all have room.
    */
   #maybeGrow(session: SessionWindow, nowMs: number): void {
     const elapsedMs = nowMs - this.#epochAtMs
@@ -145,6 +187,6 @@ export class StreamWindow {
     this.#epochAtMs = nowMs
     if (elapsedMs > EPOCH_ROUND_TRIPS * session.rttMinMs + EPOCH_SLACK_MS) return
     const grown = Math.min(this.bytes * 2, session.limits.windowBytesMax)
-    if (grown > this.bytes && session.reserve(grown - this.bytes)) this.bytes = grown
+    if (grown > this.bytes && session.reserveGrowth(grown - this.bytes)) this.bytes = grown
   }
 }

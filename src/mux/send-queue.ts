@@ -1,3 +1,4 @@
+import { ByteQueue } from '../base/byte-queue.ts'
 import type { FrameWriter } from '../wire/frame-writer.ts'
 
 /** Queued bytes at which `write` begins to answer "wait". */
@@ -21,7 +22,6 @@ export class SendQueue {
   limit: number
   /** Absolute: how far we have sent. */
   sent = 0
-  queuedBytes = 0
   /** Half-close once empty. */
   ending = false
   /** Written instead of a half-close once empty. */
@@ -32,56 +32,27 @@ export class SendQueue {
   isStopped = false
   /** It is in the ring of streams that have something to send. */
   isReady = false
-  readonly #chunks: Uint8Array[] = []
-  #head = 0
-  #headOffset = 0
+  readonly #bytes = new ByteQueue()
 
   constructor(limit: number) {
     this.limit = limit
   }
 
+  get queuedBytes(): number {
+    return this.#bytes.length
+  }
+
   push(bytes: Uint8Array): void {
-    this.#chunks.push(bytes)
-    this.queuedBytes += bytes.length
+    this.#bytes.push(bytes)
   }
 
   /** Moves `count` bytes to `into`; `count` is at most what is queued. */
   moveInto(into: Buffer, at: number, count: number): void {
-    this.queuedBytes -= count
+    this.#bytes.moveInto(into, at, count)
     this.sent += count
-    let left = count
-    let to = at
-    while (left > 0) {
-      const chunk = this.#chunks[this.#head] as Uint8Array
-      const take = Math.min(left, chunk.length - this.#headOffset)
-      const whole = take === chunk.length
-      into.set(whole ? chunk : chunk.subarray(this.#headOffset, this.#headOffset + take), to)
-      to += take
-      left -= take
-      this.#headOffset += take
-      if (this.#headOffset === chunk.length) this.#shift()
-    }
   }
 
   clear(): void {
-    this.#chunks.length = 0
-    this.#head = 0
-    this.#headOffset = 0
-    this.queuedBytes = 0
-  }
-
-  #shift(): void {
-    this.#chunks[this.#head] = NOTHING
-    this.#headOffset = 0
-    this.#head++
-    if (this.#head === this.#chunks.length) {
-      this.#chunks.length = 0
-      this.#head = 0
-    } else if (this.#head >= 64) {
-      this.#chunks.splice(0, this.#head)
-      this.#head = 0
-    }
+    this.#bytes.clear()
   }
 }
-
-const NOTHING = new Uint8Array(0)

@@ -16,6 +16,8 @@ import {
 } from '../wire/hello.ts'
 import { AbuseGuard } from './abuse.ts'
 import type { MuxLimits } from './limits.ts'
+import { Admission } from './admission.ts'
+import { CallBacklog } from './call-backlog.ts'
 import { Liveness } from './liveness.ts'
 import { Output } from './output.ts'
 import { SessionWindow } from './receive-window.ts'
@@ -56,6 +58,8 @@ export class MuxSession implements StreamHost {
   readonly #decoder = new FrameDecoder()
   readonly #abuse: AbuseGuard
   readonly #liveness: Liveness
+  readonly #admission: Admission
+  readonly #backlog: CallBacklog
   #peer: Hello | undefined
   #goAwaySent = false
   #goAwayReceived: GoAway | undefined
@@ -75,12 +79,15 @@ export class MuxSession implements StreamHost {
     this.#abuse = new AbuseGuard(limits)
     this.#liveness = new Liveness(limits, options.nowMs)
     this.#table = new StreamTable(options.role)
+    this.#backlog = new CallBacklog(budget)
+    const { output } = this
+    this.#admission = new Admission({ limits, table: this.#table, output, abuse: this.#abuse })
     this.#streamFrames = new StreamFrames({
       host: this,
       table: this.#table,
       abuse: this.#abuse,
       owner: options.owner,
-      refusal: () => this.#refusalOfOpen(),
+      refusal: () => (this.#goAwaySent ? 'GOING_AWAY' : this.#admission.refusal(this.nowMs)),
     })
   }
 
@@ -117,6 +124,11 @@ export class MuxSession implements StreamHost {
 
   get lateFrames(): number {
     return this.#abuse.lateFrames
+  }
+
+  /** Streams that the peer lets us hold open; 0 before its hello. */
+  get peerStreamsMax(): number {
+    return this.#peer?.streamsMax ?? 0
   }
 
   get peerStreamCredit(): number {
@@ -193,6 +205,7 @@ export class MuxSession implements StreamHost {
     this.#liveness.heard(nowMs)
     try {
       this.#decoder.push(chunk, this.#onFrame)
+      this.#fitBacklog()
     } catch (error) {
       // Only the peer's faults are errors of ours here; anything else is a bug and must be seen.
       if (!(error instanceof PosternError)) throw error
@@ -205,7 +218,14 @@ export class MuxSession implements StreamHost {
     const count = this.output.fill(into)
     this.bytesOut += count
     if (count === 0 || !this.output.isReady) this.#isAwake = false
+    if (this.output.calls.length === 0) this.#backlog.release()
     return count
+  }
+
+  #fitBacklog(): void {
+    if (this.#closed !== undefined || this.#backlog.fit(this.output.calls.length)) return
+    const text = 'no byte budget is left for answers that the peer does not read'
+    throw new PosternError('BUDGET_EXHAUSTED', text)
   }
 
   /** When `handleTimeout` wants to be called, in monotonic ms. */
@@ -247,6 +267,10 @@ export class MuxSession implements StreamHost {
     if (this.#isAwake || !this.output.isReady) return
     this.#isAwake = true
     this.#owner.onOutput()
+  }
+
+  didReset(): void {
+    this.#admission.didReset(this.nowMs)
   }
 
   forget(stream: MuxStream): void {
@@ -335,22 +359,12 @@ export class MuxSession implements StreamHost {
   }
 
   #receiveGoAway(goAway: GoAway): void {
+    if (this.#goAwayReceived !== undefined) this.#abuse.goAway()
     this.#goAwayReceived = goAway
-    for (const stream of this.#table.all()) {
-      if (!stream.isInbound && stream.id > goAway.lastId) {
-        stream.receiveRefuse('GOING_AWAY', RETRY, goAway.text)
-      }
-    }
+    for (const stream of this.#table.oursAbove(goAway.lastId))
+      stream.receiveRefuse('GOING_AWAY', RETRY, goAway.text)
     this.#owner.onGoAway(goAway)
     this.#maybeDrained()
-  }
-
-  #refusalOfOpen(): ErrorCode | undefined {
-    if (this.#goAwaySent) return 'GOING_AWAY'
-    if (this.#table.inboundCount >= this.limits.streamsMax) return 'STREAM_LIMIT'
-    if (!this.#abuse.mayOpen(this.nowMs)) return 'STREAM_LIMIT'
-    // The peer does not take our answers: more calls would only pile up more of them.
-    return this.output.calls.length > this.limits.callBacklogBytesMax ? 'STREAM_LIMIT' : undefined
   }
 
   #judgeOpen(): void {
@@ -358,18 +372,7 @@ export class MuxSession implements StreamHost {
       throw new PosternError('CONNECTION_LOST', 'the session has ended')
     assert(this.#peer !== undefined, 'open before the peer said hello')
     if (!this.isOpen) throw new PosternError('GOING_AWAY', 'the session takes no new streams')
-    const outbound = this.#table.outboundCount
-    if (outbound >= this.#peer.streamsMax) {
-      throw new PosternError(
-        'STREAM_LIMIT',
-        `the peer allows ${String(this.#peer.streamsMax)} open streams`,
-      )
-    }
-    if (this.output.calls.length > this.limits.callBacklogBytesMax) {
-      throw new PosternError('STREAM_LIMIT', 'too many calls wait for the peer to read')
-    }
-    if (this.#table.isUsedUp)
-      throw new PosternError('GOING_AWAY', 'the stream ids of the session are used up')
+    this.#admission.judgeOwn(this.#peer.streamsMax, this.nowMs)
   }
 
   #writeNonce(type: number, nonce: number): void {
@@ -388,6 +391,7 @@ export class MuxSession implements StreamHost {
     for (const stream of this.#table.all()) stream.lose('CONNECTION_LOST')
     this.#table.clear()
     this.window.release()
+    this.#backlog.release()
     this.wake()
     this.#owner.onClosed(error)
   }

@@ -1,4 +1,4 @@
-import { PosternError, type ErrorCode } from '../base/errors.ts'
+import { PosternError, printable, type ErrorCode } from '../base/errors.ts'
 import { readU64 } from '../wire/byte-reader.ts'
 import { codeOfWireNumber } from '../wire/codes.ts'
 import { FLAG_END, FRAME } from '../wire/frame.ts'
@@ -89,7 +89,7 @@ export class StreamFrames {
         return
       case FRAME.REFUSE: {
         const code = codeOfWireNumber(bytes.readUInt16BE(start))
-        const text = bytes.toString('utf8', start + 3, end)
+        const text = printable(bytes.toString('utf8', start + 3, end), end - start)
         stream.receiveRefuse(code, bytes[start + 2] === 1, text)
         return
       }

@@ -44,6 +44,14 @@ export class StreamTable {
     return [...this.#streams.values()]
   }
 
+  /** Streams of ours with an id above `id`: a copy, newest last. */
+  oursAbove(id: number): MuxStream[] {
+    const streams: MuxStream[] = []
+    for (const stream of this.#streams.values())
+      if (!stream.isInbound && stream.id > id) streams.push(stream)
+    return streams
+  }
+
   addOurs(stream: MuxStream): void {
     this.#nextId += 2
     this.#streams.set(stream.id, stream)

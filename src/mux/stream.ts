@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { ByteQueue } from '../base/byte-queue.ts'
 import { PosternError, type ErrorCode } from '../base/errors.ts'
 import { wireNumber } from '../wire/codes.ts'
 import { FRAME } from '../wire/frame.ts'
@@ -45,6 +46,8 @@ export interface StreamHost extends ReceiverHost {
   readonly output: Output
   /** Credit that the peer gives a stream before it accepts, in bytes. */
   readonly peerStreamCredit: number
+  /** We reset a stream that we had opened. */
+  didReset(): void
   /** The stream has ended in both directions. */
   forget(stream: MuxStream): void
 }
@@ -68,11 +71,12 @@ export class MuxStream implements Sender {
   send: SendQueue | undefined
   #receiver: StreamReceiver | undefined
   readonly #host: StreamHost
+  #onClosed: (() => void) | undefined
   #isAnswered = false
   #localDone = false
   #remoteDone = false
   /** Data that came before `accept`; at most the stream credit of our HELLO. */
-  #early: Buffer[] | undefined
+  #early: ByteQueue | undefined
 
   constructor(host: StreamHost, id: number, opening: Opening) {
     this.#host = host
@@ -85,6 +89,11 @@ export class MuxStream implements Sender {
 
   get isClosed(): boolean {
     return this.#localDone && this.#remoteDone
+  }
+
+  /** Calls back once, when both directions are over for whatever reason; for one observer. */
+  whenClosed(onClosed: () => void): void {
+    this.#onClosed = onClosed
   }
 
   get hasLocalEnded(): boolean {
@@ -107,12 +116,14 @@ export class MuxStream implements Sender {
     }
     this.#isAnswered = true
     this.sink = sink
-    this.#controlFrame(FRAME.ACCEPT, () => {
-      this.#host.output.control.u64(limit)
-    })
+    const { control } = this.#host.output
+    control.begin(FRAME.ACCEPT, 0, this.id)
+    control.u64(limit)
+    control.end()
+    this.#host.wake()
     const early = this.#early
     this.#early = undefined
-    for (const bytes of early ?? []) sink.onData(this, bytes)
+    if (early !== undefined && early.length > 0) sink.onData(this, early.take(early.length))
     // What was delivered may have made the owner end the stream.
     if (this.#remoteDone && this.sink === sink) sink.onEnd(this)
   }
@@ -174,6 +185,7 @@ export class MuxStream implements Sender {
   reset(code: ErrorCode): void {
     if (this.isClosed) return
     this.#codeFrame(FRAME.RESET, code)
+    if (!this.isInbound) this.#host.didReset()
     this.#finishBoth()
   }
 
@@ -190,6 +202,15 @@ export class MuxStream implements Sender {
   consume(count: number): void {
     this.#receiver?.consume(count, !this.#remoteDone)
     if (this.isClosed && this.#receiver?.outstandingBytes === 0) this.#release()
+  }
+
+  /** Room for a message that is gathered while its bytes are consumed. See SessionWindow. */
+  reserveMessage(bytes: number): boolean {
+    return this.#host.window.reserveMessage(bytes)
+  }
+
+  releaseMessage(bytes: number): void {
+    this.#host.window.releaseMessage(bytes)
   }
 
   /** Everything received and not yet consumed has been dropped by the owner. */
@@ -314,7 +335,7 @@ export class MuxStream implements Sender {
     const { streamCreditBytes } = this.#host.window.limits
     this.#inbound(this.isInbound ? streamCreditBytes : 0).take(bytes.length)
     if (this.sink !== undefined) this.sink.onData(this, bytes)
-    else (this.#early ??= []).push(bytes)
+    else (this.#early ??= new ByteQueue()).push(bytes)
   }
 
   #inbound(creditBytes: number): StreamReceiver {
@@ -346,14 +367,6 @@ export class MuxStream implements Sender {
     this.#host.wake()
   }
 
-  #controlFrame(type: number, writePayload: () => void): void {
-    const { control } = this.#host.output
-    control.begin(type, 0, this.id)
-    writePayload()
-    control.end()
-    this.#host.wake()
-  }
-
   /** In good order: what the owner has not used yet stays on the account. */
   #finish(): void {
     this.#localDone = true
@@ -362,6 +375,7 @@ export class MuxStream implements Sender {
     this.sink = undefined
     if (this.#receiver?.outstandingBytes === 0) this.#release()
     this.#host.forget(this)
+    this.#onClosed?.()
   }
 
   /** At once: the owner holds nothing of this stream any more. */

@@ -1,3 +1,4 @@
+import { ByteQueue } from '../base/byte-queue.ts'
 import { PosternError } from '../base/errors.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { BodyCollector, messageTooLarge } from './body-collector.ts'
@@ -19,8 +20,7 @@ interface Waiter {
 export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
   readonly #runtime: RpcRuntime
   readonly #stream: MuxStream
-  readonly #chunks: Buffer[] = []
-  #queued = 0
+  readonly #queue = new ByteQueue()
   #collector: BodyCollector | undefined
   #collectLeft = 0
   #waiter: Waiter | undefined
@@ -57,8 +57,7 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
       this.#stream.consume(bytes.length)
       return
     }
-    this.#chunks.push(bytes)
-    this.#queued += bytes.length
+    this.#queue.push(bytes)
     this.#advance()
   }
 
@@ -97,7 +96,7 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
   }
 
   #finish(waiter: Waiter): void {
-    if (this.#queued > 0 || this.#collector !== undefined) {
+    if (this.#queue.length > 0 || this.#collector !== undefined) {
       throw new PosternError('MALFORMED_CALL', 'the stream ended within a message')
     }
     if (this.#endError !== undefined) throw this.#endError
@@ -113,23 +112,23 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
 
   #takeMessage(): Buffer | undefined {
     if (this.#collector !== undefined) return this.#collect(this.#collector)
-    if (this.#queued < PREFIX_BYTES) return undefined
-    const lengthBytes = this.#peekLength()
+    if (this.#queue.length < PREFIX_BYTES) return undefined
+    const lengthBytes = this.#queue.peekU32()
     const { messageBytesMax } = this.#runtime.limits
     if (lengthBytes > messageBytesMax) throw messageTooLarge(messageBytesMax)
-    if (this.#queued >= PREFIX_BYTES + lengthBytes) {
+    if (this.#queue.length >= PREFIX_BYTES + lengthBytes) {
       this.#takeBytes(PREFIX_BYTES)
       return this.#takeBytes(lengthBytes)
     }
     if (lengthBytes <= WHOLE_BYTES_MAX) return undefined
     this.#takeBytes(PREFIX_BYTES)
-    this.#collector = new BodyCollector(this.#runtime.budget, lengthBytes)
+    this.#collector = new BodyCollector(this.#stream, lengthBytes)
     this.#collectLeft = lengthBytes
     return this.#collect(this.#collector)
   }
 
   #collect(collector: BodyCollector): Buffer | undefined {
-    const take = Math.min(this.#collectLeft, this.#queued)
+    const take = Math.min(this.#collectLeft, this.#queue.length)
     if (take > 0) collector.add(this.#takeBytes(take))
     this.#collectLeft -= take
     if (this.#collectLeft > 0) return undefined
@@ -137,30 +136,9 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
     return collector.take()
   }
 
-  #peekLength(): number {
-    const first = this.#chunks[0] as Buffer
-    if (first.length >= PREFIX_BYTES) return first.readUInt32BE(0)
-    return Buffer.concat(this.#chunks).readUInt32BE(0)
-  }
-
   /** Removes `count` queued bytes and grants them to the sender again. */
   #takeBytes(count: number): Buffer {
-    const first = this.#chunks[0]
-    let bytes: Buffer
-    if (count === 0 || first === undefined) bytes = Buffer.alloc(0)
-    else if (first.length > count) {
-      bytes = first.subarray(0, count)
-      this.#chunks[0] = first.subarray(count)
-    } else if (first.length === count) {
-      bytes = first
-      this.#chunks.shift()
-    } else {
-      const all = Buffer.concat(this.#chunks)
-      bytes = all.subarray(0, count)
-      this.#chunks.length = 0
-      if (all.length > count) this.#chunks.push(all.subarray(count))
-    }
-    this.#queued -= count
+    const bytes = this.#queue.take(count)
     this.#stream.consume(count)
     return bytes
   }
@@ -168,8 +146,7 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
   #drop(): void {
     this.#collector?.drop()
     this.#collector = undefined
-    this.#chunks.length = 0
-    this.#queued = 0
+    this.#queue.clear()
     this.#stream.discard()
   }
 }

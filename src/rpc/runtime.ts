@@ -1,4 +1,3 @@
-import type { ByteBudget } from '../base/byte-budget.ts'
 import type { Clock } from '../base/clock.ts'
 import { DeadlineWheel, type Deadlined } from '../base/deadline-wheel.ts'
 import type { Logger } from '../base/logger.ts'
@@ -12,11 +11,10 @@ export interface RpcLimits {
   readonly messageBytesMax: number
 }
 
-/** What all channels and servers of a process share: time, chance, budget, deadlines, counters. */
+/** What all channels and servers of a process share: time, chance, deadlines, counters. */
 export class RpcRuntime {
   readonly clock: Clock
   readonly random: Random
-  readonly budget: ByteBudget
   readonly logger: Logger
   readonly limits: RpcLimits
   /** Calls served and calls made, by status number. */
@@ -25,10 +23,9 @@ export class RpcRuntime {
   readonly #wheel = new DeadlineWheel()
   #isArmed = false
 
-  constructor(parts: Pick<RpcRuntime, 'clock' | 'random' | 'budget' | 'logger' | 'limits'>) {
+  constructor(parts: Pick<RpcRuntime, 'clock' | 'random' | 'logger' | 'limits'>) {
     this.clock = parts.clock
     this.random = parts.random
-    this.budget = parts.budget
     this.logger = parts.logger
     this.limits = parts.limits
   }

@@ -27,6 +27,7 @@ export class ServerCall implements StreamSink, Deadlined {
   readonly #onEnded: () => void
   #hasEnded = false
   #isAccepted = false
+  #requestBytesMax = 0
   #collector: BodyCollector | undefined
   #onBody: ((body: Buffer) => void) | undefined
   #reader: MessageReader | undefined
@@ -44,7 +45,8 @@ export class ServerCall implements StreamSink, Deadlined {
   }
 
   /** `body`: the whole request where it came with the OPEN. */
-  start(handler: MethodHandler, body: Buffer | undefined): void {
+  start(handler: MethodHandler, body: Buffer | undefined, requestBytesMax = Infinity): void {
+    this.#requestBytesMax = Math.min(requestBytesMax, this.#runtime.limits.messageBytesMax)
     const context = this.#context
     switch (handler.kind) {
       case 'unary':
@@ -128,7 +130,7 @@ export class ServerCall implements StreamSink, Deadlined {
       use(body)
       return
     }
-    this.#collector = new BodyCollector(this.#runtime.budget, this.#runtime.limits.messageBytesMax)
+    this.#collector = new BodyCollector(this.#stream, this.#requestBytesMax)
     this.#onBody = use
     this.#accept()
   }

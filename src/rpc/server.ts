@@ -91,7 +91,11 @@ export class RpcServer {
       })
     } else {
       const body = isEnded ? bytes.subarray(head.bodyStart, end) : undefined
-      new ServerCall(this.#runtime, stream, context, this.#ended).start(handler, body)
+      new ServerCall(this.#runtime, stream, context, this.#ended).start(
+        handler,
+        body,
+        offer.requestBytesMax,
+      )
     }
   }
 

@@ -36,6 +36,8 @@ export interface Offer {
   readonly name: string
   readonly dataType: DataType
   readonly handler: MethodHandler | ForwardHandler
+  /** Largest single request, in bytes, where it is less than rpc.messageBytesMax. */
+  readonly requestBytesMax?: number
 }
 
 /** What the one decision point is asked, for every call and every forward. */

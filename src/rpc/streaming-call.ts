@@ -38,10 +38,7 @@ export class StreamingCall implements StreamSink, Deadlined {
     this.#stream = stream
     this.#writer = new MessageWriter(this.#runtime, stream)
     if (isSingleResponse) {
-      this.#collector = new BodyCollector(
-        this.#runtime.budget,
-        this.#runtime.limits.messageBytesMax,
-      )
+      this.#collector = new BodyCollector(stream, this.#runtime.limits.messageBytesMax)
     } else this.#reader = new MessageReader(this.#runtime, stream)
     this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
     if (timeoutMs === 0) return

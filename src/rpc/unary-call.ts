@@ -1,11 +1,13 @@
 import type { Deadlined } from '../base/deadline-wheel.ts'
-import type { ErrorCode } from '../base/errors.ts'
+import { printable, type ErrorCode } from '../base/errors.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import { decodeMetadata } from '../wire/metadata.ts'
 import { readTrailer, type Trailer } from '../wire/trailer.ts'
 import { BodyCollector } from './body-collector.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { asRpcError, RpcError, rpcErrorOfCode, statusName, statusNumber } from './status.ts'
+
+const TEXT_CHARS_MAX = 1000
 
 /** A unary call that was made and not yet answered. It settles exactly once. */
 export class UnaryCall implements StreamSink, Deadlined {
@@ -44,8 +46,8 @@ export class UnaryCall implements StreamSink, Deadlined {
     this.#giveUp('DEADLINE_EXCEEDED')
   }
 
-  onAccept(): void {
-    this.#collector = new BodyCollector(this.#runtime.budget, this.#runtime.limits.messageBytesMax)
+  onAccept(stream: MuxStream): void {
+    this.#collector = new BodyCollector(stream, this.#runtime.limits.messageBytesMax)
   }
 
   onData(stream: MuxStream, bytes: Buffer): void {
@@ -128,7 +130,7 @@ export class UnaryCall implements StreamSink, Deadlined {
 /** The error that a trailer with a status other than OK stands for. */
 export function errorOfTrailer(trailer: Trailer): RpcError {
   try {
-    return new RpcError(statusName(trailer.status), trailer.text, {
+    return new RpcError(statusName(trailer.status), printable(trailer.text, TEXT_CHARS_MAX), {
       metadata: decodeMetadata(trailer.metadata),
     })
   } catch (error) {

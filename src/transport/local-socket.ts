@@ -1,11 +1,13 @@
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs'
+import { lstatSync, mkdirSync, statSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { dirname } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 
 const OWNER_ONLY_DIRECTORY = 0o700
 const OWNER_ONLY_MASK = 0o177
-const OWNER_ONLY = 0o600
+const OTHERS_MAY_WRITE = 0o022
+const STICKY = 0o1000
+const ROOT = 0
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 const ASK_MS = 5000
 
@@ -30,6 +32,7 @@ export class LocalListener {
     const path = this.#path
     try {
       mkdirSync(dirname(path), { recursive: true, mode: OWNER_ONLY_DIRECTORY })
+      judgeDirectory(dirname(path))
       await removeStale(path)
       await new Promise<void>((resolve, reject) => {
         this.#server.once('error', reject)
@@ -38,7 +41,6 @@ export class LocalListener {
         this.#server.listen(path, resolve)
         process.umask(mask)
       })
-      chmodSync(path, OWNER_ONLY)
     } catch (error) {
       if (error instanceof PosternError) throw error
       const text = `${path}: ${(error as Error).message}`
@@ -49,6 +51,16 @@ export class LocalListener {
   close(): void {
     this.#server.close()
   }
+}
+
+/** Whoever may replace the socket would answer in our place. A sticky directory keeps it ours. */
+function judgeDirectory(path: string): void {
+  const { mode, uid } = statSync(path)
+  const isOurs = uid === ROOT || uid === process.getuid?.()
+  const isOpen = (mode & OTHERS_MAY_WRITE) !== 0 && (mode & STICKY) === 0
+  if (isOurs && !isOpen) return
+  const text = `${path} may be written by others; run: chmod go-w ${path}, and own it`
+  throw new PosternError('LISTEN_FAILED', text, { path })
 }
 
 /** A socket left by a daemon that was killed is replaced; anything else in its place is not. */

@@ -2,13 +2,10 @@ import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /** Addresses of cloud metadata and host services that lie outside the link-local ranges. */
-const METADATA = [
-  'fd00:ec2::254',
-  'fd20:ce::254',
-  '100.100.100.200',
-  '168.63.129.16',
-  '192.0.0.192',
-]
+const METADATA = ['fd20:ce::254', '100.100.100.200', '168.63.129.16', '192.0.0.192']
+
+/** AWS keeps instance metadata and pod credentials in one network. */
+const METADATA_NETWORK = ipaddr.parseCIDR('fd00:ec2::/32')
 
 const FORBIDDEN_RANGES = ['linkLocal', 'unspecified', 'multicast', 'broadcast']
 
@@ -26,7 +23,8 @@ export function forbiddenReason(address: string): string | undefined {
   const isMetadata = METADATA.some(
     (known) => ipaddr.parse(known).toNormalizedString() === parsed.toNormalizedString(),
   )
-  return isMetadata ? `${address} is a metadata address` : undefined
+  const isInNetwork = parsed instanceof ipaddr.IPv6 && parsed.match(METADATA_NETWORK)
+  return isMetadata || isInNetwork ? `${address} is a metadata address` : undefined
 }
 
 /** In the one usual form: 0xa9fea9fe and 2852039166 are names, to be resolved and judged. */

@@ -13,6 +13,7 @@ import { forbiddenReason, isIpAddress } from './target-rules.ts'
  */
 export async function dialTarget(target: Address, signal: AbortSignal): Promise<Duplex> {
   const addresses = isIpAddress(target.host) ? undefined : await resolveTarget(target)
+  if (signal.aborted) throw new PosternError('TARGET_UNREACHABLE', 'the dial was given up')
   return await new Promise((resolvePromise, reject) => {
     const { host, port } = target
     const pinned = addresses === undefined ? {} : { lookup: pinTo(addresses) }

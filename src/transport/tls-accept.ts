@@ -2,6 +2,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Clock } from '../base/clock.ts'
 import { PosternError, type ErrorCode } from '../base/errors.ts'
+import { LogLimiter } from '../base/log-limiter.ts'
 
 import type { Logger } from '../base/logger.ts'
 import type { Credential } from '../identity/key-files.ts'
@@ -21,6 +22,8 @@ const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'IDENTITY_ROLE',
   'IDENTITY_TRUST_DOMAIN',
   'IDENTITY_REVOKED',
+  'HANDSHAKE_LIMIT',
+  'BUDGET_EXHAUSTED',
 ])
 const FAREWELL_MS = 1000
 
@@ -39,9 +42,11 @@ export class TlsListener {
   readonly #options: AcceptOptions
   readonly #server: Server
   readonly #gate: HandshakeGate
+  readonly #log: LogLimiter
 
   constructor(options: AcceptOptions) {
     this.#options = options
+    this.#log = new LogLimiter(options.logger, options.clock)
     this.#gate = new HandshakeGate(options.limits, options.clock, (address, reason) => {
       this.#refused(new PosternError('HANDSHAKE_LIMIT', reason), address, undefined)
     })
@@ -120,7 +125,8 @@ export class TlsListener {
       typeof authorizationError === 'string'
         ? Object.assign(new Error(), { code: authorizationError })
         : error
-    this.#refused(tlsError(cause), addressOf(socket), subjectOf(socket))
+    const address = addressOf(socket)
+    if (!this.#gate.wasEvicted(address)) this.#refused(tlsError(cause), address, subjectOf(socket))
     socket.on('error', () => undefined)
     socket.destroy()
   }
@@ -133,7 +139,7 @@ export class TlsListener {
       reason: error.rawMessage,
       ...error.facts,
     }
-    this.#options.logger.warn(facts, 'refused a connection')
+    this.#log.warn(error.code, facts, 'refused a connection')
   }
 }
 

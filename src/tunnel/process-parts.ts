@@ -42,6 +42,6 @@ export function processParts(settings: SessionSettings, ambient: Ambient): Proce
   }
   const budget = new ByteBudget(settings['limits.bufferBytesMax'] ?? BUFFER_BYTES_MAX)
   const rpcLimits = { messageBytesMax: settings['rpc.messageBytesMax'] }
-  const runtime = new RpcRuntime({ ...ambient, budget, limits: rpcLimits })
+  const runtime = new RpcRuntime({ ...ambient, limits: rpcLimits })
   return { runtime, limits, budget, slabs: new SlabPool() }
 }

@@ -1,4 +1,5 @@
 import type { ByteBudget } from '../base/byte-budget.ts'
+import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { MuxLimits } from '../mux/limits.ts'
 import type { MuxStream } from '../mux/stream.ts'
@@ -8,6 +9,8 @@ import type { TlsFacts } from '../transport/tls-wire.ts'
 import type { GoAway } from '../wire/goaway.ts'
 import { Connection, type Wire } from './connection.ts'
 import type { SlabPool } from './slab-pool.ts'
+
+const EXPIRY_CHECK_MS = 60_000
 
 /** An authenticated connection: TLS, or a fake in tests. */
 export interface PeerWire extends Wire {
@@ -44,6 +47,7 @@ export class RpcConnection {
   readonly #connection: Connection
   readonly #parts: ProcessParts
   #goAway: GoAway | undefined
+  #cancelExpiry: CancelTimer | undefined
 
   /** @throws BUDGET_EXHAUSTED; the wire is then still the caller's to close */
   constructor(
@@ -72,6 +76,7 @@ export class RpcConnection {
           events.onDrained?.(this)
         },
         onClosed: (error) => {
+          this.#cancelExpiry?.()
           events.onClosed(this, this.#reason(error))
         },
       },
@@ -87,6 +92,7 @@ export class RpcConnection {
       },
     })
     this.#connection.start()
+    this.#watchExpiry()
   }
 
   get session(): Connection['session'] {
@@ -107,6 +113,20 @@ export class RpcConnection {
     if (this.#goAway === undefined) return undefined
     const { code, text } = this.#goAway
     return new PosternError(code, `the peer says: ${text === '' ? code : text}`)
+  }
+
+  /** A session lasts no longer than the certificate that it was made under. */
+  #watchExpiry(): void {
+    const { clock } = this.#parts.runtime
+    const leftMs = this.facts.certificateNotAfterMs - clock.wallMs()
+    if (leftMs <= 0) {
+      this.close(new PosternError('CERT_EXPIRED', 'the certificate of the peer has expired'))
+      return
+    }
+    // Looked at again and again, as the wall clock may be set.
+    this.#cancelExpiry = clock.startTimer(Math.min(leftMs, EXPIRY_CHECK_MS), () => {
+      this.#watchExpiry()
+    })
   }
 
   /** A peer that said why it goes is the better witness than the socket that closed. */

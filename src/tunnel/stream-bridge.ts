@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { ByteQueue } from '../base/byte-queue.ts'
 import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../base/errors.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
@@ -11,7 +12,10 @@ export class StreamBridge implements StreamSink {
   readonly #socket: Duplex
   readonly #onClosed: (code: ErrorCode | undefined) => void
   readonly #clock: Clock
-  #isCorked = false
+  /** Bytes for the local side, and whether a batch of them is on its way. */
+  readonly #inbox = new ByteQueue()
+  #isWriting = false
+  #isEnding = false
   /** The local side has said everything; the local side has been told everything. */
   #hasRead = false
   #hasWritten = false
@@ -56,15 +60,14 @@ export class StreamBridge implements StreamSink {
 
   onData(stream: MuxStream, bytes: Buffer): void {
     this.bytesIn += bytes.length
-    this.#corkForThisTick()
-    this.#socket.write(bytes, () => {
-      stream.consume(bytes.length)
-    })
+    this.#inbox.push(bytes)
+    this.#stream ??= stream
+    this.#writeSoon()
   }
 
   onEnd(): void {
-    this.#hasWritten = true
-    this.#socket.end()
+    this.#isEnding = true
+    this.#writeSoon()
   }
 
   onTrailer(): void {
@@ -87,15 +90,39 @@ export class StreamBridge implements StreamSink {
     this.#end('CANCELLED')
   }
 
-  /** What comes in one tick leaves in one system call. */
-  #corkForThisTick(): void {
-    if (this.#isCorked) return
-    this.#isCorked = true
-    this.#socket.cork()
-    this.#clock.soon(() => {
-      this.#isCorked = false
-      this.#socket.uncork()
+  /** Ends both sides, as for a deadline that has passed. */
+  abort(code: ErrorCode): void {
+    this.#stream?.reset(code)
+    this.#end(code)
+  }
+
+  #writeSoon(): void {
+    if (this.#isWriting) return
+    this.#isWriting = true
+    this.#clock.soon(this.#write)
+  }
+
+  /** What came while the last batch was on its way leaves in one system call. */
+  readonly #write = (): void => {
+    const socket = this.#socket
+    const count = this.#inbox.length
+    if (count === 0) {
+      this.#isWriting = false
+      if (!this.#isEnding || this.#hasWritten) return
+      this.#hasWritten = true
+      socket.end()
+      return
+    }
+    const chunks = this.#inbox.takeAll()
+    const last = chunks.pop()
+    socket.cork()
+    for (const chunk of chunks) socket.write(chunk)
+    socket.write(last, (error) => {
+      if (error !== undefined && error !== null) return
+      this.#stream?.consume(count)
+      this.#write()
     })
+    socket.uncork()
   }
 
   #end(code: ErrorCode): void {

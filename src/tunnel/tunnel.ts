@@ -175,9 +175,22 @@ export class Tunnel {
     if (state.name !== 'ready' || state.connection !== connection) return
     if (goAway.code !== 'SHUTDOWN' && goAway.code !== 'GOING_AWAY') return
     this.#leaving.add(connection)
-    this.#attempt = 0
+    this.#judgeStability()
     const cause = new PosternError('GOING_AWAY', `the gateway drains: ${goAway.text}`)
-    this.#wait(goAway.reconnectAfterMs, cause)
+    const { backoff, process } = this.#options
+    if (goAway.reconnectAfterMs === 0) {
+      this.#retry(cause)
+      return
+    }
+    // The gateway spreads its agents out; how long it may hold us off is ours to bound.
+    const askedMs = Math.min(goAway.reconnectAfterMs, backoff.maxMs)
+    this.#wait(askedMs + backoff.minMs * process.runtime.random.fraction(), cause)
+  }
+
+  /** A tunnel that was up for long starts again from the first back-off step. */
+  #judgeStability(): void {
+    const { clock } = this.#options.process.runtime
+    if (clock.nowMs() - this.#readyAtMs >= this.#options.stableMs) this.#attempt = 0
   }
 
   #closed(abort: AbortController, connection: RpcConnection, error: PosternError): void {
@@ -188,8 +201,7 @@ export class Tunnel {
     const { state } = this
     if (state.name === 'connecting') this.#failed(abort, refusedOr(error))
     else if (state.name === 'ready' && state.connection === connection) {
-      const { clock } = this.#options.process.runtime
-      if (clock.nowMs() - this.#readyAtMs >= this.#options.stableMs) this.#attempt = 0
+      this.#judgeStability()
       this.#retry(error)
     }
   }
@@ -240,8 +252,7 @@ export class Tunnel {
       const details = {
         ...facts,
         peer: tls.address,
-        gateway: to.welcome.gateway,
-        region: to.welcome.region,
+        ...tls.identity,
       }
       logger.info(
         { ...details, tlsVersion: tls.tlsVersion, cipher: tls.cipher, group: tls.group },

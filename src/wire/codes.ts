@@ -15,6 +15,7 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [8, 'WRITE_STALLED'],
   [9, 'GOING_AWAY'],
   [10, 'BUDGET_EXHAUSTED'],
+  [11, 'HANDSHAKE_LIMIT'],
   [16, 'CANCELLED'],
   [17, 'DEADLINE_EXCEEDED'],
   [18, 'STREAM_LIMIT'],
@@ -32,6 +33,7 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [33, 'IDENTITY_TRUST_DOMAIN'],
   [34, 'IDENTITY_REVOKED'],
   [35, 'CERT_LEAF_RULES'],
+  [36, 'CERT_EXPIRED'],
   [255, 'INTERNAL'],
 ]
 

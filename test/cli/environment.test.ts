@@ -10,6 +10,7 @@ describe('the environment of a program', () => {
       { NODE_OPTIONS: '--tls-max-v1.1' },
       { NODE_OPTIONS: '--tls-keylog=/tmp/keys' },
       { NODE_OPTIONS: '--inspect=0.0.0.0' },
+      { NODE_OPTIONS: '--tls_keylog=/tmp/keys' },
       { NODE_OPTIONS: '--openssl-legacy-provider' },
     ])
       codeOf(() => {

@@ -265,9 +265,10 @@ describe('calls through caller, gateway and agent', function () {
     expect(others).to.deep.equal([])
     expect(found?.name).to.equal('c-1')
     expect(found?.tunnels[0]?.agent).to.equal('a-1')
-    expect(found?.tunnels[0]?.methods.map(({ name }) => name)).to.include(
-      'grpc.health.v1.Health/Check',
-    )
+    const { tunnels } = await client.getCluster('c-1')
+    expect(tunnels[0]?.methods.map(({ name }) => name)).to.include('grpc.health.v1.Health/Check')
+    const missing = await failure(client.getCluster('other'))
+    expect(missing.status).to.equal('NOT_FOUND')
   })
 })
 

@@ -96,8 +96,41 @@ describe('refusals after the handshake', function () {
     const again = await client
       .register({ cluster, agent, agentVersion: '0' })
       .catch((reason: unknown) => String(reason))
-    expect(again).to.include('PROTOCOL_VIOLATION: registered already')
+    expect(again).to.include('registered already')
     connection.close(new PosternError('SHUTDOWN', 'done'))
+  })
+
+  it('an agent that registers more than the gateway keeps is refused', async () => {
+    const { cluster, agent } = AGENT
+    const method = { name: 'x', kind: 'unary', dataType: 'metric' }
+    const tooMany = Array.from({ length: 1025 }, () => method)
+    const tooLarge = Array.from({ length: 1000 }, () => ({ ...method, name: 'x'.repeat(100) }))
+    const escapes = [{ ...method, name: '\u001b]0;owned\u0007' }]
+    for (const [methods, said] of [
+      [tooMany, 'more than 1024'],
+      [tooLarge, 'a message exceeds 65536 bytes'],
+      [escapes, 'printable ASCII'],
+    ] as const) {
+      const connection = await newcomer()
+      const client = clientOf(TunnelService, connection.channel())
+      const error = await client
+        .register({ cluster, agent, agentVersion: '0', methods: [...methods] })
+        .catch((reason: unknown) => String(reason))
+      expect(error).to.include(said)
+      connection.close(new PosternError('SHUTDOWN', 'done'))
+    }
+  })
+
+  it('an agent that holds too many connections gets no more, and is told', async () => {
+    stack.stop()
+    stack = await Stack.start({ 'limits.tunnelsPerAgentMax': '2' })
+    const connections = [await newcomer(), await newcomer()]
+    const agent = await stack.dialAgent()
+    const error = await eventually(() => agent.tunnel.lastError, 'an error')
+    expect(error.code).to.equal('HANDSHAKE_LIMIT')
+    expect(error.message).to.include('holds 2 connections already')
+    for (const one of connections) one.close(new PosternError('SHUTDOWN', 'done'))
+    await eventually(() => agent.tunnel.state.name === 'ready', 'there is room again')
   })
 
   it('a TLS alert that has no code of its own is TLS_FAILED, with the alert', async () => {

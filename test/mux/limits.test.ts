@@ -1,6 +1,8 @@
 import { expect } from 'chai'
-import { ByteBudget } from '../../src/base/byte-budget.ts'
+import { BUDGET_SHARE, ByteBudget } from '../../src/base/byte-budget.ts'
+import type { PosternError } from '../../src/base/errors.ts'
 import { DEFAULT_MUX_LIMITS } from '../../src/mux/limits.ts'
+import { SessionWindow } from '../../src/mux/receive-window.ts'
 import { BodyCollector } from '../../src/rpc/body-collector.ts'
 import { codeOf } from '../support/code-of.ts'
 import { RecordingSink } from '../support/recording-sink.ts'
@@ -12,8 +14,7 @@ describe('limits', () => {
   })
 
   it('refuse a stream for whose window no budget is left, and the session goes on', () => {
-    const { sessionCreditBytes, windowBytesMin } = DEFAULT_MUX_LIMITS
-    const pair = new MuxPair({}, sessionCreditBytes + windowBytesMin)
+    const pair = new MuxPair({}, 320 * 1024)
     pair.acceptor.onOpen = ({ stream, head }) => {
       if (head.toString() === 'first') stream.accept(new RecordingSink())
       else
@@ -56,12 +57,75 @@ describe('limits', () => {
     expect(pair.acceptor.closed).to.equal(undefined)
   })
 
+  it('on resets are kept by whoever opens, so that nobody is cut off for the cancelling of many', () => {
+    const pair = new MuxPair({ resetsPerSecond: 100, resetsBurst: 100 })
+    let refused = 0
+    for (let i = 0; i < 1000; i++) {
+      try {
+        const { stream } = pair.dialer.open('head')
+        pair.pump()
+        stream.reset('CANCELLED')
+        pair.pump()
+      } catch (error) {
+        expect((error as PosternError).code).to.equal('STREAM_LIMIT')
+        refused++
+      }
+    }
+    expect(refused).to.be.within(900, 950)
+    expect([pair.dialer.closed, pair.acceptor.closed]).to.deep.equal([undefined, undefined])
+  })
+
+  it('reserve what waits for a peer that calls and does not read, and cut it off', () => {
+    const pair = new MuxPair({}, 2 * 1024 * 1024)
+    pair.acceptor.onOpen = ({ stream }) => {
+      answer(stream, 'x'.repeat(16_000))
+    }
+    for (let i = 0; i < 400 && pair.acceptor.closed === undefined; i++) {
+      pair.dialer.open('head', { isEnded: true, wantsData: false })
+      pair.acceptor.session.receive(pair.dialer.take(), 0)
+    }
+    expect(pair.acceptor.closed?.code).to.equal('BUDGET_EXHAUSTED')
+    expect(pair.acceptor.budget.reservedBytes).to.equal(0)
+  })
+
+  it('leave room for every stream that was promised, whatever the others hold', () => {
+    const pair = new MuxPair({ streamsMax: 4096 })
+    const sinks: RecordingSink[] = []
+    pair.acceptor.onOpen = ({ stream }) => {
+      const sink = new RecordingSink()
+      sink.consumes = sinks.length % 2 === 0
+      sinks.push(sink)
+      stream.accept(sink)
+    }
+    const streams = Array.from({ length: 4096 }, () => {
+      const opened = pair.dialer.open('head', { wantsData: false })
+      opened.stream.write(Buffer.alloc(64 * 1024))
+      return opened
+    })
+    pair.pump()
+    expect(streams.filter(({ sink }) => !sink.events.includes('accept')).length).to.equal(0)
+    const readers = sinks.filter(({ consumes }) => consumes)
+    expect(readers.every(({ received }) => received.length === 64 * 1024)).to.equal(true)
+  })
+
+  it('of the budget are shares, so that growth is refused before newcomers are', () => {
+    const whole = new ByteBudget(1000)
+    const part = new ByteBudget(500, whole)
+    expect(part.reserve(251, BUDGET_SHARE.growth)).to.equal(false)
+    expect(part.reserve(250, BUDGET_SHARE.growth)).to.equal(true)
+    expect(part.reserve(251)).to.equal(false)
+    expect(whole.reserve(750)).to.equal(true)
+    expect(part.reserve(1)).to.equal(false)
+    part.release(250)
+    expect([part.reservedBytes, whole.reservedBytes]).to.deep.equal([0, 750])
+  })
+
   it('of the budget hold for a message that is gathered, and are given back', () => {
-    const budget = new ByteBudget(10)
-    const collector = new BodyCollector(budget, 100)
-    collector.add(Buffer.alloc(8))
+    const budget = new ByteBudget(100_000)
+    const collector = new BodyCollector(new SessionWindow(DEFAULT_MUX_LIMITS, budget), 1 << 20)
+    for (let i = 0; i < 60; i++) collector.add(Buffer.alloc(1000))
     codeOf(() => {
-      collector.add(Buffer.alloc(8))
+      for (let i = 0; i < 60; i++) collector.add(Buffer.alloc(1000))
     }, 'BUDGET_EXHAUSTED')
     collector.drop()
     expect(budget.reservedBytes).to.equal(0)

@@ -44,7 +44,7 @@ class SimulatedWire implements PeerWire {
       cipher: 'none',
       group: 'none',
       address: 'simulated:1',
-      certificateNotAfterMs: 0,
+      certificateNotAfterMs: Number.MAX_SAFE_INTEGER,
     }
   }
 

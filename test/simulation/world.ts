@@ -1,3 +1,5 @@
+import type { ByteBudget } from '../../src/base/byte-budget.ts'
+import { PeerShares } from '../../src/gateway/peer-shares.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { clientOf } from '../../src/rpc/typed.ts'
 import { Tunnel as TunnelService } from '../../src/gen/postern/v1/tunnel_pb.js'
@@ -28,6 +30,10 @@ const SETTINGS = {
   'rpc.messageBytesMax': 512 * 1024,
 }
 
+function shares(whole: ByteBudget): PeerShares {
+  return new PeerShares({ whole, fraction: 1, connectionsMax: 100 })
+}
+
 /** Agent, gateway and one caller on one virtual clock. */
 export class World {
   readonly clock = new FakeClock()
@@ -55,11 +61,17 @@ export class World {
     this.#agentSide = new AgentSide({
       parts: gateway,
       registry,
+      shares: shares(gateway.budget),
       identity: GATEWAY,
       logger: silentLogger,
       registerTimeoutMs: 5000,
     })
-    this.#callerSide = new CallerSide({ parts: gateway, registry, logger: silentLogger })
+    this.#callerSide = new CallerSide({
+      parts: gateway,
+      registry,
+      shares: shares(gateway.budget),
+      logger: silentLogger,
+    })
     this.agentServer = new RpcServer(agent.runtime, () => undefined)
     for (const offer of simulatedOffers(this.clock)) this.agentServer.offer(offer)
     this.tunnel = this.#makeTunnel(agent)

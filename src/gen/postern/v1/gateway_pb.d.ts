@@ -24,6 +24,22 @@ export declare type ListClustersRequest = Message<"postern.v1.ListClustersReques
 export declare const ListClustersRequestSchema: GenMessage<ListClustersRequest>;
 
 /**
+ * @generated from message postern.v1.GetClusterRequest
+ */
+export declare type GetClusterRequest = Message<"postern.v1.GetClusterRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message postern.v1.GetClusterRequest.
+ * Use `create(GetClusterRequestSchema)` to create a new message.
+ */
+export declare const GetClusterRequestSchema: GenMessage<GetClusterRequest>;
+
+/**
  * @generated from message postern.v1.ListClustersResponse
  */
 export declare type ListClustersResponse = Message<"postern.v1.ListClustersResponse"> & {
@@ -106,6 +122,8 @@ export declare type AgentTunnel = Message<"postern.v1.AgentTunnel"> & {
   certificateNotAfterMs: bigint;
 
   /**
+   * In the answer of GetCluster only.
+   *
    * @generated from field: repeated postern.v1.Method methods = 8;
    */
   methods: Method[];
@@ -114,6 +132,16 @@ export declare type AgentTunnel = Message<"postern.v1.AgentTunnel"> & {
    * @generated from field: repeated postern.v1.Service services = 9;
    */
   services: Service[];
+
+  /**
+   * @generated from field: uint32 method_count = 10;
+   */
+  methodCount: number;
+
+  /**
+   * @generated from field: uint32 service_count = 11;
+   */
+  serviceCount: number;
 };
 
 /**
@@ -129,12 +157,24 @@ export declare const AgentTunnelSchema: GenMessage<AgentTunnel>;
  */
 export declare const Gateway: GenService<{
   /**
+   * Every connected cluster, without its methods and services.
+   *
    * @generated from rpc postern.v1.Gateway.ListClusters
    */
   listClusters: {
     methodKind: "unary";
     input: typeof ListClustersRequestSchema;
     output: typeof ListClustersResponseSchema;
+  },
+  /**
+   * One cluster with all that is known of it; NOT_FOUND when it is not connected.
+   *
+   * @generated from rpc postern.v1.Gateway.GetCluster
+   */
+  getCluster: {
+    methodKind: "unary";
+    input: typeof GetClusterRequestSchema;
+    output: typeof ClusterSchema;
   },
 }>;
 

@@ -9,7 +9,7 @@ import { file_postern_v1_tunnel } from "./tunnel_pb.js";
  * Describes the file postern/v1/gateway.proto.
  */
 export const file_postern_v1_gateway = /*@__PURE__*/
-  fileDesc("Chhwb3N0ZXJuL3YxL2dhdGV3YXkucHJvdG8SCnBvc3Rlcm4udjEiFQoTTGlzdENsdXN0ZXJzUmVxdWVzdCI9ChRMaXN0Q2x1c3RlcnNSZXNwb25zZRIlCghjbHVzdGVycxgBIAMoCzITLnBvc3Rlcm4udjEuQ2x1c3RlciJBCgdDbHVzdGVyEgwKBG5hbWUYASABKAkSKAoHdHVubmVscxgCIAMoCzIXLnBvc3Rlcm4udjEuQWdlbnRUdW5uZWwi/AEKC0FnZW50VHVubmVsEg0KBWFnZW50GAEgASgJEhUKDWFnZW50X3ZlcnNpb24YAiABKAkSDwoHYWRkcmVzcxgDIAEoCRIXCg9jb25uZWN0ZWRfYXRfbXMYBCABKAMSEwoGcnR0X21zGAUgASgBSACIAQESDwoHc3RyZWFtcxgGIAEoDRIgChhjZXJ0aWZpY2F0ZV9ub3RfYWZ0ZXJfbXMYByABKAMSIwoHbWV0aG9kcxgIIAMoCzISLnBvc3Rlcm4udjEuTWV0aG9kEiUKCHNlcnZpY2VzGAkgAygLMhMucG9zdGVybi52MS5TZXJ2aWNlQgkKB19ydHRfbXMyXAoHR2F0ZXdheRJRCgxMaXN0Q2x1c3RlcnMSHy5wb3N0ZXJuLnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaIC5wb3N0ZXJuLnYxLkxpc3RDbHVzdGVyc1Jlc3BvbnNlYgZwcm90bzM", [file_postern_v1_tunnel]);
+  fileDesc("Chhwb3N0ZXJuL3YxL2dhdGV3YXkucHJvdG8SCnBvc3Rlcm4udjEiFQoTTGlzdENsdXN0ZXJzUmVxdWVzdCIhChFHZXRDbHVzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJIj0KFExpc3RDbHVzdGVyc1Jlc3BvbnNlEiUKCGNsdXN0ZXJzGAEgAygLMhMucG9zdGVybi52MS5DbHVzdGVyIkEKB0NsdXN0ZXISDAoEbmFtZRgBIAEoCRIoCgd0dW5uZWxzGAIgAygLMhcucG9zdGVybi52MS5BZ2VudFR1bm5lbCKpAgoLQWdlbnRUdW5uZWwSDQoFYWdlbnQYASABKAkSFQoNYWdlbnRfdmVyc2lvbhgCIAEoCRIPCgdhZGRyZXNzGAMgASgJEhcKD2Nvbm5lY3RlZF9hdF9tcxgEIAEoAxITCgZydHRfbXMYBSABKAFIAIgBARIPCgdzdHJlYW1zGAYgASgNEiAKGGNlcnRpZmljYXRlX25vdF9hZnRlcl9tcxgHIAEoAxIjCgdtZXRob2RzGAggAygLMhIucG9zdGVybi52MS5NZXRob2QSJQoIc2VydmljZXMYCSADKAsyEy5wb3N0ZXJuLnYxLlNlcnZpY2USFAoMbWV0aG9kX2NvdW50GAogASgNEhUKDXNlcnZpY2VfY291bnQYCyABKA1CCQoHX3J0dF9tczKeAQoHR2F0ZXdheRJRCgxMaXN0Q2x1c3RlcnMSHy5wb3N0ZXJuLnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaIC5wb3N0ZXJuLnYxLkxpc3RDbHVzdGVyc1Jlc3BvbnNlEkAKCkdldENsdXN0ZXISHS5wb3N0ZXJuLnYxLkdldENsdXN0ZXJSZXF1ZXN0GhMucG9zdGVybi52MS5DbHVzdGVyYgZwcm90bzM", [file_postern_v1_tunnel]);
 
 /**
  * Describes the message postern.v1.ListClustersRequest.
@@ -19,25 +19,32 @@ export const ListClustersRequestSchema = /*@__PURE__*/
   messageDesc(file_postern_v1_gateway, 0);
 
 /**
+ * Describes the message postern.v1.GetClusterRequest.
+ * Use `create(GetClusterRequestSchema)` to create a new message.
+ */
+export const GetClusterRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_gateway, 1);
+
+/**
  * Describes the message postern.v1.ListClustersResponse.
  * Use `create(ListClustersResponseSchema)` to create a new message.
  */
 export const ListClustersResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_gateway, 1);
+  messageDesc(file_postern_v1_gateway, 2);
 
 /**
  * Describes the message postern.v1.Cluster.
  * Use `create(ClusterSchema)` to create a new message.
  */
 export const ClusterSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_gateway, 2);
+  messageDesc(file_postern_v1_gateway, 3);
 
 /**
  * Describes the message postern.v1.AgentTunnel.
  * Use `create(AgentTunnelSchema)` to create a new message.
  */
 export const AgentTunnelSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_gateway, 3);
+  messageDesc(file_postern_v1_gateway, 4);
 
 /**
  * What the gateway itself answers to callers.
