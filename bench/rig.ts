@@ -19,39 +19,62 @@ const IDENTITIES = {
 
 export type Leaf = keyof typeof IDENTITIES
 
+function validity(): { notBefore: Date; notAfter: Date } {
+  return { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + DAY_MS) }
+}
+
 /** Certificates and worker processes of one benchmark run. */
 export class Rig {
   readonly folder = mkdtempSync(join(tmpdir(), 'postern-bench-'))
   readonly #workers: WorkerProcess[] = []
+  readonly #root: Authority
+
+  private constructor(root: Authority) {
+    this.#root = root
+  }
 
   static async create(): Promise<Rig> {
-    const rig = new Rig()
-    const validity = {
-      notBefore: new Date(Date.now() - 60_000),
-      notAfter: new Date(Date.now() + DAY_MS),
-    }
-    const root = await Authority.createRoot('bench root', validity)
+    const root = await Authority.createRoot('bench root', validity())
+    const rig = new Rig(root)
     writeFileSync(join(rig.folder, 'bundle.pem'), `${root.certificatePem}\n`)
-    for (const [name, identity] of Object.entries(IDENTITIES)) {
-      const isGateway = name === 'gateway'
-      const leaf = await root.issueLeaf({
-        commonName: name,
-        uris: [identityUri(identity)],
-        dnsNames: isGateway ? ['localhost'] : [],
-        usage: isGateway ? [USAGE_SERVER, USAGE_CLIENT] : [USAGE_CLIENT],
-        ...validity,
-      })
-      writeFileSync(join(rig.folder, `${name}.pem`), leaf.certificatePem)
-      writeFileSync(join(rig.folder, `${name}.key`), leaf.keyPem, { mode: 0o600 })
-    }
+    for (const [name, identity] of Object.entries(IDENTITIES)) await rig.#issue(name, identity)
     return rig
   }
 
+  /** Files of agents beyond the first, each of an identity of its own. */
+  async moreAgents(count: number): Promise<KeyFilePaths[]> {
+    const agents: KeyFilePaths[] = []
+    for (let i = 0; i < count; i++) {
+      const name = `agent-${String(i)}`
+      agents.push(await this.#issue(name, { ...IDENTITIES.agent, cluster: name }))
+    }
+    return agents
+  }
+
   files(leaf: Leaf): KeyFilePaths {
-    const path = (name: string): string => join(this.folder, name)
+    return this.#paths(leaf)
+  }
+
+  async #issue(name: string, identity: Identity): Promise<KeyFilePaths> {
+    const isGateway = identity.role === 'gateway'
+    const leaf = await this.#root.issueLeaf({
+      commonName: name,
+      uris: [identityUri(identity)],
+      dnsNames: isGateway ? ['localhost'] : [],
+      usage: isGateway ? [USAGE_SERVER, USAGE_CLIENT] : [USAGE_CLIENT],
+      ...validity(),
+    })
+    const paths = this.#paths(name)
+    writeFileSync(paths.certificateFile, leaf.certificatePem)
+    writeFileSync(paths.keyFile, leaf.keyPem, { mode: 0o600 })
+    return paths
+  }
+
+  #paths(name: string): KeyFilePaths {
+    const path = (file: string): string => join(this.folder, file)
     return {
-      certificateFile: path(`${leaf}.pem`),
-      keyFile: path(`${leaf}.key`),
+      certificateFile: path(`${name}.pem`),
+      keyFile: path(`${name}.key`),
       bundleFile: path('bundle.pem'),
     }
   }
@@ -85,6 +108,7 @@ export class Rig {
       'agents.listen': '127.0.0.1:0',
       'callers.listen': '127.0.0.1:0',
       'limits.bufferBytesMax': '4GiB',
+      'limits.tunnelsPerAgentMax': '1000',
     }
     const ports = await gateway.call<{ agents: number; callers: number }>('start', {
       ...this.flags('gateway'),

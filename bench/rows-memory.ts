@@ -1,30 +1,41 @@
+import { join } from 'node:path'
+import { BuiltAgent } from './built-agent.ts'
 import { sleep } from './measure.ts'
 import { TRUST_DOMAIN, type Rig } from './rig.ts'
 import { boundRow, type Pace, type Row } from './row.ts'
 
 const KIB = 1024
 const MB = 1e6
+/** Identities that share the idle tunnels. */
+const AGENTS = 20
 
 /** idle-tunnel and agent-rss. */
 export async function memoryRows(rig: Rig, pace: Pace): Promise<Row[]> {
   const { gateway, agent, ports } = await rig.tunnel()
-  await sleep(1000)
-  const rss = await agent.call<number>('memory')
+  await agent.stop()
+  const built = await BuiltAgent.start(rig.folder, {
+    ...rig.flags('agent'),
+    'gateway.address': `localhost:${String(ports.agents)}`,
+    'status.socket': join(rig.folder, 'agent.sock'),
+  })
+  const rss = built.residentBytes()
+  built.stop()
   const rows = [
     boundRow({
       id: 'agent-rss',
-      what: 'resident memory of an idle agent',
+      what: 'resident memory of an idle agent, as built and started from its package',
       value: rss / MB,
       unit: 'MB',
       under: 90,
     }),
   ]
   const holder = await rig.worker('idle-agents')
+  const agents = await rig.moreAgents(AGENTS)
   const dial = (count: number): Promise<void> =>
     holder.call('hold', {
       port: ports.agents,
       count,
-      files: { ...rig.files('agent') },
+      agents: agents.map((files) => ({ ...files })),
       trustDomain: TRUST_DOMAIN,
     })
   // What the first hundred handshakes cost once (compiled code, grown heap) belongs to no tunnel.

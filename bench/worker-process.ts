@@ -54,7 +54,7 @@ export class WorkerProcess {
   }
 
   async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     this.#waiting.clear()
     const ended = new Promise((resolve) => this.#child.once('exit', resolve))
     if (process.env.BENCH_PROFILE === undefined) this.#child.kill('SIGKILL')

@@ -13,11 +13,9 @@ interface Request {
   readonly args: Serializable
 }
 
-/** A daemon is measured with the settings that its program starts it with. */
-const flags = (FLAGS as Readonly<Record<string, readonly string[]>>)[
-  basename(process.argv[2] ?? '', '.ts')
-]
-for (const flag of flags ?? []) setFlagsFromString(flag)
+/** A daemon is measured with the settings of V8 that its program starts it with. */
+const isDaemon = ['gateway', 'agent'].includes(basename(process.argv[2] ?? '', '.ts'))
+for (const flag of isDaemon ? (FLAGS as readonly string[]) : []) setFlagsFromString(flag)
 
 const { role } = (await import(process.argv[2] ?? '')) as { role: Role }
 

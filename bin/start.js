@@ -15,7 +15,7 @@ export async function start(name) {
     process.exitCode = EXIT_USAGE
     return
   }
-  for (const flag of FLAGS[name]) setFlagsFromString(flag)
+  for (const flag of FLAGS) setFlagsFromString(flag)
   const built = new URL(`../dist/cli/${name}.js`, import.meta.url)
   const source = new URL(`../src/cli/${name}.ts`, import.meta.url)
   await import(existsSync(source) ? source : built)

@@ -1,4 +1,4 @@
-import { readCredential, type KeyFilePaths } from '../../src/identity/key-files.ts'
+import { readCredential, type Credential, type KeyFilePaths } from '../../src/identity/key-files.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
@@ -11,7 +11,7 @@ import { RpcConnection } from '../../src/tunnel/rpc-connection.ts'
 interface Dial {
   readonly port: number
   readonly count: number
-  readonly files: KeyFilePaths
+  readonly agents: readonly KeyFilePaths[]
   readonly trustDomain: string
 }
 
@@ -19,8 +19,8 @@ const MIB = 1024 * 1024
 const AT_ONCE = 16
 
 /** Holds many registered tunnels that carry nothing but pings. */
-async function hold({ port, count, files, trustDomain }: Dial): Promise<void> {
-  const credential = readCredential(files, 'agent', Date.now())
+async function hold({ port, count, agents, trustDomain }: Dial): Promise<void> {
+  const credentials = agents.map((files) => readCredential(files, 'agent', Date.now()))
   const settings = {
     'tunnel.pingInterval': 10_000,
     'tunnel.silence': 60_000,
@@ -35,7 +35,8 @@ async function hold({ port, count, files, trustDomain }: Dial): Promise<void> {
     logger: silentLogger,
   })
   const expected = { trustDomain, roles: ['gateway'] as const }
-  const dial = async (): Promise<void> => {
+  const dial = async (credential: Credential): Promise<void> => {
+    const { cluster = '', agent = '' } = credential.identity as Partial<Record<string, string>>
     const signal = AbortSignal.timeout(60_000)
     const wire = await dialTls({
       host: '127.0.0.1',
@@ -49,7 +50,7 @@ async function hold({ port, count, files, trustDomain }: Dial): Promise<void> {
       new RpcConnection(wire, 'dialer', parts, {
         onReady: (connection) => {
           const client = clientOf(Tunnel, connection.channel())
-          client.register({ cluster: 'bench', agent: 'agent-1' }).then(() => {
+          client.register({ cluster, agent }).then(() => {
             resolve()
           }, reject)
         },
@@ -63,7 +64,10 @@ async function hold({ port, count, files, trustDomain }: Dial): Promise<void> {
   let left = count
   await Promise.all(
     Array.from({ length: AT_ONCE }, async () => {
-      while (left-- > 0) await dial()
+      while (left-- > 0) {
+        const credential = credentials[left % credentials.length]
+        if (credential !== undefined) await dial(credential)
+      }
     }),
   )
 }

@@ -1,0 +1,36 @@
+/**
+ * Builds the package: `node scripts/build.ts [FOLDER]`, dist by default. The programs are bundled,
+ * each into one file: that halves their start, and saves the agent 7 MB.
+ */
+import { execFileSync } from 'node:child_process'
+import { cpSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const OUT = resolve(process.argv[2] ?? join(ROOT, 'dist'))
+
+rmSync(OUT, { recursive: true, force: true })
+execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', '--outDir', OUT], {
+  cwd: ROOT,
+  stdio: 'inherit',
+})
+cpSync(join(ROOT, 'src/gen'), join(OUT, 'gen'), { recursive: true })
+await build({
+  entryPoints: ['agent', 'gateway'].map((name) => join(OUT, 'cli', `${name}.js`)),
+  outdir: join(OUT, 'cli'),
+  allowOverwrite: true,
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node24',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'linked',
+  logLevel: 'warning',
+  // Packages in CommonJS ask for Node's modules by require, which an ES module lacks.
+  banner: {
+    js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
+  },
+})
