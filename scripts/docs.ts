@@ -92,6 +92,7 @@ function protocolTail(): string {
   const codes = WIRE_CODES.map(([number, code]) => [
     String(number),
     `\`${code}\``,
+    ERROR_CODES[code].grpc,
     ERROR_CODES[code].meaning,
   ])
   return `${table(['number', 'name', 'may cross'], types)}
@@ -102,13 +103,25 @@ function protocolTail(): string {
 
 In GOAWAY, REFUSE, RESET and STOP. An unknown number is read as INTERNAL.
 
-${table(['number', 'code', 'meaning'], codes)}
+${table(['number', 'code', 'gRPC status', 'meaning'], codes)}
 
 ## 9. Limits
 
-What our implementation grants and tolerates. A peer that stays within these is never cut off for its rate.
+What our implementation grants and tolerates, at least. A peer that stays within these is never cut off for
+its rate. Frames without effect are extension frames, empty DATA without END, limits that are no news and
+PONGs that nobody awaits.
 
 ${table(['limit', 'value', 'when crossed'], limitRows())}
+
+## 10. Vectors
+
+\`test/vectors/frames.json\`: each entry of \`valid\` is one frame that decodes by itself. Each of \`invalid\` is what an
+acceptor receives from a dialler after both have said HELLO and with stream 1 open; \`error\` is the code of the
+GOAWAY that it answers with. What follows a header that is to be judged by itself may be missing.
+
+\`test/vectors/exchanges.json\`: what both sides wrote, batch by batch. The payloads of OPEN and TRAILER are those of
+section 6 where the exchange says so, and opaque text where not. When a side pings, and which batch a frame
+falls into, may differ.
 `
 }
 
@@ -138,6 +151,7 @@ function limitRows(): string[][] {
       `${n(limits.lateFramesPerSecond)} (${n(FIXED_LIMITS.framesBurst)})`,
       'session ends, FLOOD',
     ],
+    ['GOAWAY after the first', '16', 'session ends, FLOOD'],
     [
       'control frames that wait for the peer to read, bytes',
       n(limits.controlBacklogBytesMax),
@@ -146,7 +160,7 @@ function limitRows(): string[][] {
     [
       'opens and answers that wait for the peer to read, bytes',
       n(limits.callBacklogBytesMax),
-      'REFUSE, STREAM_LIMIT, retry',
+      'REFUSE, STREAM_LIMIT, retry; where no budget is left for them the session ends, BUDGET_EXHAUSTED',
     ],
     ['session credit, bytes', n(limits.sessionCreditBytes), 'session ends, FLOW_CONTROL_VIOLATION'],
     [
@@ -176,7 +190,7 @@ export function generatedDocuments(): ReadonlyMap<string, string> {
     ['docs/SETTINGS.md', settingsDocument()],
     [
       'docs/PROTOCOL.md',
-      `${head}## 7. Data types\n\nGenerated from the code, as are sections 8 and 9, by \`npm run docs\`.\n\n${protocolTail()}`,
+      `${head}## 7. Data types\n\nGenerated from the code, as are sections 8 to 10, by \`npm run docs\`.\n\n${protocolTail()}`,
     ],
   ])
 }

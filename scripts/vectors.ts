@@ -196,6 +196,18 @@ function validFrames(): FrameVector[] {
       }),
     ),
     valid(
+      'HELLO with feature bit 63 and four bytes that a later version may define',
+      Buffer.concat([
+        Buffer.from('0100002000000000', 'hex'),
+        Buffer.from('5053544e0001000180000000000000000000100000040000', 'hex'),
+        Buffer.from('0000400000000000', 'hex'),
+      ]),
+    ),
+    valid(
+      'extension frame 0x90 on a stream that was never opened: ignored',
+      frame(0x90, 0, 9, () => undefined),
+    ),
+    valid(
       'extension frame 0x90: ignored',
       frame(0x90, 0, 0, (w) => {
         w.u8(1)
@@ -285,6 +297,25 @@ function exchanges(): Exchange[] {
   unary.pair.dialer.open('ping', { isEnded: true, wantsData: false })
   unary.run()
 
+  const real = new Recorder()
+  real.run()
+  real.pair.acceptor.onOpen = ({ stream }) => {
+    const writer = stream.beginTrailer()
+    writeTrailer(writer, 0, '', Buffer.alloc(0), Buffer.from('0801', 'hex'))
+    stream.endTrailer(writer)
+  }
+  real.pair.dialer.session.beginOpen(new RecordingSink(), true, false)
+  writeHead(real.pair.dialer.session.writer, {
+    kind: KIND.unary,
+    dataType: 0,
+    timeoutMs: 5000,
+    route: encodeRoute('eu-1', '', 'grpc.health.v1.Health/Check'),
+    traceparent: '',
+    metadata: encodeMetadata({ tenant: 'x' }),
+  })
+  real.pair.dialer.session.endOpen()
+  real.run()
+
   const bytes = new Recorder()
   bytes.run()
   bytes.pair.acceptor.onOpen = ({ stream }) => {
@@ -311,6 +342,11 @@ function exchanges(): Exchange[] {
       meaning:
         'hello, pings that measure the path, and a unary call: OPEN with END one way, TRAILER the other',
       steps: unary.steps,
+    },
+    {
+      meaning:
+        'grpc.health.v1.Health/Check of cluster eu-1, with head and trailer of section 6: deadline 5 s, metadata tenant=x, answer SERVING',
+      steps: real.steps,
     },
     { meaning: 'a stream of bytes with early data, half-closed by both sides', steps: bytes.steps },
     { meaning: 'a stream that is refused, and then GOAWAY', steps: refused.steps },

@@ -10,7 +10,7 @@ import {
 } from '../gen/postern/v1/tunnel_pb.js'
 import { identityUri, type Identity } from '../identity/name.ts'
 import type { CallContext } from '../rpc/call-context.ts'
-import { rpcErrorOfCode } from '../rpc/status.ts'
+import { RpcError, rpcErrorOfCode } from '../rpc/status.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { offersOf } from '../rpc/typed.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
@@ -113,10 +113,8 @@ export class AgentSide {
       identity.cluster !== request.cluster ||
       identity.agent !== request.agent
     ) {
-      throw rpcErrorOfCode(
-        'WRONG_CLUSTER',
-        'the names in Register are not those of the certificate',
-      )
+      const text = 'WRONG_CLUSTER: the names in Register are not those of the certificate'
+      throw new RpcError('PERMISSION_DENIED', text)
     }
     const hello = judgeHello(request)
     cancelTimer()

@@ -1,3 +1,4 @@
+import { TRACEPARENT } from '../wire/open-head.ts'
 import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
 import { dataTypeOfNumber, type DataType } from '../wire/data-type.ts'
 import type { OpenHead } from '../wire/open-head.ts'
@@ -9,28 +10,28 @@ export class CallContext {
   /** "package.Service/Method", or the service of a forward. */
   readonly name: string
   readonly cluster: string
-  /** W3C Trace Context `traceparent`, or empty. */
+  /** W3C Trace Context `traceparent`; empty where there was none, or none that is well formed. */
   readonly traceparent: string
   /** What kind of data the caller says crosses; undefined where it leaves that to this side. */
   readonly dataType: DataType | undefined
   /** Monotonic; undefined: no deadline. */
   readonly deadlineAtMs: number | undefined
-  readonly #metadataBlock: Buffer
-  #metadata: Metadata | undefined
+  readonly metadata: Metadata
   #abort: AbortController | undefined
   #abortReason: Error | undefined
 
+  /** @throws MALFORMED_CALL, HEAD_TOO_LARGE for its metadata */
   constructor(head: OpenHead, bytes: Buffer, caller: string, nowMs: number) {
     this.caller = caller
     this.name = head.name
     this.cluster = head.cluster
-    this.traceparent = head.traceparent
+    this.traceparent = TRACEPARENT.test(head.traceparent) ? head.traceparent : ''
     this.dataType = head.dataType === 0 ? undefined : dataTypeOfNumber(head.dataType)
     this.deadlineAtMs = head.timeoutMs === 0 ? undefined : nowMs + head.timeoutMs
-    this.#metadataBlock =
+    this.metadata =
       head.metadataStart === head.bodyStart
         ? NONE
-        : bytes.subarray(head.metadataStart, head.bodyStart)
+        : decodeMetadata(bytes.subarray(head.metadataStart, head.bodyStart))
   }
 
   /** Aborted when the caller cancels, the deadline passes or the tunnel is lost. Made when first asked for. */
@@ -42,11 +43,6 @@ export class CallContext {
     return this.#abort.signal
   }
 
-  /** Decoded when first asked for. @throws MALFORMED_CALL, HEAD_TOO_LARGE */
-  get metadata(): Metadata {
-    return (this.#metadata ??= decodeMetadata(this.#metadataBlock))
-  }
-
   /** For the server alone. */
   abort(reason: Error): void {
     this.#abortReason ??= reason
@@ -54,4 +50,4 @@ export class CallContext {
   }
 }
 
-const NONE = Buffer.alloc(0)
+const NONE: Metadata = Object.freeze({})

@@ -3,7 +3,14 @@ import type { MuxSession } from '../mux/session.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import { dataTypeNumber, type DataType } from '../wire/data-type.ts'
 import { encodeMetadata, type Metadata } from '../wire/metadata.ts'
-import { bodyRoom, encodeRoute, writeHead, type HeadFields, type Kind } from '../wire/open-head.ts'
+import {
+  bodyRoom,
+  encodeRoute,
+  TRACEPARENT,
+  writeHead,
+  type HeadFields,
+  type Kind,
+} from '../wire/open-head.ts'
 import { messageTooLarge } from './body-collector.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { KIND_NUMBERS, type KindName } from './service.ts'
@@ -25,7 +32,6 @@ export interface CallOptions {
 }
 
 const TIMEOUT_MS_MAX = 0xffff_ffff
-const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 const NONE = Buffer.alloc(0)
 const ROUTES_MAX = 1024
 

@@ -1,6 +1,6 @@
 import { PosternError, printable } from '../base/errors.ts'
 import type { MuxStream } from '../mux/stream.ts'
-import { readHead, type OpenHead } from '../wire/open-head.ts'
+import { judgeBody, readHead, type OpenHead } from '../wire/open-head.ts'
 import { CallContext } from './call-context.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { ServerCall } from './server-call.ts'
@@ -63,11 +63,14 @@ export class RpcServer {
     cluster?: string,
   ): void {
     let head: OpenHead
+    let context: CallContext
     try {
       head = readHead(bytes, start, end)
+      judgeBody(head, end, isEnded)
+      context = new CallContext(head, bytes, arrival.callerOf(head), arrival.nowMs)
     } catch (error) {
       if (!(error instanceof PosternError)) throw error
-      stream.refuse('MALFORMED_CALL', false, error.rawMessage)
+      stream.refuse(error.code, false, error.rawMessage)
       return
     }
     if (cluster !== undefined && head.cluster !== cluster) {
@@ -78,7 +81,6 @@ export class RpcServer {
       )
       return
     }
-    const context = new CallContext(head, bytes, arrival.callerOf(head), arrival.nowMs)
     const offer = this.#admit(stream, head, context)
     if (offer === undefined) return
     this.#running++

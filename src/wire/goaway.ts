@@ -1,4 +1,4 @@
-import { printable, type ErrorCode } from '../base/errors.ts'
+import { PosternError, printable, type ErrorCode } from '../base/errors.ts'
 import { ByteReader } from './byte-reader.ts'
 import { codeOfWireNumber, wireNumber } from './codes.ts'
 import { FRAME } from './frame.ts'
@@ -45,7 +45,9 @@ export function readGoAway(bytes: Buffer, start: number, end: number): GoAway {
   const reconnectAfterMs = reader.u32()
   const text = printable(reader.text(reader.u8()))
   const alternates: string[] = []
-  for (let left = reader.u8(); left > 0; left--)
-    alternates.push(printable(reader.text(reader.u8())))
-  return { lastId, code, reconnectAfterMs, text, alternates: alternates.slice(0, ALTERNATES_MAX) }
+  const count = reader.u8()
+  if (count > ALTERNATES_MAX)
+    throw new PosternError('PROTOCOL_VIOLATION', `GOAWAY names ${String(count)} alternates`)
+  for (let left = count; left > 0; left--) alternates.push(printable(reader.text(reader.u8())))
+  return { lastId, code, reconnectAfterMs, text, alternates }
 }

@@ -6,6 +6,9 @@ import type { FrameWriter } from './frame-writer.ts'
 export const KIND = { unary: 1, serverStream: 2, clientStream: 3, bidi: 4, forward: 5 } as const
 export type Kind = (typeof KIND)[keyof typeof KIND]
 
+/** `traceparent` of W3C Trace Context, section 3.2. */
+export const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+
 /** Bytes of the credit field, before the head. */
 export const CREDIT_BYTES = 4
 const FIXED_BYTES = 8
@@ -112,6 +115,13 @@ export function encodeName(name: string): Buffer {
   return shortText(name)
 }
 
+/** Only a single request that is whole may stand in OPEN. @throws MALFORMED_CALL */
+export function judgeBody({ kind, bodyStart }: OpenHead, end: number, isEnded: boolean): void {
+  if (bodyStart === end) return
+  if (isEnded && (kind === KIND.unary || kind === KIND.serverStream)) return
+  throw malformed('is followed by a body that its kind, or the lack of END, does not allow')
+}
+
 /** Reads the head that begins at `start`, after the credit. @throws MALFORMED_CALL */
 export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
   if (end - start < FIXED_BYTES + 6) throw cutShort()
@@ -132,8 +142,10 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
   const metadataStart = at + 2
   const bodyStart = metadataStart + bytes.readUInt16BE(at)
   if (bodyStart > end) throw cutShort()
+  const kind = bytes[start] as number
+  if (kind < KIND.unary || kind > KIND.forward) throw malformed('is of an unknown kind')
   return {
-    kind: bytes[start] as number,
+    kind,
     dataType: bytes[start + 1] as number,
     timeoutMs: bytes.readUInt32BE(start + 4),
     cluster,
@@ -147,5 +159,9 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
 }
 
 function cutShort(): PosternError {
-  return new PosternError('MALFORMED_CALL', 'the head of OPEN ends before its last field')
+  return malformed('ends before its last field')
+}
+
+function malformed(how: string): PosternError {
+  return new PosternError('MALFORMED_CALL', `the head of OPEN ${how}`)
 }
