@@ -16,7 +16,8 @@ export class Child {
   constructor(name: string, logFile: string, command: string, args: readonly string[]) {
     this.name = name
     this.logFile = logFile
-    this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    // A group of its own: Ctrl-C in a terminal is for us, who then stop it once and in order.
+    this.process = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true })
     const log = createWriteStream(logFile)
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream?.on('data', (chunk: Buffer) => {

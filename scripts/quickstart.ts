@@ -125,8 +125,8 @@ async function main(once: boolean): Promise<void> {
       process.once(signal, () => {
         resolve()
       })
-    const alive = setInterval(() => undefined, 60_000)
-    alive.ref()
+    // Children alone would not keep this process.
+    setInterval(() => undefined, 60_000)
   })
   await stop()
   process.exit(0)
@@ -204,5 +204,5 @@ try {
   const text = error instanceof Error ? error.message : String(error)
   console.error(`FAIL  ${step}: ${text}\n      logs: .quickstart/*.log`)
   children.killAll()
-  process.exitCode = 1
+  process.exit(1)
 }
