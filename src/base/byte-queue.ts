@@ -1,6 +1,8 @@
 /** A piece at least this large is kept as it came; what it pins is a few times its size at most. */
 const KEPT_BYTES_MIN = 4096
-const BLOCK_BYTES = 16 * 1024
+/** Blocks for small pieces double from the one to the other. */
+const BLOCK_BYTES_MIN = 512
+const BLOCK_BYTES_MAX = 16 * 1024
 
 /**
  * Bytes in the order they came. Small pieces behind others are copied together: a peer that sends
@@ -14,6 +16,7 @@ export class ByteQueue {
   /** The last chunk, where it is a block of ours with room left. */
   #block: Buffer | undefined
   #blockUsed = 0
+  #nextBlockBytes = BLOCK_BYTES_MIN
 
   push(bytes: Uint8Array): void {
     const isFirst = this.length === 0
@@ -25,7 +28,8 @@ export class ByteQueue {
     }
     let block = this.#block
     if (block === undefined || block.length - this.#blockUsed < bytes.length) {
-      block = Buffer.allocUnsafeSlow(BLOCK_BYTES)
+      block = Buffer.allocUnsafeSlow(Math.max(bytes.length, this.#nextBlockBytes))
+      this.#nextBlockBytes = Math.min(block.length * 2, BLOCK_BYTES_MAX)
       this.#block = block
       this.#blockUsed = 0
       this.#chunks.push(block.subarray(0, 0))
@@ -102,6 +106,7 @@ export class ByteQueue {
     this.#headOffset = 0
     this.length = 0
     this.#block = undefined
+    this.#nextBlockBytes = BLOCK_BYTES_MIN
   }
 
   #shift(): void {
@@ -112,6 +117,7 @@ export class ByteQueue {
       this.#chunks.length = 0
       this.#head = 0
       this.#block = undefined
+      this.#nextBlockBytes = BLOCK_BYTES_MIN
     } else if (this.#head >= 64) {
       this.#chunks.splice(0, this.#head)
       this.#head = 0
