@@ -41,8 +41,8 @@ export const SESSION_SETTINGS = {
     max: 1_000_000,
   }),
   'limits.windowBytesMax': bytes(
-    'Largest receive window of one stream; covers 100 MB/s at 80 ms.',
-    '8MiB',
+    'Largest receive window of one stream; covers 100 MB/s at 140 ms.',
+    '16MiB',
     ['256KiB', '64MiB'],
   ),
   'limits.sessionWindowBytesMax': bytes(

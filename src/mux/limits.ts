@@ -41,7 +41,7 @@ export const DEFAULT_MUX_LIMITS: MuxLimits = {
   sessionCreditBytes: 256 * KIB,
   streamCreditBytes: 16 * KIB,
   windowBytesMin: 256 * KIB,
-  windowBytesMax: 8 * MIB,
+  windowBytesMax: 16 * MIB,
   sessionWindowBytesMax: 128 * MIB,
   callBacklogBytesMax: 4 * MIB,
   controlBacklogBytesMax: MIB,
