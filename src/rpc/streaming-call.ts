@@ -10,6 +10,7 @@ import { asRpcError, RpcError, rpcErrorOfCode, statusNumber } from './status.ts'
 import { errorOfTrailer } from './unary-call.ts'
 
 const NONE = Buffer.alloc(0)
+const nothing = (): void => undefined
 
 /** A streaming call that we made, of any of the three kinds. It ends exactly once. */
 export class StreamingCall implements StreamSink, Deadlined {
@@ -50,24 +51,34 @@ export class StreamingCall implements StreamSink, Deadlined {
     this.#end(error)
   }
 
-  async *responses(): AsyncGenerator<Buffer, undefined> {
+  /** An iterator of its own, as a suspended generator would hold on to the last message. */
+  responses(): AsyncIterableIterator<Buffer, undefined> {
     const reader = this.#reader
-    if (reader === undefined)
-      throw this.#error ?? new RpcError('INTERNAL', 'the call was not begun')
-    try {
-      for (;;) {
-        const { done, value } = await reader.next()
-        if (done === true) return
-        yield value
+    let previous: Promise<void> = Promise.resolve()
+    const step = async (): Promise<IteratorResult<Buffer, undefined>> => {
+      try {
+        if (reader !== undefined) return await reader.next()
+      } catch (error) {
+        this.#giveUp('CANCELLED')
+        throw asRpcError(error)
       }
-    } catch (error) {
-      this.#giveUp('CANCELLED')
-      throw asRpcError(error)
-    } finally {
-      // The caller left the iteration early: it wants no more of this call.
-      if (!this.#hasEnded) this.#giveUp('CANCELLED')
-      reader.fail(stoppedReading())
+      throw this.#error ?? new RpcError('INTERNAL', 'the call was not begun')
     }
+    const iterator: AsyncIterableIterator<Buffer, undefined> = {
+      next: () => {
+        const result = previous.then(step)
+        previous = result.then(nothing, nothing)
+        return result
+      },
+      // The caller leaves the iteration early: it wants no more of this call.
+      return: () => {
+        if (!this.#hasEnded) this.#giveUp('CANCELLED')
+        reader?.fail(stoppedReading())
+        return Promise.resolve({ done: true, value: undefined })
+      },
+      [Symbol.asyncIterator]: () => iterator,
+    }
+    return iterator
   }
 
   response(): Promise<Buffer> {
