@@ -65,7 +65,7 @@ export function boundRow(
     reference,
     referenceWhat,
     ratio,
-    goal: `under ${String(under)} ${row.unit}`,
+    goal: `under ${String(Number(under.toPrecision(3)))} ${row.unit}`,
     met: row.value < under,
   }
 }
