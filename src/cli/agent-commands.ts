@@ -2,6 +2,7 @@ import { Agent } from '../agent/agent.ts'
 import { agentStatus, parseStatus } from '../agent/status.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { askLocal, LocalListener } from '../transport/local-socket.ts'
+import { agentCerts } from './agent-certs.ts'
 import { configCommand } from './config-command.ts'
 import { untilSignal } from './daemon.ts'
 import type { AddCommand } from './program.ts'
@@ -88,5 +89,6 @@ function socketPath(
 export const AGENT_COMMANDS: readonly AddCommand[] = [
   run,
   status,
+  agentCerts,
   configCommand(AGENT_SETTINGS, (values, ambient) => new Agent(values, ambient)),
 ]
