@@ -36,7 +36,7 @@ export class Rig {
   static async create(): Promise<Rig> {
     const root = await Authority.createRoot('bench root', validity())
     const rig = new Rig(root)
-    writeFileSync(join(rig.folder, 'bundle.pem'), `${root.certificatePem}\n`)
+    writeFileSync(join(rig.folder, 'bundle.pem'), root.certificatePem)
     for (const [name, identity] of Object.entries(IDENTITIES)) await rig.#issue(name, identity)
     return rig
   }

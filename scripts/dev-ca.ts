@@ -51,9 +51,9 @@ export async function makeDevelopmentCa(folder: string): Promise<boolean> {
       request(identity, { notBefore, notAfter: new Date(now + LEAF_MS) }),
     )
     write(join(folder, `${name}.key`), leaf.keyPem, 0o600)
-    write(join(folder, `${name}.pem`), leaf.certificatePem + issuing.certificatePem + '\n', 0o644)
+    write(join(folder, `${name}.pem`), leaf.certificatePem + issuing.certificatePem, 0o644)
   }
-  write(join(folder, 'bundle.pem'), `${root.certificatePem}\n`, 0o644)
+  write(join(folder, 'bundle.pem'), root.certificatePem, 0o644)
   return true
 }
 

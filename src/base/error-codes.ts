@@ -76,6 +76,12 @@ export const ERROR_CODES = {
     'FAILED_PRECONDITION',
     'Our own certificate is malformed, expired or breaks the leaf rules.',
   ),
+  CSR_INVALID: row(
+    'give-up',
+    65,
+    'INVALID_ARGUMENT',
+    'A certificate signing request is malformed, too large, of a weak key, or not signed by its key.',
+  ),
   LISTEN_FAILED: row('give-up', 69, 'UNAVAILABLE', 'An address or socket cannot be listened on.'),
   DAEMON_NOT_RUNNING: row('retry', 3, 'UNAVAILABLE', 'No daemon answers on the status socket.'),
   // Network.

@@ -1,23 +1,26 @@
 import 'reflect-metadata'
-import { randomBytes, webcrypto } from 'node:crypto'
+import { createPublicKey, randomBytes, webcrypto, type KeyObject } from 'node:crypto'
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   cryptoProvider,
   ExtendedKeyUsageExtension,
+  Extension,
   KeyUsageFlags,
   KeyUsagesExtension,
   SubjectAlternativeNameExtension,
   SubjectKeyIdentifierExtension,
+  X509Certificate,
   X509CertificateGenerator,
-  type Extension,
   type JsonGeneralName,
-  type X509Certificate,
+  type JsonName,
+  type Name,
 } from '@peculiar/x509'
+import { cryptoKey, makeKey, privatePem, signingAlgorithm, type KeyKind } from './keys.ts'
+import { nameConstraints, type Subtrees } from './subtrees.ts'
 
 /** The types of WebCrypto that @peculiar/x509 asks for are Node's own at run time. */
 const provider = webcrypto
-const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const SERIAL_BYTES = 16
 
 export { KeyUsageFlags }
@@ -30,7 +33,15 @@ export interface Validity {
   readonly notAfter: Date
 }
 
-export interface LeafRequest extends Validity {
+/** What an issuing CA is limited to. */
+export interface IssuingLimits {
+  /** Extended key usages that leaves under it may have. */
+  readonly usage?: readonly string[]
+  readonly names?: Subtrees
+  readonly keyKind?: KeyKind
+}
+
+export interface CertificateRequest extends Validity {
   /** For people only. */
   readonly commonName: string
   readonly uris: readonly string[]
@@ -41,6 +52,10 @@ export interface LeafRequest extends Validity {
   readonly isCa?: boolean
 }
 
+export interface LeafRequest extends CertificateRequest {
+  readonly keyKind?: KeyKind
+}
+
 export interface IssuedLeaf {
   readonly certificatePem: string
   readonly keyPem: string
@@ -49,48 +64,72 @@ export interface IssuedLeaf {
 /** A certificate authority with its key in memory. */
 export class Authority {
   readonly certificate: X509Certificate
-  readonly #keys: webcrypto.CryptoKeyPair
+  readonly #key: KeyObject
 
-  private constructor(certificate: X509Certificate, keys: webcrypto.CryptoKeyPair) {
+  /** The key must belong to the certificate. */
+  constructor(certificate: X509Certificate, key: KeyObject) {
     this.certificate = certificate
-    this.#keys = keys
+    this.#key = key
+  }
+
+  /** From a certificate in DER that was judged, and its private key. */
+  static of(der: Uint8Array<ArrayBuffer>, key: KeyObject): Authority {
+    cryptoProvider.set(provider)
+    return new Authority(new X509Certificate(der), key)
   }
 
   get certificatePem(): string {
-    return this.certificate.toString('pem')
+    return `${this.certificate.toString('pem')}\n`
+  }
+
+  /** For the one file that keeps it. */
+  get keyPem(): string {
+    return privatePem(this.#key)
   }
 
   /** A new self-signed root. */
-  static async createRoot(commonName: string, validity: Validity): Promise<Authority> {
-    const keys = await generateKeys()
-    const extensions = [
-      ...caExtensions(1),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey, false, provider),
-    ]
-    const certificate = await X509CertificateGenerator.createSelfSigned(
-      {
-        serialNumber: serial(),
-        name: `CN=${commonName}`,
-        ...validity,
-        signingAlgorithm: P256,
-        keys,
-        extensions,
-      },
-      provider,
-    )
-    return new Authority(certificate, keys)
+  static async createRoot(
+    commonName: string,
+    validity: Validity,
+    keyKind: KeyKind = 'p256',
+  ): Promise<Authority> {
+    const key = await makeKey(keyKind)
+    const certificate = await sign({
+      key,
+      publicKey: createPublicKey(key),
+      issuer: nameOf(commonName),
+      commonName,
+      validity,
+      extensions: caExtensions(1),
+    })
+    return new Authority(certificate, key)
   }
 
   /** A new issuing CA under this one; it may sign leaves only. */
-  async createIssuing(commonName: string, validity: Validity): Promise<Authority> {
-    const keys = await generateKeys()
-    const certificate = await this.#sign(keys.publicKey, commonName, validity, caExtensions(0))
-    return new Authority(certificate, keys)
+  async createIssuing(
+    commonName: string,
+    validity: Validity,
+    limits: IssuingLimits = {},
+  ): Promise<Authority> {
+    const key = await makeKey(limits.keyKind ?? 'p256')
+    const extensions = caExtensions(0)
+    if (limits.usage !== undefined)
+      extensions.push(new ExtendedKeyUsageExtension([...limits.usage], false))
+    if (limits.names !== undefined)
+      extensions.push(new Extension('2.5.29.30', true, nameConstraints(limits.names)))
+    const certificate = await this.#sign(createPublicKey(key), commonName, validity, extensions)
+    return new Authority(certificate, key)
   }
 
   /** A new key and its leaf. */
   async issueLeaf(request: LeafRequest): Promise<IssuedLeaf> {
-    const keys = await generateKeys()
+    const key = await makeKey(request.keyKind ?? 'p256')
+    const certificate = await this.issue(createPublicKey(key), request)
+    return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: privatePem(key) }
+  }
+
+  /** A leaf for a key of somebody else. */
+  async issue(publicKey: KeyObject, request: CertificateRequest): Promise<X509Certificate> {
     const names: JsonGeneralName[] = [
       ...request.uris.map((value) => ({ type: 'url' as const, value })),
       ...(request.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
@@ -103,36 +142,62 @@ export class Authority {
     if (request.usage.length > 0)
       extensions.push(new ExtendedKeyUsageExtension([...request.usage], false))
     if (names.length > 0) extensions.push(new SubjectAlternativeNameExtension(names, false))
-    const certificate = await this.#sign(keys.publicKey, request.commonName, request, extensions)
-    const pkcs8 = Buffer.from(await provider.subtle.exportKey('pkcs8', keys.privateKey))
-    return { certificatePem: `${certificate.toString('pem')}\n`, keyPem: pem('PRIVATE KEY', pkcs8) }
+    return await this.#sign(publicKey, request.commonName, request, extensions)
   }
 
   async #sign(
-    publicKey: CryptoKey,
+    publicKey: KeyObject,
     commonName: string,
     { notBefore, notAfter }: Validity,
     extensions: Extension[],
   ): Promise<X509Certificate> {
-    return await X509CertificateGenerator.create(
-      {
-        serialNumber: serial(),
-        subject: `CN=${commonName}`,
-        issuer: this.certificate.subject,
-        notBefore,
-        notAfter,
-        signingAlgorithm: P256,
-        publicKey,
-        signingKey: this.#keys.privateKey,
-        extensions: [
-          ...extensions,
-          await SubjectKeyIdentifierExtension.create(publicKey, false, provider),
-          await AuthorityKeyIdentifierExtension.create(this.#keys.publicKey, false, provider),
-        ],
-      },
-      provider,
-    )
+    // A leaf never outlives its issuer.
+    const end = Math.min(notAfter.getTime(), this.certificate.notAfter.getTime())
+    const validity = { notBefore, notAfter: new Date(end) }
+    const { subjectName: issuer } = this.certificate
+    return await sign({ key: this.#key, publicKey, issuer, commonName, validity, extensions })
   }
+}
+
+interface Signing {
+  readonly key: KeyObject
+  readonly publicKey: KeyObject
+  readonly issuer: JsonName | Name
+  readonly commonName: string
+  readonly validity: Validity
+  readonly extensions: readonly Extension[]
+}
+
+async function sign(what: Signing): Promise<X509Certificate> {
+  cryptoProvider.set(provider)
+  const { key, publicKey, issuer, commonName, validity, extensions } = what
+  const subjectKey = cryptoKey(publicKey)
+  return await X509CertificateGenerator.create(
+    {
+      serialNumber: serial(),
+      subject: nameOf(commonName),
+      issuer,
+      ...validity,
+      signingAlgorithm: signingAlgorithm(key),
+      publicKey: subjectKey,
+      signingKey: cryptoKey(key),
+      extensions: [
+        ...extensions,
+        await SubjectKeyIdentifierExtension.create(subjectKey, false, provider),
+        await AuthorityKeyIdentifierExtension.create(
+          cryptoKey(createPublicKey(key)),
+          false,
+          provider,
+        ),
+      ],
+    },
+    provider,
+  )
+}
+
+/** As JSON, so that no character of a name can end it and start another. */
+function nameOf(commonName: string): JsonName {
+  return [{ CN: [commonName] }]
 }
 
 function caExtensions(pathLength: number): Extension[] {
@@ -142,19 +207,9 @@ function caExtensions(pathLength: number): Extension[] {
   ]
 }
 
-async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
-  cryptoProvider.set(provider)
-  return await provider.subtle.generateKey(P256, true, ['sign', 'verify'])
-}
-
 /** 128 bits, positive. */
 function serial(): string {
   const bytes = randomBytes(SERIAL_BYTES)
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40
   return bytes.toString('hex')
-}
-
-function pem(label: string, der: Buffer): string {
-  const lines = der.toString('base64').match(/.{1,64}/g) ?? []
-  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
 }

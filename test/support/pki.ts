@@ -36,13 +36,13 @@ export class TestPki {
 
   private constructor(root: Authority, issuing: Authority) {
     this.#issuing = issuing
-    writeFileSync(this.bundleFile, `${root.certificatePem}\n`)
+    writeFileSync(this.bundleFile, root.certificatePem)
   }
 
   static async create(): Promise<TestPki> {
     const validity = {
       notBefore: new Date(Date.now() - 30 * 24 * HOUR_MS),
-      notAfter: new Date(Date.now() + 30 * 24 * HOUR_MS),
+      notAfter: new Date(Date.now() + 500 * 24 * HOUR_MS),
     }
     const root = await Authority.createRoot('test root', validity)
     return new TestPki(root, await root.createIssuing('test issuing', validity))
@@ -61,7 +61,7 @@ export class TestPki {
       ...changes,
     })
     const base = join(this.folder, `${identity.role}-${String(++this.#serial)}`)
-    writeFileSync(`${base}.pem`, `${leaf.certificatePem}${this.#issuing.certificatePem}\n`)
+    writeFileSync(`${base}.pem`, `${leaf.certificatePem}${this.#issuing.certificatePem}`)
     writeFileSync(`${base}.key`, leaf.keyPem, { mode: 0o600 })
     return { certificateFile: `${base}.pem`, keyFile: `${base}.key`, bundleFile: this.bundleFile }
   }
