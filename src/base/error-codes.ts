@@ -82,6 +82,37 @@ export const ERROR_CODES = {
     'INVALID_ARGUMENT',
     'A certificate signing request is malformed, too large, of a weak key, or not signed by its key.',
   ),
+  RECORDS_UNUSABLE: row(
+    'give-up',
+    66,
+    'FAILED_PRECONDITION',
+    "The gateway's store cannot be opened, or its tables cannot be made.",
+  ),
+  NOT_KNOWN: row('give-up', 1, 'NOT_FOUND', 'What a command names is not there.'),
+  TOKEN_REFUSED: row(
+    'reauthenticate',
+    77,
+    'UNAUTHENTICATED',
+    'A join token is wrong, expired, revoked or used up.',
+  ),
+  STATE_UNWRITABLE: row(
+    'retry',
+    74,
+    'UNAVAILABLE',
+    'A file of our own cannot be written: the disk is full or read-only, or the folder is not ours.',
+  ),
+  STATE_EXISTS: row(
+    'give-up',
+    73,
+    'ALREADY_EXISTS',
+    'Something is there already that a command would have to overwrite.',
+  ),
+  RENEWAL_REFUSED: row(
+    'reauthenticate',
+    77,
+    'PERMISSION_DENIED',
+    'The gateway renews no certificate for this one: it is unknown there, superseded, or its key is the same.',
+  ),
   LISTEN_FAILED: row('give-up', 69, 'UNAVAILABLE', 'An address or socket cannot be listened on.'),
   DAEMON_NOT_RUNNING: row('retry', 3, 'UNAVAILABLE', 'No daemon answers on the status socket.'),
   // Network.

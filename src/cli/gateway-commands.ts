@@ -5,6 +5,8 @@ import { untilSignal } from './daemon.ts'
 import { gatewayCall } from './gateway-call.ts'
 import { gatewayClusters } from './gateway-clusters.ts'
 import { gatewayForward } from './gateway-forward.ts'
+import { gatewayInit } from './gateway-init.ts'
+import { gatewayTokens } from './gateway-tokens.ts'
 import type { AddCommand } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 
@@ -26,7 +28,9 @@ const run: AddCommand = (yargs, surroundings, done) =>
   )
 
 export const GATEWAY_COMMANDS: readonly AddCommand[] = [
+  gatewayInit,
   run,
+  gatewayTokens,
   gatewayCall,
   gatewayForward,
   gatewayClusters,

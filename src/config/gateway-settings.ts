@@ -1,4 +1,13 @@
-import { address, bytes, duration, integer, listenAddress, type SettingsOf } from './setting.ts'
+import {
+  address,
+  bytes,
+  duration,
+  integer,
+  listenAddress,
+  optional,
+  path,
+  type SettingsOf,
+} from './setting.ts'
 import {
   IDENTITY_SETTINGS,
   LOG_SETTINGS,
@@ -14,6 +23,25 @@ export const GATEWAY_SETTINGS = {
     '127.0.0.1:7444',
   ),
   ...IDENTITY_SETTINGS,
+  'ca.directory': optional(
+    path('Folder of the issuing CAs, as gateway init makes it. Without it nobody can enrol.'),
+  ),
+  'records.file': path(
+    'Store of join tokens, certificates and events; made if missing.',
+    '/var/lib/postern/gateway.db',
+  ),
+  'enroll.listen': listenAddress(
+    'Where agents enrol: EST (RFC 7030) over HTTPS. No certificate is asked for here.',
+    '0.0.0.0:7445',
+  ),
+  'enroll.renewListen': listenAddress(
+    'Where certificates are renewed over EST: mutual TLS, with the certificate to be renewed.',
+    '0.0.0.0:7446',
+  ),
+  'enroll.leafLifetime': duration('Life of the certificates that are issued.', '24h', [
+    '1h',
+    '2160h',
+  ]),
   'handshake.timeout': duration('Longest time from connect to authenticated.', '5s', [
     '100ms',
     '1m',

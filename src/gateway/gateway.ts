@@ -1,18 +1,27 @@
-import type { AddressInfo } from 'node:net'
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import { readCredential } from '../identity/key-files.ts'
 import { identityUri, type Role } from '../identity/name.ts'
+import type { AddressInfo } from '../transport/https-listen.ts'
 import { TlsListener } from '../transport/tls-accept.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { PeerWire, ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { AgentSide } from './agent-side.ts'
+import { Enrolment } from './enrolment.ts'
 import { CallerSide } from './caller-side.ts'
 import { PeerShares } from './peer-shares.ts'
 import { Registry } from './registry.ts'
 
 const DRAIN_POLL_MS = 50
+
+export interface GatewayAddresses {
+  readonly agents: AddressInfo
+  readonly callers: AddressInfo
+  /** Where there is a CA. */
+  readonly enroll?: AddressInfo
+  readonly renew?: AddressInfo
+}
 
 /** The control-plane end: takes tunnels from agents, and calls from services, and joins them. */
 export class Gateway {
@@ -24,6 +33,7 @@ export class Gateway {
   readonly #callerSide: CallerSide
   readonly #agentListener: TlsListener
   readonly #callerListener: TlsListener
+  readonly #enrolment: Enrolment | undefined
 
   /** @throws what readCredential throws */
   constructor(settings: GatewaySettings, ambient: Ambient) {
@@ -66,6 +76,15 @@ export class Gateway {
       shares: new PeerShares({ whole, fraction: 1 / 4, connectionsMax: callerConnectionsMax }),
       logger: callerLogger,
     })
+    const limits = {
+      pendingMax: settings['handshake.pendingMax'],
+      pendingPerAddressMax: settings['handshake.pendingPerAddressMax'],
+      timeoutMs: settings['handshake.timeout'],
+      bytesMax: settings['handshake.bytesMax'],
+    }
+    const directory = settings['ca.directory']
+    if (directory !== undefined)
+      this.#enrolment = new Enrolment({ settings, directory, credential, limits, ambient })
     const listener = (
       key: 'agents.listen' | 'callers.listen',
       role: Role,
@@ -75,12 +94,7 @@ export class Gateway {
         address: settings[key],
         credential,
         expected: { trustDomain: settings.trustDomain, roles: [role] },
-        limits: {
-          pendingMax: settings['handshake.pendingMax'],
-          pendingPerAddressMax: settings['handshake.pendingPerAddressMax'],
-          timeoutMs: settings['handshake.timeout'],
-          bytesMax: settings['handshake.bytesMax'],
-        },
+        limits,
         clock: ambient.clock,
         logger: role === 'agent' ? agentLogger : callerLogger,
         onPeer: take,
@@ -93,16 +107,23 @@ export class Gateway {
     })
   }
 
-  /** Resolves to the addresses bound. @throws LISTEN_FAILED */
-  async start(): Promise<{ readonly agents: AddressInfo; readonly callers: AddressInfo }> {
-    const agents = await this.#agentListener.listen()
-    const callers = await this.#callerListener.listen()
-    const address = ({ address: host, port }: AddressInfo): string => `${host}:${String(port)}`
-    this.#ambient.logger.info(
-      { agents: address(agents), callers: address(callers) },
-      'gateway is listening',
-    )
-    return { agents, callers }
+  /** Resolves to the addresses bound. @throws LISTEN_FAILED, RECORDS_UNUSABLE */
+  async start(): Promise<GatewayAddresses> {
+    try {
+      // Who may come in is known before anybody can knock.
+      const enrolment = await this.#enrolment?.start()
+      const agents = await this.#agentListener.listen()
+      const callers = await this.#callerListener.listen()
+      const bound: GatewayAddresses = { agents, callers, ...enrolment }
+      const where = ({ address, port }: AddressInfo): string => `${address}:${String(port)}`
+      const facts: Record<string, string> = {}
+      for (const [name, info] of Object.entries(bound)) facts[name] = where(info as AddressInfo)
+      this.#ambient.logger.info(facts, 'gateway is listening')
+      return bound
+    } catch (error) {
+      this.stop()
+      throw error
+    }
   }
 
   get relayed(): number {
@@ -133,6 +154,7 @@ export class Gateway {
   stop(): void {
     this.#agentListener.close()
     this.#callerListener.close()
+    void this.#enrolment?.close()
     for (const connection of this.#connections()) {
       connection.close(new PosternError('SHUTDOWN', 'the gateway is stopping'))
     }

@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import { PosternError } from '../base/errors.ts'
 import { pemBlocks } from './pem.ts'
-import { readCertificate, type CertificateFacts } from './validation/certificate.ts'
+import { spkiPin } from './keys.ts'
+import { isSelfIssued, readCertificate, type CertificateFacts } from './validation/certificate.ts'
 
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 const SEQUENCE = 0x30
@@ -44,4 +45,14 @@ function readBounded(path: string): Buffer {
     const text = `${path}: ${(error as Error).message}`
     throw new PosternError('FILE_UNREADABLE', text, { path }, { cause: error })
   }
+}
+
+/** Pins of the roots in a trust bundle. @throws FILE_UNREADABLE, CERTIFICATE_UNUSABLE */
+export function rootPins(bundleFile: string): string[] {
+  const { certificates, broken } = readCertificateFile(bundleFile)
+  if (certificates.length === 0 || broken.length > 0) {
+    const text = broken[0] ?? `${bundleFile}: it holds no certificate`
+    throw new PosternError('CERTIFICATE_UNUSABLE', text)
+  }
+  return certificates.filter(isSelfIssued).map(({ publicKey }) => spkiPin(publicKey))
 }

@@ -33,7 +33,7 @@ export interface Credential {
  * @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE
  */
 export function readCredential(paths: KeyFilePaths, role: Role, nowMs: number): Credential {
-  const keyPem = readKey(paths.keyFile)
+  const keyPem = readSecretFile(paths.keyFile)
   const certificatePem = readPem(paths.certificateFile)
   const bundlePem = readPem(paths.bundleFile)
   const leaf = parseCertificate(certificatePem, paths.certificateFile)
@@ -71,7 +71,11 @@ function readPem(path: string, judge?: (stat: Stats) => void): string {
   }
 }
 
-function readKey(path: string): string {
+/**
+ * A file that only its owner may read, and the owner is root or us.
+ * @throws FILE_UNREADABLE, KEY_EXPOSED
+ */
+export function readSecretFile(path: string): string {
   return readPem(path, ({ mode, uid }) => {
     if ((mode & OTHERS_MAY_READ) !== 0) {
       const octal = (mode & 0o777).toString(8)

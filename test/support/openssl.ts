@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 
 export interface ToolRun {
   readonly status: number
@@ -19,4 +19,16 @@ export function runTool(
 
 export function openssl(args: readonly string[], input: string | Buffer = ''): ToolRun {
   return runTool('openssl', args, input)
+}
+
+/** The same without holding up this process, in which a server may have to answer. */
+export async function runToolBeside(program: string, args: readonly string[]): Promise<string> {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const chunks: Buffer[] = []
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await new Promise((resolve, reject) => {
+    child.once('close', resolve).once('error', reject)
+  })
+  return Buffer.concat(chunks).toString()
 }
