@@ -7,7 +7,8 @@ import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
 import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
 import { Policy } from '../guard/policy.ts'
-import { readCredential, type Credential } from '../identity/key-files.ts'
+import { Generations } from '../identity/generations.ts'
+import { readCredential, type Credential, type KeyFilePaths } from '../identity/key-files.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { clientOf } from '../rpc/typed.ts'
@@ -40,15 +41,7 @@ export class Agent {
     this.parts = processParts(settings, ambient)
     const services = judgedServices(settings)
     this.policy = new Policy(settings.allow)
-    this.credential = readCredential(
-      {
-        certificateFile: settings['identity.certificateFile'],
-        keyFile: settings['identity.keyFile'],
-        bundleFile: settings['identity.bundleFile'],
-      },
-      'agent',
-      this.startedAtMs,
-    )
+    this.credential = readCredential(identityFiles(settings), 'agent', this.startedAtMs)
     this.identity = agentIdentity(this.credential.identity, settings.trustDomain)
     this.server = new RpcServer(this.parts.runtime, (request) => this.policy.decide(request))
     const { clock, logger } = ambient
@@ -118,6 +111,23 @@ export class Agent {
     const request = { agentVersion: VERSION, cluster, agent, methods, services, features: [] }
     return await client.register(request, { timeoutMs: this.settings['tunnel.dialTimeout'] })
   }
+}
+
+/** Files that somebody else manages where they are named, or else those of our own enrolment. */
+function identityFiles(settings: AgentSettings): KeyFilePaths {
+  const certificateFile = settings['identity.certificateFile']
+  const keyFile = settings['identity.keyFile']
+  const bundleFile = settings['identity.bundleFile']
+  if (certificateFile !== undefined && keyFile !== undefined && bundleFile !== undefined)
+    return { certificateFile, keyFile, bundleFile }
+  if ([certificateFile, keyFile, bundleFile].some((file) => file !== undefined)) {
+    const text = 'identity: name certificateFile, keyFile and bundleFile, or none of them'
+    throw new PosternError('CONFIG_INVALID', text)
+  }
+  const folder = settings['state.directory']
+  const { current } = new Generations(folder)
+  if (current !== undefined) return current
+  throw new PosternError('NOT_ENROLLED', `${folder} holds no identity`, { path: folder })
 }
 
 function agentIdentity(identity: Identity, trustDomain: string): AgentIdentity {

@@ -113,6 +113,25 @@ export const ERROR_CODES = {
     'PERMISSION_DENIED',
     'The gateway renews no certificate for this one: it is unknown there, superseded, or its key is the same.',
   ),
+  CA_PIN_MISMATCH: row(
+    'give-up',
+    77,
+    'FAILED_PRECONDITION',
+    'No root of the gateway has the pin that was given; nothing was sent to it.',
+  ),
+  ENROL_FAILED: row('retry', 69, 'UNAVAILABLE', 'The gateway did not enrol us, and says why.'),
+  ENROL_ANSWER_INVALID: row(
+    'give-up',
+    76,
+    'FAILED_PRECONDITION',
+    'A gateway answered an enrolment with something that is not a certificate for us.',
+  ),
+  NOT_ENROLLED: row(
+    'reauthenticate',
+    78,
+    'FAILED_PRECONDITION',
+    'The agent has no certificate yet: run agent enroll, or name the files of one in identity.',
+  ),
   LISTEN_FAILED: row('give-up', 69, 'UNAVAILABLE', 'An address or socket cannot be listened on.'),
   DAEMON_NOT_RUNNING: row('retry', 3, 'UNAVAILABLE', 'No daemon answers on the status socket.'),
   // Network.

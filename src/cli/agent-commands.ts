@@ -3,6 +3,7 @@ import { agentStatus, parseStatus } from '../agent/status.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { askLocal, LocalListener } from '../transport/local-socket.ts'
 import { agentCerts } from './agent-certs.ts'
+import { agentEnroll } from './agent-enroll.ts'
 import { configCommand } from './config-command.ts'
 import { untilSignal } from './daemon.ts'
 import type { AddCommand } from './program.ts'
@@ -88,6 +89,7 @@ function socketPath(
 
 export const AGENT_COMMANDS: readonly AddCommand[] = [
   run,
+  agentEnroll,
   status,
   agentCerts,
   configCommand(AGENT_SETTINGS, (values, ambient) => new Agent(values, ambient)),

@@ -1,5 +1,14 @@
 import { parseAddress, type Address } from './address.ts'
-import { address, bytes, duration, path, rowFields, rows, type SettingsOf } from './setting.ts'
+import {
+  address,
+  bytes,
+  duration,
+  optional,
+  path,
+  rowFields,
+  rows,
+  type SettingsOf,
+} from './setting.ts'
 import {
   IDENTITY_SETTINGS,
   LOG_SETTINGS,
@@ -67,7 +76,22 @@ function readNames(value: unknown): readonly string[] {
 export const AGENT_SETTINGS = {
   'gateway.address': address('The gateway to dial.'),
   'gateway.serverName': SERVER_NAME_SETTING,
-  ...IDENTITY_SETTINGS,
+  trustDomain: IDENTITY_SETTINGS.trustDomain,
+  'state.directory': path(
+    'Where agent enroll keeps keys and certificates; the user of the daemon alone may enter.',
+    '/var/lib/postern/agent',
+  ),
+  'identity.certificateFile': optional(
+    path(
+      'Certificate that somebody else manages, in PEM: leaf first, then intermediates. Default: what agent enroll got.',
+    ),
+  ),
+  'identity.keyFile': optional(
+    path('Its private key in PEM (PKCS#8), readable by its owner alone.'),
+  ),
+  'identity.bundleFile': optional(
+    path('Its trust bundle in PEM: the roots that peers must chain to.'),
+  ),
   services: rows(
     'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), dataType.',
     'list of services',

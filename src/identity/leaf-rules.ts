@@ -27,7 +27,8 @@ const DIGITAL_SIGNATURE: number = KeyUsageFlags.digitalSignature
 const SIGNS_FOR_OTHERS: number = KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign
 
 export interface Expectation {
-  readonly trustDomain: string
+  /** Undefined: any; for who has no trust domain yet. */
+  readonly trustDomain: string | undefined
   readonly roles: readonly Role[]
 }
 
@@ -63,7 +64,7 @@ export function judgeLeaf(der: Uint8Array, expected: Expectation): Identity {
   }
   if (broken.length > 0) throw new PosternError('CERT_LEAF_RULES', `the leaf ${broken.join('; ')}`)
   const identity = parseIdentity(uri)
-  if (identity.trustDomain !== expected.trustDomain) {
+  if (expected.trustDomain !== undefined && identity.trustDomain !== expected.trustDomain) {
     const text = `the trust domain is ${identity.trustDomain}, expected ${expected.trustDomain}`
     throw new PosternError('IDENTITY_TRUST_DOMAIN', text)
   }

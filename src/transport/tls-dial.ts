@@ -5,6 +5,7 @@ import type { Expectation } from '../identity/leaf-rules.ts'
 import { judgePeer } from './judge-peer.ts'
 import { tlsError } from './tls-errors.ts'
 import { ALPN, TLS_OPTIONS } from './tls-options.ts'
+import { judgeHostName } from '../identity/host-name.ts'
 import { rememberSubject, subjectOf } from './peer-subject.ts'
 import type { TlsWire } from './tls-wire.ts'
 
@@ -38,7 +39,7 @@ export function dialTls(options: DialOptions): Promise<TlsWire> {
     cert: credential.certificatePem,
     key: credential.keyPem,
     ALPNProtocols: [ALPN],
-    checkServerIdentity: (_host, certificate) => namesHost(certificate.subjectaltname, servername),
+    checkServerIdentity: (_host, certificate) => judgeHostName(certificate.raw, servername),
   })
   rememberSubject(socket)
   const onAbort = (): void => {
@@ -73,15 +74,6 @@ export function dialTls(options: DialOptions): Promise<TlsWire> {
   return promise.finally(() => {
     signal.removeEventListener('abort', onAbort)
   })
-}
-
-/** A DNS or IP name from the SAN, in exact form; never the CN, never a wildcard. */
-function namesHost(subjectAltName: string | undefined, host: string): Error | undefined {
-  const names = (subjectAltName ?? '').split(', ')
-  const wanted = host.toLowerCase()
-  if (names.includes(`DNS:${wanted}`) || names.includes(`IP Address:${wanted.toUpperCase()}`))
-    return undefined
-  return new PosternError('CERT_NAME', `the certificate does not name ${host}`)
 }
 
 function isIp(host: string): boolean {

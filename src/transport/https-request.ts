@@ -1,0 +1,116 @@
+import type { IncomingMessage } from 'node:http'
+import { request as startRequest, type RequestOptions } from 'node:https'
+import { PosternError } from '../base/errors.ts'
+import { judgeHostName } from '../identity/host-name.ts'
+import { judgeLeaf } from '../identity/leaf-rules.ts'
+import { tlsError } from './tls-errors.ts'
+import { TLS_OPTIONS } from './tls-options.ts'
+
+const ANSWER_BYTES_MAX = 64 * 1024
+
+export interface HttpsCall {
+  readonly url: URL
+  readonly method: 'GET' | 'POST'
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  readonly signal: AbortSignal
+}
+
+export interface HttpsAnswer {
+  readonly status: number
+  readonly header: (name: string) => string | undefined
+  readonly body: string
+}
+
+export interface Trust {
+  /** Roots that the server must chain to, in PEM. */
+  readonly bundlePem: string
+  /** Undefined: any; the leaf says which. */
+  readonly trustDomain: string | undefined
+  /** Ours, where the server asks for one. */
+  readonly certificatePem?: string
+  readonly keyPem?: string
+}
+
+/**
+ * One request to a gateway. Not a byte of it leaves before the server's chain, its name and its role
+ * have been judged. Redirects are answers like any other.
+ * @throws the network and identity codes of docs/ERRORS.md
+ */
+export async function requestHttps(call: HttpsCall, trust: Trust): Promise<HttpsAnswer> {
+  const { hostname } = call.url
+  const host = hostname.replace(/^\[|\]$/g, '')
+  return await send(call, {
+    ...TLS_OPTIONS,
+    ca: trust.bundlePem,
+    ...(trust.certificatePem === undefined
+      ? {}
+      : { cert: trust.certificatePem, key: trust.keyPem }),
+    checkServerIdentity: (_host, certificate) => {
+      try {
+        judgeLeaf(certificate.raw, { trustDomain: trust.trustDomain, roles: ['gateway'] })
+      } catch (error) {
+        return error as PosternError
+      }
+      return judgeHostName(certificate.raw, host)
+    },
+  })
+}
+
+/**
+ * Reads from a server that nothing is known of yet (RFC 7030 section 4.1.1): what it answers is
+ * worth nothing until a pin has vouched for it. Sends no secret, and can send none.
+ */
+export async function requestUnverified(url: URL, signal: AbortSignal): Promise<HttpsAnswer> {
+  return await send({ url, method: 'GET', signal }, { ...TLS_OPTIONS, rejectUnauthorized: false })
+}
+
+async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnswer> {
+  const { url, method, headers = {}, body = '', signal } = call
+  const length = method === 'POST' ? { 'content-length': String(Buffer.byteLength(body)) } : {}
+  try {
+    return await new Promise<HttpsAnswer>((resolve, reject) => {
+      const request = startRequest(
+        url,
+        { ...options, method, signal, agent: false, headers: { ...headers, ...length } },
+        (response) => {
+          readAnswer(response).then(resolve, reject)
+        },
+      )
+      request.once('error', reject)
+      request.end(method === 'POST' ? body : undefined)
+    })
+  } catch (error) {
+    const peer = url.host
+    if (signal.aborted)
+      throw new PosternError(
+        'DIAL_TIMEOUT',
+        `${peer} did not answer in time`,
+        { peer },
+        { cause: error },
+      )
+    const { code, rawMessage } = tlsError(error, 'DIAL_FAILED')
+    throw new PosternError(code, `${peer}: ${rawMessage}`, { peer }, { cause: error })
+  }
+}
+
+async function readAnswer(response: IncomingMessage): Promise<HttpsAnswer> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > ANSWER_BYTES_MAX) {
+      response.destroy()
+      throw new PosternError('ENROL_ANSWER_INVALID', 'the answer is too large')
+    }
+    chunks.push(chunk)
+  }
+  return {
+    status: response.statusCode ?? 0,
+    header: (name) => {
+      const value = response.headers[name]
+      return typeof value === 'string' ? value : undefined
+    },
+    body: Buffer.concat(chunks).toString('latin1'),
+  }
+}

@@ -1,0 +1,330 @@
+import { expect } from 'chai'
+import { createPublicKey } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Authority, USAGE_CLIENT, USAGE_SERVER } from '../../src/identity/authority.ts'
+import { Generations } from '../../src/identity/generations.ts'
+import { readAuthority } from '../../src/identity/authority-files.ts'
+import { writeCertsOnly } from '../../src/identity/certs-only.ts'
+import { readSigningRequest } from '../../src/identity/csr.ts'
+import { readCredential } from '../../src/identity/key-files.ts'
+import { makeKey, spkiPin } from '../../src/identity/keys.ts'
+import { pemBlocks } from '../../src/identity/pem.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import {
+  HttpsListener,
+  type HttpRequest,
+  type HttpResponse,
+} from '../../src/transport/https-listen.ts'
+import { DEFAULT_HANDSHAKE_LIMITS } from '../../src/transport/handshake-gate.ts'
+import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
+import { LogRecorder } from '../support/log-recorder.ts'
+import { runCli, type CliRun } from '../support/run-cli.ts'
+
+const HOUR_MS = 3_600_000
+
+describe('agent enroll', function () {
+  this.timeout(30_000)
+  let plane: ControlPlane
+  let folder: string
+  before(async () => {
+    plane = await ControlPlane.start()
+  })
+  after(() => {
+    plane.stop()
+  })
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'postern-enroll-'))
+  })
+  afterEach(() => {
+    rmSync(folder, { recursive: true })
+  })
+
+  const file = (name: string, content: string): string => {
+    const path = join(folder, name)
+    writeFileSync(path, content, { mode: 0o600 })
+    return path
+  }
+  const state = (): string[] => ['--state-directory', join(folder, 'state')]
+  const enroll = (token: string, ...more: readonly string[]): Promise<CliRun> =>
+    runCli('agent', [
+      'enroll',
+      '--gateway',
+      plane.enrollUrl,
+      '--token-file',
+      file('token', token),
+      ...state(),
+      ...more,
+    ])
+  const pin = (): string[] => ['--ca-pin', plane.init.pin]
+
+  const coded = (run: CliRun, status: number, code: string): void => {
+    expect([run.status, run.stderr]).to.satisfy(
+      ([found, text]: [number, string]) => found === status && text.includes(code),
+    )
+  }
+
+  it('gets a certificate with which agent run is let in', async () => {
+    const { token } = await plane.token({ agent: 'a-1' })
+    const run = await enroll(token, ...pin(), '--json')
+    expect(run.status, run.stderr).to.equal(0)
+    expect(JSON.parse(run.stdout)).to.include({
+      identity: `spiffe://${DOMAIN}/cluster/c-1/agent/a-1`,
+    })
+    expect(run.stdout + run.stderr).not.to.include(token.slice(21, 64))
+    const { agents } = plane.addresses
+    const settings = file(
+      'agent.yaml',
+      JSON.stringify({
+        gateway: { address: `localhost:${String(agents.port)}` },
+        trustDomain: DOMAIN,
+        state: { directory: join(folder, 'state') },
+      }),
+    )
+    const check = await runCli('agent', ['config', 'check', '--config', settings])
+    expect([check.status, check.stderr]).to.deep.equal([0, ''])
+  })
+
+  for (const key of ['p384', 'ed25519', 'rsa3072']) {
+    it(`makes a ${key} key where that is asked for`, async () => {
+      const { token } = await plane.token()
+      expect((await enroll(token, ...pin(), '--key', key)).status).to.equal(0)
+      const chain = readFileSync(join(folder, 'state/current/chain.pem'), 'utf8')
+      expect(createPublicKey(chain).asymmetricKeyType).to.equal(
+        { p384: 'ec', ed25519: 'ed25519', rsa3072: 'rsa' }[key],
+      )
+    })
+  }
+
+  it('takes a bundle in place of a pin, and the token from a systemd credential', async () => {
+    const { token } = await plane.token()
+    file('join-token', `${token}\n`)
+    const args = [
+      'enroll',
+      '--gateway',
+      plane.enrollUrl,
+      '--ca-bundle',
+      plane.bundleFile,
+      ...state(),
+    ]
+    expect((await runCli('agent', args)).status).to.equal(64)
+    expect((await runCli('agent', args, { CREDENTIALS_DIRECTORY: folder })).status).to.equal(0)
+  })
+
+  it('refuses to begin without a pin or a bundle, with a wrong address, or over an identity', async () => {
+    const { token } = await plane.token()
+    for (const more of [
+      [],
+      ['--ca-pin', 'sha256:12'],
+      [...pin(), '--ca-bundle', plane.bundleFile],
+      [...pin(), '--gateway', 'http://localhost:1'],
+    ])
+      expect((await enroll(token, ...more)).status, more.join(' ')).to.equal(64)
+    expect((await enroll(token, ...pin())).status).to.equal(0)
+    const before = readFileSync(join(folder, 'state/current/chain.pem'))
+    coded(await enroll(token, ...pin()), 73, '[STATE_EXISTS]')
+    coded(await enroll('wrong', ...pin(), '--force'), 77, '[TOKEN_REFUSED]')
+    expect(readFileSync(join(folder, 'state/current/chain.pem'))).to.deep.equal(before)
+  })
+
+  it('says when there is no identity yet', async () => {
+    const args = ['run', '--gateway-address', 'localhost:1', '--trust-domain', DOMAIN, ...state()]
+    coded(await runCli('agent', args), 78, '[NOT_ENROLLED]')
+    const one = ['--identity-key-file', '/nowhere']
+    coded(await runCli('agent', [...args, ...one]), 78, '[CONFIG_INVALID]')
+  })
+
+  it('goes on after a crash between request and answer, with the same key and the same token', async () => {
+    const { token } = await plane.token()
+    const first = await enroll(token, ...pin())
+    expect(first.status).to.equal(0)
+    const [chain, key] = ['chain.pem', 'key.pem'].map((name) =>
+      readFileSync(join(folder, 'state/current', name), 'utf8'),
+    )
+    // As if the answer had never come: the key is still pending, and nothing was installed.
+    rmSync(join(folder, 'state'), { recursive: true })
+    await new Generations(join(folder, 'state')).pendingKey(() => Promise.resolve(key ?? ''))
+    expect((await enroll(token, ...pin())).status).to.equal(0)
+    expect(readFileSync(join(folder, 'state/current/chain.pem'), 'utf8')).to.equal(chain)
+  })
+
+  describe('against a hostile gateway', () => {
+    const seen: HttpRequest[] = []
+    let impostor: HttpsListener
+    let url: string
+    let answer: (request: HttpRequest) => Promise<HttpResponse> | HttpResponse
+    let agents: Authority
+
+    const certsOnly = (...certificates: readonly Uint8Array[]): HttpResponse => ({
+      status: 200,
+      headers: { 'content-type': 'application/pkcs7-mime' },
+      body: writeCertsOnly(certificates).toString('base64'),
+    })
+    const root = (): Buffer =>
+      pemBlocks(readFileSync(plane.bundleFile, 'utf8'), 'CERTIFICATE')[0] ?? Buffer.alloc(0)
+    const caCerts = (): HttpResponse =>
+      certsOnly(root(), new Uint8Array(agents.certificate.rawData))
+    const leafFor = async (publicKey: ReturnType<typeof createPublicKey>, changes = {}) =>
+      new Uint8Array(
+        (
+          await agents.issue(publicKey, {
+            commonName: 'agent',
+            uris: [`spiffe://${DOMAIN}/cluster/c-1/agent/a-1`],
+            usage: [USAGE_CLIENT],
+            notBefore: new Date(Date.now() - HOUR_MS),
+            notAfter: new Date(Date.now() + HOUR_MS),
+            ...changes,
+          })
+        ).rawData,
+      )
+    const keyOf = (request: HttpRequest) =>
+      readSigningRequest(Buffer.from(request.body.toString(), 'base64')).publicKey
+
+    before(async () => {
+      const at = (name: string): string => join(plane.folder, 'cp', name)
+      agents = readAuthority(at('ca'), 'agents')
+      const paths = {
+        certificateFile: at('gateway.pem'),
+        keyFile: at('gateway.key'),
+        bundleFile: at('bundle.pem'),
+      }
+      impostor = new HttpsListener({
+        address: { host: '127.0.0.1', port: 0 },
+        credential: readCredential(paths, 'gateway', Date.now()),
+        expected: undefined,
+        limits: DEFAULT_HANDSHAKE_LIMITS,
+        clock: systemClock,
+        logger: new LogRecorder(),
+        handle: async (request) => {
+          seen.push(request)
+          return request.path.endsWith('/cacerts') ? caCerts() : await answer(request)
+        },
+      })
+      url = `https://localhost:${String((await impostor.listen()).port)}`
+    })
+    after(() => {
+      impostor.close()
+    })
+
+    const cases: readonly (readonly [string, typeof answer, RegExp])[] = [
+      [
+        'a certificate for another key',
+        async () => certsOnly(await leafFor(createPublicKey(await makeKey('p256')))),
+        /another key/,
+      ],
+      [
+        'one for a caller',
+        async (request) =>
+          certsOnly(await leafFor(keyOf(request), { uris: [`spiffe://${DOMAIN}/caller/x`] })),
+        /role is caller/,
+      ],
+      [
+        'one for a gateway',
+        async (request) => certsOnly(await leafFor(keyOf(request), { usage: [USAGE_SERVER] })),
+        /extended key usage/,
+      ],
+      [
+        'one of another trust domain',
+        async (request) =>
+          certsOnly(
+            await leafFor(keyOf(request), { uris: ['spiffe://other.test/cluster/c-1/agent/a-1'] }),
+          ),
+        /permits/,
+      ],
+      [
+        'one that has expired',
+        async (request) =>
+          certsOnly(await leafFor(keyOf(request), { notAfter: new Date(Date.now() - 1000) })),
+        /expired/,
+      ],
+      [
+        'one under a CA that we do not trust',
+        async (request) => {
+          const validity = {
+            notBefore: new Date(Date.now() - HOUR_MS),
+            notAfter: new Date(Date.now() + HOUR_MS),
+          }
+          const other = await Authority.createRoot('other', validity)
+          const leaf = await other.issue(keyOf(request), {
+            commonName: 'x',
+            uris: [`spiffe://${DOMAIN}/cluster/c-1/agent/a-1`],
+            usage: [USAGE_CLIENT],
+            ...validity,
+          })
+          return certsOnly(new Uint8Array(leaf.rawData))
+        },
+        /no certificate that is trusted/,
+      ],
+      [
+        'two certificates',
+        async (request) => certsOnly(await leafFor(keyOf(request)), await leafFor(keyOf(request))),
+        /exactly one/,
+      ],
+      ['none', () => certsOnly(), /exactly one/],
+      [
+        'no certificate at all',
+        () => ({ status: 200, headers: {}, body: 'bm8=' }),
+        /cannot be decoded/,
+      ],
+      ['no base64', () => ({ status: 200, headers: {}, body: '<html>' }), /not base64/],
+      [
+        'more than it may',
+        () => ({ status: 200, headers: {}, body: 'A'.repeat(100_000) }),
+        /too large/,
+      ],
+    ]
+    for (const [what, wrong, told] of cases) {
+      it(`takes no answer with ${what}`, async () => {
+        answer = wrong
+        const run = await enroll('postern_token', ...pin(), '--gateway', url)
+        coded(run, 76, '[ENROL_ANSWER_INVALID]')
+        expect(run.stderr).to.match(told)
+        expect(() => readFileSync(join(folder, 'state/current/chain.pem'))).to.throw('ENOENT')
+      })
+    }
+
+    it('follows no redirect, and says what was answered without its control characters', async () => {
+      answer = () => ({
+        status: 302,
+        headers: { location: plane.enrollUrl },
+        body: 'go \u001b[31mthere',
+      })
+      const run = await enroll('postern_token', ...pin(), '--gateway', url)
+      coded(run, 69, '[ENROL_FAILED]')
+      expect(run.stderr).to.include('answered 302').and.not.include('\u001b')
+    })
+
+    it('sends nothing of the token to a gateway without the pinned root', async () => {
+      seen.length = 0
+      const run = await enroll(
+        'postern_token',
+        '--ca-pin',
+        spkiPin(Buffer.from('another')),
+        '--gateway',
+        url,
+      )
+      coded(run, 77, '[CA_PIN_MISMATCH]')
+      expect(
+        seen.map(({ method, path, header }) => [method, path, header('authorization')]),
+      ).to.deep.equal([['GET', '/.well-known/est/cacerts', undefined]])
+    })
+
+    it('nor to one that knows the pinned root and is not vouched for by it', async () => {
+      seen.length = 0
+      const other = await ControlPlane.start()
+      try {
+        const run = await enroll('postern_token', '--ca-bundle', other.bundleFile, '--gateway', url)
+        coded(run, 77, '[CERT_UNTRUSTED]')
+        expect(seen).to.deep.equal([])
+      } finally {
+        other.stop()
+      }
+    })
+  })
+
+  it('says when the gateway is not there', async () => {
+    const run = await enroll('postern_token', ...pin(), '--gateway', 'https://localhost:1')
+    coded(run, 69, '[DIAL_FAILED]')
+  })
+})
