@@ -17,13 +17,18 @@ import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
 import { judgedServices } from './judged-services.ts'
+import { Renewal } from './renewal.ts'
+
+const RENEW_MS_MAX = 20_000
 
 type AgentIdentity = Extract<Identity, { role: 'agent' }>
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
 export class Agent {
   readonly settings: AgentSettings
-  readonly credential: Credential
+  /** Present where the agent manages its own certificate. */
+  readonly renewal: Renewal | undefined
+  #credential: Credential
   readonly identity: AgentIdentity
   readonly parts: ProcessParts
   readonly policy: Policy
@@ -41,8 +46,14 @@ export class Agent {
     this.parts = processParts(settings, ambient)
     const services = judgedServices(settings)
     this.policy = new Policy(settings.allow)
-    this.credential = readCredential(identityFiles(settings), 'agent', this.startedAtMs)
-    this.identity = agentIdentity(this.credential.identity, settings.trustDomain)
+    const managed = new Generations(settings['state.directory'])
+    const named = namedFiles(settings)
+    this.#credential = readCredential(
+      named ?? enrolledFiles(managed, settings),
+      'agent',
+      this.startedAtMs,
+    )
+    this.identity = agentIdentity(this.#credential.identity, settings.trustDomain)
     this.server = new RpcServer(this.parts.runtime, (request) => this.policy.decide(request))
     const { clock, logger } = ambient
     const log = new LogLimiter(logger, clock)
@@ -54,20 +65,52 @@ export class Agent {
       this.health.set(service.name, true)
     }
     this.tunnel = this.#makeTunnel()
+    if (named === undefined) this.renewal = this.#makeRenewal(managed)
+  }
+
+  get credential(): Credential {
+    return this.#credential
   }
 
   start(): void {
     this.tunnel.start()
+    this.renewal?.start()
   }
 
   /** Running calls finish, up to the grace of `drain.grace`. */
   async drain(): Promise<void> {
+    this.renewal?.stop()
     this.health.set('', false)
     await this.tunnel.drain(this.settings['drain.grace'])
   }
 
   stop(): void {
+    this.renewal?.stop()
     this.tunnel.stop()
+  }
+
+  #makeRenewal(generations: Generations): Renewal {
+    const { clock, random, logger } = this.#ambient
+    return new Renewal({
+      generations,
+      clock,
+      random,
+      logger: logger.child({ component: 'renewal' }),
+      credential: () => this.#credential,
+      ask: async (signingRequest) => {
+        const { state } = this.tunnel
+        if (state.name !== 'ready') {
+          const text = 'the tunnel is not up, and renewal goes through it'
+          throw new PosternError('CONNECTION_LOST', text)
+        }
+        const client = clientOf(TunnelService, state.connection.channel())
+        return await client.renew({ signingRequest }, { timeoutMs: RENEW_MS_MAX })
+      },
+      onRenewed: async (credential) => {
+        this.#credential = credential
+        await this.tunnel.replace()
+      },
+    })
   }
 
   #makeTunnel(): Tunnel {
@@ -84,7 +127,7 @@ export class Agent {
           host,
           port,
           serverName: settings['gateway.serverName'],
-          credential: this.credential,
+          credential: this.#credential,
           expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
           signal,
         }),
@@ -113,20 +156,22 @@ export class Agent {
   }
 }
 
-/** Files that somebody else manages where they are named, or else those of our own enrolment. */
-function identityFiles(settings: AgentSettings): KeyFilePaths {
+/** Files that somebody else manages, where the settings name them. @throws CONFIG_INVALID */
+function namedFiles(settings: AgentSettings): KeyFilePaths | undefined {
   const certificateFile = settings['identity.certificateFile']
   const keyFile = settings['identity.keyFile']
   const bundleFile = settings['identity.bundleFile']
   if (certificateFile !== undefined && keyFile !== undefined && bundleFile !== undefined)
     return { certificateFile, keyFile, bundleFile }
-  if ([certificateFile, keyFile, bundleFile].some((file) => file !== undefined)) {
-    const text = 'identity: name certificateFile, keyFile and bundleFile, or none of them'
-    throw new PosternError('CONFIG_INVALID', text)
-  }
-  const folder = settings['state.directory']
-  const { current } = new Generations(folder)
+  if ([certificateFile, keyFile, bundleFile].every((file) => file === undefined)) return undefined
+  const text = 'identity: name certificateFile, keyFile and bundleFile, or none of them'
+  throw new PosternError('CONFIG_INVALID', text)
+}
+
+/** What agent enroll put there. @throws NOT_ENROLLED */
+function enrolledFiles({ current }: Generations, settings: AgentSettings): KeyFilePaths {
   if (current !== undefined) return current
+  const folder = settings['state.directory']
   throw new PosternError('NOT_ENROLLED', `${folder} holds no identity`, { path: folder })
 }
 

@@ -4,7 +4,6 @@ import { readCertsOnly } from '../identity/certs-only.ts'
 import { makeSigningRequest } from '../identity/csr.ts'
 import type { Generations } from '../identity/generations.ts'
 import { makeKey, privatePem, publicDer, spkiPin, type KeyKind } from '../identity/keys.ts'
-import { judgeLeaf } from '../identity/leaf-rules.ts'
 import type { Identity } from '../identity/name.ts'
 import { pemBlocks, pemText } from '../identity/pem.ts'
 import {
@@ -12,8 +11,8 @@ import {
   readCertificate,
   type CertificateFacts,
 } from '../identity/validation/certificate.ts'
-import { validatePath } from '../identity/validation/path.ts'
 import { isSignedBy } from '../identity/validation/signature.ts'
+import { invalidAnswer, judgeIssued } from './judge-issued.ts'
 import {
   requestHttps,
   requestUnverified,
@@ -82,7 +81,7 @@ export async function enrol(
   judgeStatus(answer, gateway)
   const roots = pemBlocks(bundlePem, LABEL).map(readCertificate)
   const issued = judgeIssued(
-    answer,
+    certificatesOf(answer, gateway).map(({ der }) => der),
     { known, roots, publicKey: publicDer(createPublicKey(key)), trustDomain },
     nowMs(),
   )
@@ -140,50 +139,12 @@ function certificatesOf(answer: HttpsAnswer, gateway: URL): CertificateFacts[] {
       `${gateway.host} answered ${String(answer.status)}; is it an enrolment address?`,
     )
   const base64 = answer.body.replace(/\s+/g, '')
-  if (!BASE64.test(base64)) throw invalid('it is not base64')
+  if (!BASE64.test(base64)) throw invalidAnswer('it is not base64')
   try {
     return readCertsOnly(Buffer.from(base64, 'base64')).map(readCertificate)
   } catch (error) {
-    throw invalid(`it cannot be decoded: ${(error as Error).message}`)
+    throw invalidAnswer(`it cannot be decoded: ${(error as Error).message}`)
   }
-}
-
-interface Expected {
-  readonly known: readonly CertificateFacts[]
-  readonly roots: readonly CertificateFacts[]
-  readonly publicKey: Buffer
-  readonly trustDomain: string | undefined
-}
-
-/** One certificate, for our key, for an agent, under a root that we trust. @throws ENROL_ANSWER_INVALID */
-function judgeIssued(
-  answer: HttpsAnswer,
-  { known, roots, publicKey, trustDomain }: Expected,
-  timeMs: number,
-): { path: readonly CertificateFacts[]; identity: Identity; notAfterMs: number } {
-  const [leaf, ...more] = certificatesOf(answer, new URL('https://answer'))
-  if (leaf === undefined || more.length > 0)
-    throw invalid('it does not hold exactly one certificate')
-  if (!leaf.publicKey.equals(publicKey)) throw invalid('the certificate is for another key')
-  const { isValid, path, faults } = validatePath({
-    leaf,
-    intermediates: known,
-    roots,
-    timeMs,
-    role: 'client',
-  })
-  if (!isValid)
-    throw invalid(`the ${faults.map(({ place, text }) => `${place} ${text}`).join('; the ')}`)
-  try {
-    const identity = judgeLeaf(leaf.der, { trustDomain, roles: ['agent'] })
-    return { path, identity, notAfterMs: leaf.notAfterMs }
-  } catch (error) {
-    throw invalid(error instanceof PosternError ? error.rawMessage : String(error))
-  }
-}
-
-function invalid(text: string): PosternError {
-  return new PosternError('ENROL_ANSWER_INVALID', `the answer is not taken: ${text}`)
 }
 
 function base64Lines(der: Buffer): string {

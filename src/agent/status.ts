@@ -1,4 +1,5 @@
 import { PosternError, printable } from '../base/errors.ts'
+import type { Credential } from '../identity/key-files.ts'
 import { identityUri } from '../identity/name.ts'
 import { STATUS_NAMES } from '../rpc/status.ts'
 import { VERSION } from '../base/version.ts'
@@ -25,6 +26,10 @@ export interface AgentStatus {
     readonly notBefore: string
     readonly notAfter: string
     readonly expiresInMs: number
+    /** When it is due for renewal; null where somebody else manages it. */
+    readonly renewsAt: string | null
+    /** Why the last try failed, until one succeeds. */
+    readonly renewalError: { readonly code: string; readonly message: string } | null
   }
   readonly services: readonly {
     readonly name: string
@@ -64,13 +69,14 @@ export function parseStatus(text: string): AgentStatus {
   }
 }
 
+/** A certificate with less left, or with less than a quarter of its life, should have been renewed. */
 const EXPIRY_WARN_MS = 3_600_000
 
 export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
   const { credential, tunnel, settings, policy, server, parts } = agent
   const { lastError } = tunnel
   const expiresInMs = Math.round(credential.notAfterMs - nowWallMs)
-  const reasons = [...tunnelReasons(agent), ...certificateReasons(expiresInMs)]
+  const reasons = [...tunnelReasons(agent), ...certificateReasons(credential, nowWallMs)]
   const isUp = tunnel.state.name === 'ready'
   return {
     version: VERSION,
@@ -90,15 +96,20 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       notBefore: new Date(credential.notBeforeMs).toISOString(),
       notAfter: new Date(credential.notAfterMs).toISOString(),
       expiresInMs,
+      renewsAt: agent.renewal === undefined ? null : new Date(agent.renewal.dueAtMs).toISOString(),
+      renewalError: errorOf(agent.renewal?.lastError),
     },
     services: settings.services.map(({ name, dataType, protocol, target: { host, port } }) => ({
       name,
       dataType,
       target: `${protocol}://${host.includes(':') ? `[${host}]` : host}:${String(port)}`,
     })),
-    lastError:
-      lastError === undefined ? null : { code: lastError.code, message: lastError.rawMessage },
+    lastError: errorOf(lastError),
   }
+}
+
+function errorOf(error: PosternError | undefined): AgentStatus['lastError'] {
+  return error === undefined ? null : { code: error.code, message: error.rawMessage }
 }
 
 function tunnelStatus({ tunnel, settings }: Agent): TunnelStatus {
@@ -142,10 +153,11 @@ function tunnelReasons({ tunnel }: Agent): string[] {
   }
 }
 
-function certificateReasons(expiresInMs: number): string[] {
-  if (expiresInMs <= 0) return ['our certificate has expired']
-  if (expiresInMs > EXPIRY_WARN_MS) return []
-  return [`our certificate expires in ${String(Math.round(expiresInMs / 60_000))} min`]
+function certificateReasons({ notBeforeMs, notAfterMs }: Credential, nowMs: number): string[] {
+  const leftMs = notAfterMs - nowMs
+  if (leftMs <= 0) return ['our certificate has expired']
+  if (leftMs > Math.min(EXPIRY_WARN_MS, (notAfterMs - notBeforeMs) / 4)) return []
+  return [`our certificate expires in ${String(Math.round(leftMs / 60_000))} min`]
 }
 
 function byStatus(counts: readonly number[]): Record<string, number> {

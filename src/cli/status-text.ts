@@ -27,10 +27,18 @@ export function statusText(status: AgentStatus): string {
     'certificate',
     `valid until ${certificate.notAfter} (${humanSpan(certificate.expiresInMs)} left)`,
   ])
+  if (certificate.renewsAt !== null)
+    rows.push(['renewal', renewalLine(certificate.renewsAt, certificate.renewalError, now)])
   for (const { name, dataType, target } of services)
     rows.push(['service', `${name} -> ${target} (${dataType})`])
   if (lastError !== null) rows.push(['last error', `${lastError.code}: ${lastError.message}`])
   return rows.map(([name, value]) => `${name.padEnd(12)} ${printable(value, 1000)}`).join('\n')
+}
+
+function renewalLine(renewsAt: string, error: AgentStatus['lastError'], nowMs: number): string {
+  const inMs = Date.parse(renewsAt) - nowMs
+  const when = inMs > 0 ? `due ${renewsAt} (in ${humanSpan(inMs)})` : 'due now'
+  return error === null ? when : `${when}; the last try failed: ${error.code}: ${error.message}`
 }
 
 function gatewayLine({

@@ -2,12 +2,16 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
 import { VERSION } from '../base/version.ts'
 import {
   Tunnel,
   type RegisterRequest,
   type RegisterResponseSchema,
+  type RenewRequest,
+  type RenewResponseSchema,
 } from '../gen/postern/v1/tunnel_pb.js'
+import { readSigningRequest } from '../identity/csr.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import type { CallContext } from '../rpc/call-context.ts'
 import { RpcError, rpcErrorOfCode } from '../rpc/status.ts'
@@ -15,12 +19,18 @@ import { RpcServer } from '../rpc/server.ts'
 import { offersOf } from '../rpc/typed.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { HELLO_BYTES_MAX, judgeHello } from './agent-hello.ts'
+import type { Issuer } from './issuer.ts'
 import type { PeerShare, PeerShares } from './peer-shares.ts'
 import type { Registry } from './registry.ts'
 
 const REGISTER = 'postern.v1.Tunnel/Register'
+const RENEW = 'postern.v1.Tunnel/Renew'
+/** Renewals of one tunnel: what a retry after a lost answer needs, and no more. */
+const RENEWALS_PER_SECOND = 0.5
+const RENEWALS_BURST = 10
 
 type Welcome = MessageInitShape<typeof RegisterResponseSchema>
+type Renewal = MessageInitShape<typeof RenewResponseSchema>
 type GatewayIdentity = Extract<Identity, { role: 'gateway' }>
 
 export interface AgentSideOptions {
@@ -31,6 +41,8 @@ export interface AgentSideOptions {
   readonly logger: Logger
   /** Longest time from TLS to Register, in ms. */
   readonly registerTimeoutMs: number
+  /** Makes certificates, where this gateway has a CA and runs. */
+  readonly issuer: () => Issuer | undefined
 }
 
 /** An agent's connection that has not registered yet. */
@@ -39,25 +51,33 @@ interface Newcomer {
   readonly cancelTimer: CancelTimer
 }
 
+/** One that has, and may now renew its certificate. */
+interface Registered {
+  readonly connection: RpcConnection
+  readonly renewals: TokenBucket
+}
+
 /** The gateway towards its agents: takes their connections, and registers them. */
 export class AgentSide {
   readonly connections = new Set<RpcConnection>()
   readonly #options: AgentSideOptions
   readonly #server: RpcServer
   readonly #newcomers = new Map<string, Newcomer>()
+  readonly #registered = new Map<string, Registered>()
   #serial = 0
 
   constructor(options: AgentSideOptions) {
     this.#options = options
     // The caller of a call on an agent's own session is the session: Register has no other use for it.
     this.#server = new RpcServer(options.parts.runtime, ({ name, caller }) => {
-      if (name !== REGISTER) return { code: 'POLICY_DENIED', text: 'not for agents' }
-      if (this.#newcomers.has(caller)) return undefined
-      return { code: 'POLICY_DENIED', text: 'registered already' }
+      if (name === REGISTER && this.#newcomers.has(caller)) return undefined
+      if (name === RENEW && this.#registered.has(caller)) return undefined
+      return { code: 'POLICY_DENIED', text: 'not for agents, or not now' }
     })
     const register = (request: RegisterRequest, { caller }: CallContext): Welcome =>
       this.#register(request, caller)
-    for (const offer of offersOf(Tunnel, { register }, 'cluster-record'))
+    const renew = (request: RenewRequest, { caller }: CallContext) => this.#renew(request, caller)
+    for (const offer of offersOf(Tunnel, { register, renew }, 'cluster-record'))
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
   }
 
@@ -91,6 +111,7 @@ export class AgentSide {
         shares.leave(share)
         this.#newcomers.get(key)?.cancelTimer()
         this.#newcomers.delete(key)
+        this.#registered.delete(key)
         const wasRegistered = registry.remove(cluster, closed) !== undefined
         const details = { ...facts, code: error.code, reason: error.rawMessage }
         logger.info(details, wasRegistered ? 'tunnel closed' : 'agent left before it registered')
@@ -120,7 +141,11 @@ export class AgentSide {
     cancelTimer()
     this.#newcomers.delete(key)
     const { cluster, agent } = identity
-    this.#options.registry.add({ cluster, agent, connection, hello, relays: new Map() })
+    const tunnel = { cluster, agent, connection, hello, relays: new Map(), isOutdated: false }
+    this.#options.registry.add(tunnel)
+    const renewals = new TokenBucket(RENEWALS_PER_SECOND, RENEWALS_BURST)
+    this.#registered.set(key, { connection, renewals })
+    void this.#noteUse(connection)
     const { tlsVersion, cipher, address } = connection.facts
     const facts = {
       cluster,
@@ -134,5 +159,41 @@ export class AgentSide {
     const { gateway, region } = this.#options.identity
     const timeMs = BigInt(Math.round(this.#options.parts.runtime.clock.wallMs()))
     return { gatewayVersion: VERSION, gateway, region, timeMs, features: [] }
+  }
+
+  /** The first use of a certificate makes it the agent's current one; an older one is a warning. */
+  async #noteUse({ facts }: RpcConnection): Promise<void> {
+    const { issuer, parts, logger } = this.#options
+    try {
+      const state = await issuer()?.used(facts.certificate, parts.runtime.clock.wallMs())
+      if (state !== 'superseded') return
+      const details = { peer: facts.address, ...facts.identity }
+      logger.warn(details, 'an agent came with a certificate that a later one has replaced')
+    } catch (error) {
+      logger.error({ err: error }, 'the use of a certificate could not be written down')
+    }
+  }
+
+  async #renew({ signingRequest }: RenewRequest, key: string): Promise<Renewal> {
+    const { issuer, parts, logger } = this.#options
+    const { clock } = parts.runtime
+    const registered = this.#registered.get(key)
+    if (registered?.renewals.take(clock.nowMs()) !== true)
+      throw rpcErrorOfCode('RENEWAL_REFUSED', 'too many renewals, or too early')
+    const { facts } = registered.connection
+    const maker = issuer()
+    try {
+      if (maker === undefined)
+        throw new PosternError('RENEWAL_REFUSED', 'this gateway issues no certificates')
+      const request = readSigningRequest(Buffer.from(signingRequest))
+      const asker = { address: facts.address, nowMs: clock.wallMs() }
+      const certificate = await maker.renew(facts.certificate, request, asker)
+      return { certificate, chain: [...maker.chain] }
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error
+      const { code, rawMessage: reason } = error
+      logger.warn({ code, reason, peer: facts.address, ...facts.identity }, 'refused a renewal')
+      throw rpcErrorOfCode(code, reason)
+    }
   }
 }

@@ -1,8 +1,8 @@
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
-import { readCredential } from '../identity/key-files.ts'
-import { identityUri, type Role } from '../identity/name.ts'
+import { readCredential, type Credential } from '../identity/key-files.ts'
+import { identityUri, type Identity, type Role } from '../identity/name.ts'
 import type { AddressInfo } from '../transport/https-listen.ts'
 import { TlsListener } from '../transport/tls-accept.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
@@ -42,20 +42,8 @@ export class Gateway {
     const { registry } = this
     const parts = processParts(settings, ambient)
     this.parts = parts
-    const credential = readCredential(
-      {
-        certificateFile: settings['identity.certificateFile'],
-        keyFile: settings['identity.keyFile'],
-        bundleFile: settings['identity.bundleFile'],
-      },
-      'gateway',
-      ambient.clock.wallMs(),
-    )
+    const credential = gatewayCredential(settings, ambient.clock.wallMs())
     const { identity } = credential
-    if (identity.role !== 'gateway' || identity.trustDomain !== settings.trustDomain) {
-      const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${settings.trustDomain}`
-      throw new PosternError('CERTIFICATE_UNUSABLE', text)
-    }
     const registerTimeoutMs = settings['handshake.timeout']
     const agentLogger = ambient.logger.child({ component: 'agents' })
     const whole = parts.budget
@@ -68,6 +56,7 @@ export class Gateway {
       identity,
       logger: agentLogger,
       registerTimeoutMs,
+      issuer: () => this.#enrolment?.issuer,
     })
     const callerLogger = ambient.logger.child({ component: 'callers' })
     this.#callerSide = new CallerSide({
@@ -163,4 +152,23 @@ export class Gateway {
   #connections(): RpcConnection[] {
     return [...this.#agentSide.connections, ...this.#callerSide.connections]
   }
+}
+
+type GatewayCredential = Credential & {
+  readonly identity: Extract<Identity, { role: 'gateway' }>
+}
+
+/** @throws what readCredential throws */
+function gatewayCredential(settings: GatewaySettings, nowMs: number): GatewayCredential {
+  const paths = {
+    certificateFile: settings['identity.certificateFile'],
+    keyFile: settings['identity.keyFile'],
+    bundleFile: settings['identity.bundleFile'],
+  }
+  const credential = readCredential(paths, 'gateway', nowMs)
+  const { identity } = credential
+  if (identity.role === 'gateway' && identity.trustDomain === settings.trustDomain)
+    return credential as GatewayCredential
+  const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${settings.trustDomain}`
+  throw new PosternError('CERTIFICATE_UNUSABLE', text)
 }

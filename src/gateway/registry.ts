@@ -9,6 +9,8 @@ export interface AgentTunnel {
   readonly hello: AgentHello
   /** Streams that are relayed into it, by caller. */
   readonly relays: Map<string, number>
+  /** A tunnel under a later certificate of the same agent is there: this one gets no new streams. */
+  isOutdated: boolean
 }
 
 /** Which clusters are connected, by which tunnels. */
@@ -19,6 +21,7 @@ export class Registry {
     const tunnels = this.#clusters.get(tunnel.cluster)
     if (tunnels === undefined) this.#clusters.set(tunnel.cluster, [tunnel])
     else tunnels.push(tunnel)
+    this.#judgeAges(tunnel.cluster, tunnel.agent)
   }
 
   /** Undefined: it was not registered. */
@@ -28,7 +31,16 @@ export class Registry {
     if (index === -1) return undefined
     const [removed] = tunnels.splice(index, 1)
     if (tunnels.length === 0) this.#clusters.delete(cluster)
+    else if (removed !== undefined) this.#judgeAges(cluster, removed.agent)
     return removed
+  }
+
+  /** Of one agent's tunnels only those under its latest certificate are current. */
+  #judgeAges(cluster: string, agent: string): void {
+    const own = this.#clusters.get(cluster)?.filter((tunnel) => tunnel.agent === agent) ?? []
+    const endOf = ({ connection }: AgentTunnel): number => connection.facts.certificateNotAfterMs
+    const latest = Math.max(...own.map(endOf))
+    for (const tunnel of own) tunnel.isOutdated = endOf(tunnel) < latest
   }
 
   /** The tunnel of a cluster that takes new streams and has the fewest; undefined where none does. */
@@ -39,7 +51,12 @@ export class Registry {
     for (const tunnel of tunnels) {
       const { session } = tunnel.connection
       if (!session.isOpen) continue
-      if (best === undefined || session.streamCount < best.connection.session.streamCount)
+      if (
+        best === undefined ||
+        (best.isOutdated && !tunnel.isOutdated) ||
+        (best.isOutdated === tunnel.isOutdated &&
+          session.streamCount < best.connection.session.streamCount)
+      )
         best = tunnel
     }
     return best

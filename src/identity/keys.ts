@@ -31,6 +31,13 @@ export async function makeKey(kind: KeyKind): Promise<KeyObject> {
   }
 }
 
+/** The kind of a key, or for one that we would not make the kind to take in its place. */
+export function keyKindOf(key: KeyObject): KeyKind {
+  if (key.asymmetricKeyType === 'ed25519') return 'ed25519'
+  if (key.asymmetricKeyType === 'rsa') return 'rsa3072'
+  return key.asymmetricKeyDetails?.namedCurve === 'secp384r1' ? 'p384' : 'p256'
+}
+
 /** SubjectPublicKeyInfo in DER. */
 export function publicDer(key: KeyObject): Buffer {
   const half = key.type === 'private' ? createPublicKey(key) : key

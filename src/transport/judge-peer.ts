@@ -31,6 +31,7 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     group: group?.name ?? groupName(socket),
     address: `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`,
     certificateNotAfterMs: Date.parse(leaf.validTo),
+    certificate: leaf.raw,
   })
 }
 

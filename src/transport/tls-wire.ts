@@ -13,6 +13,8 @@ export interface TlsFacts {
   /** "address:port" of the other end. */
   readonly address: string
   readonly certificateNotAfterMs: number
+  /** The leaf in DER. */
+  readonly certificate: Buffer
 }
 
 export interface WireListener {

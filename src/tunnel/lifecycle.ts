@@ -10,6 +10,8 @@ import type { RpcConnection } from './rpc-connection.ts'
  *              ^    |         |                      ^
  *              |    v         v                      |
  *              backoff <------+      any state ------+
+ *
+ * A ready tunnel may also go over to another connection, and stays ready.
  */
 export type TunnelState =
   | { readonly name: 'idle' }
@@ -32,7 +34,7 @@ export type TunnelState =
 const NEXT: Readonly<Record<TunnelState['name'], readonly TunnelState['name'][]>> = {
   idle: ['connecting', 'closed'],
   connecting: ['ready', 'backoff', 'draining', 'closed'],
-  ready: ['connecting', 'backoff', 'draining', 'closed'],
+  ready: ['ready', 'connecting', 'backoff', 'draining', 'closed'],
   backoff: ['connecting', 'draining', 'closed'],
   draining: ['closed'],
   closed: [],

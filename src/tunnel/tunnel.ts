@@ -28,6 +28,9 @@ export interface TunnelOptions {
   onOpen: RpcConnectionEvents['onOpen']
 }
 
+/** Streams that the gateway opened on the old connection before it knew of the new one have come by then. */
+const HANDOVER_MS = 2000
+
 /**
  * The lasting connection of an agent to its gateway: it dials, registers, and dials again for as
  * long as it is not stopped. It never gives up: a permanent error is said as such, and retried at
@@ -62,6 +65,28 @@ export class Tunnel {
 
   start(): void {
     this.#connect()
+  }
+
+  /**
+   * Goes over to a second connection, as under a new certificate: opened and welcomed beside the
+   * first, which then finishes its streams. While the tunnel is not up there is nothing to replace.
+   * @throws what dialling and registering throw; the first connection then stays as it is
+   */
+  async replace(): Promise<void> {
+    const before = this.state
+    if (before.name !== 'ready') return
+    const fresh = await this.#openBeside()
+    if (this.state !== before) {
+      fresh.connection.close(new PosternError('SHUTDOWN', 'the tunnel has changed meanwhile'))
+      return
+    }
+    const { clock } = this.#options.process.runtime
+    this.#leaving.add(before.connection)
+    this.#readyAtMs = clock.nowMs()
+    this.#lifecycle.enter({ name: 'ready', sinceWallMs: clock.wallMs(), ...fresh })
+    clock.startTimer(HANDOVER_MS, () => {
+      before.connection.session.goAway('GOING_AWAY', 'another connection has taken over')
+    })
   }
 
   /** Takes no new calls; resolves once the running ones have ended or `graceMs` has passed. */
@@ -128,21 +153,75 @@ export class Tunnel {
     )
   }
 
+  async #openBeside(): Promise<{ connection: RpcConnection; welcome: RegisterResponse }> {
+    const { process, dialTimeoutMs } = this.#options
+    // Aborted by no one else: whatever becomes of the first connection has its own.
+    const abort = new AbortController()
+    const cancelTimer = process.runtime.clock.startTimer(dialTimeoutMs, () => {
+      abort.abort()
+    })
+    try {
+      const wire = await this.#options.dial(abort.signal)
+      return await new Promise((resolve, reject) => {
+        const connection = new RpcConnection(
+          wire,
+          'dialer',
+          process,
+          this.#events(
+            (ready) => {
+              this.#options.register(ready).then((welcome) => {
+                resolve({ connection: ready, welcome })
+              }, reject)
+            },
+            (from, error) => {
+              reject(error)
+              if (this.state.name !== 'connecting') this.#closed(abort, from, error)
+            },
+          ),
+        )
+        abort.signal.addEventListener('abort', () => {
+          if (!this.#holds(connection))
+            connection.close(
+              new PosternError('DIAL_TIMEOUT', 'no welcome from the gateway in time'),
+            )
+        })
+      })
+    } finally {
+      cancelTimer()
+    }
+  }
+
+  #holds(connection: RpcConnection): boolean {
+    const { state } = this
+    return state.name === 'ready' && state.connection === connection
+  }
+
+  #events(
+    onReady: (connection: RpcConnection) => void,
+    onClosed: (connection: RpcConnection, error: PosternError) => void,
+  ): RpcConnectionEvents {
+    return {
+      onReady,
+      onClosed,
+      onOpen: this.#options.onOpen,
+      onGoAway: (from, goAway) => {
+        this.#goAway(from, goAway)
+      },
+      onDrained: (from) => {
+        if (this.#leaving.has(from)) from.close(new PosternError('GOING_AWAY', 'drained'))
+      },
+    }
+  }
+
   #begin(abort: AbortController, wire: PeerWire): void {
     try {
-      const connection = new RpcConnection(wire, 'dialer', this.#options.process, {
-        onReady: (ready) => void this.#register(abort, ready),
-        onOpen: this.#options.onOpen,
-        onGoAway: (from, goAway) => {
-          this.#goAway(from, goAway)
-        },
-        onDrained: (from) => {
-          if (this.#leaving.has(from)) from.close(new PosternError('GOING_AWAY', 'drained'))
-        },
-        onClosed: (from, error) => {
+      const events = this.#events(
+        (ready) => void this.#register(abort, ready),
+        (from, error) => {
           this.#closed(abort, from, error)
         },
-      })
+      )
+      const connection = new RpcConnection(wire, 'dialer', this.#options.process, events)
       abort.signal.addEventListener('abort', () => {
         if (this.state.name !== 'ready')
           connection.close(new PosternError('SHUTDOWN', 'the dial was given up'))

@@ -45,6 +45,7 @@ class SimulatedWire implements PeerWire {
       group: 'none',
       address: 'simulated:1',
       certificateNotAfterMs: Number.MAX_SAFE_INTEGER,
+      certificate: Buffer.alloc(0),
     }
   }
 

@@ -65,6 +65,7 @@ export class World {
       identity: GATEWAY,
       logger: silentLogger,
       registerTimeoutMs: 5000,
+      issuer: () => undefined,
     })
     this.#callerSide = new CallerSide({
       parts: gateway,

@@ -11,6 +11,49 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_postern_v1_tunnel: GenFile;
 
 /**
+ * @generated from message postern.v1.RenewRequest
+ */
+export declare type RenewRequest = Message<"postern.v1.RenewRequest"> & {
+  /**
+   * PKCS#10 in DER, for a new key. Its names are ignored.
+   *
+   * @generated from field: bytes signing_request = 1;
+   */
+  signingRequest: Uint8Array;
+};
+
+/**
+ * Describes the message postern.v1.RenewRequest.
+ * Use `create(RenewRequestSchema)` to create a new message.
+ */
+export declare const RenewRequestSchema: GenMessage<RenewRequest>;
+
+/**
+ * @generated from message postern.v1.RenewResponse
+ */
+export declare type RenewResponse = Message<"postern.v1.RenewResponse"> & {
+  /**
+   * X.509 in DER.
+   *
+   * @generated from field: bytes certificate = 1;
+   */
+  certificate: Uint8Array;
+
+  /**
+   * What stands between it and the root, in DER, nearest first.
+   *
+   * @generated from field: repeated bytes chain = 2;
+   */
+  chain: Uint8Array[];
+};
+
+/**
+ * Describes the message postern.v1.RenewResponse.
+ * Use `create(RenewResponseSchema)` to create a new message.
+ */
+export declare const RenewResponseSchema: GenMessage<RenewResponse>;
+
+/**
  * @generated from message postern.v1.RegisterRequest
  */
 export declare type RegisterRequest = Message<"postern.v1.RegisterRequest"> & {
@@ -165,6 +208,16 @@ export declare const Tunnel: GenService<{
     methodKind: "unary";
     input: typeof RegisterRequestSchema;
     output: typeof RegisterResponseSchema;
+  },
+  /**
+   * The agent's next certificate, after Register. The certificate of the tunnel is the credential.
+   *
+   * @generated from rpc postern.v1.Tunnel.Renew
+   */
+  renew: {
+    methodKind: "unary";
+    input: typeof RenewRequestSchema;
+    output: typeof RenewResponseSchema;
   },
 }>;
 

@@ -8,35 +8,49 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file postern/v1/tunnel.proto.
  */
 export const file_postern_v1_tunnel = /*@__PURE__*/
-  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSKmAQoPUmVnaXN0ZXJSZXF1ZXN0EhUKDWFnZW50X3ZlcnNpb24YASABKAkSDwoHY2x1c3RlchgCIAEoCRINCgVhZ2VudBgDIAEoCRIjCgdtZXRob2RzGAQgAygLMhIucG9zdGVybi52MS5NZXRob2QSJQoIc2VydmljZXMYBSADKAsyEy5wb3N0ZXJuLnYxLlNlcnZpY2USEAoIZmVhdHVyZXMYBiADKAkibwoQUmVnaXN0ZXJSZXNwb25zZRIXCg9nYXRld2F5X3ZlcnNpb24YASABKAkSDwoHZ2F0ZXdheRgCIAEoCRIOCgZyZWdpb24YAyABKAkSDwoHdGltZV9tcxgEIAEoAxIQCghmZWF0dXJlcxgFIAMoCSI3CgZNZXRob2QSDAoEbmFtZRgBIAEoCRIMCgRraW5kGAIgASgJEhEKCWRhdGFfdHlwZRgDIAEoCSIqCgdTZXJ2aWNlEgwKBG5hbWUYASABKAkSEQoJZGF0YV90eXBlGAIgASgJMk8KBlR1bm5lbBJFCghSZWdpc3RlchIbLnBvc3Rlcm4udjEuUmVnaXN0ZXJSZXF1ZXN0GhwucG9zdGVybi52MS5SZWdpc3RlclJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSInCgxSZW5ld1JlcXVlc3QSFwoPc2lnbmluZ19yZXF1ZXN0GAEgASgMIjMKDVJlbmV3UmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAwSDQoFY2hhaW4YAiADKAwipgEKD1JlZ2lzdGVyUmVxdWVzdBIVCg1hZ2VudF92ZXJzaW9uGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSDQoFYWdlbnQYAyABKAkSIwoHbWV0aG9kcxgEIAMoCzISLnBvc3Rlcm4udjEuTWV0aG9kEiUKCHNlcnZpY2VzGAUgAygLMhMucG9zdGVybi52MS5TZXJ2aWNlEhAKCGZlYXR1cmVzGAYgAygJIm8KEFJlZ2lzdGVyUmVzcG9uc2USFwoPZ2F0ZXdheV92ZXJzaW9uGAEgASgJEg8KB2dhdGV3YXkYAiABKAkSDgoGcmVnaW9uGAMgASgJEg8KB3RpbWVfbXMYBCABKAMSEAoIZmVhdHVyZXMYBSADKAkiNwoGTWV0aG9kEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIRCglkYXRhX3R5cGUYAyABKAkiKgoHU2VydmljZRIMCgRuYW1lGAEgASgJEhEKCWRhdGFfdHlwZRgCIAEoCTKNAQoGVHVubmVsEkUKCFJlZ2lzdGVyEhsucG9zdGVybi52MS5SZWdpc3RlclJlcXVlc3QaHC5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVzcG9uc2USPAoFUmVuZXcSGC5wb3N0ZXJuLnYxLlJlbmV3UmVxdWVzdBoZLnBvc3Rlcm4udjEuUmVuZXdSZXNwb25zZWIGcHJvdG8z");
+
+/**
+ * Describes the message postern.v1.RenewRequest.
+ * Use `create(RenewRequestSchema)` to create a new message.
+ */
+export const RenewRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 0);
+
+/**
+ * Describes the message postern.v1.RenewResponse.
+ * Use `create(RenewResponseSchema)` to create a new message.
+ */
+export const RenewResponseSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 1);
 
 /**
  * Describes the message postern.v1.RegisterRequest.
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 0);
+  messageDesc(file_postern_v1_tunnel, 2);
 
 /**
  * Describes the message postern.v1.RegisterResponse.
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 1);
+  messageDesc(file_postern_v1_tunnel, 3);
 
 /**
  * Describes the message postern.v1.Method.
  * Use `create(MethodSchema)` to create a new message.
  */
 export const MethodSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 2);
+  messageDesc(file_postern_v1_tunnel, 4);
 
 /**
  * Describes the message postern.v1.Service.
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 3);
+  messageDesc(file_postern_v1_tunnel, 5);
 
 /**
  * What agent and gateway say to each other over a fresh session, before anything else.

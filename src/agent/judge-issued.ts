@@ -1,0 +1,53 @@
+import { PosternError } from '../base/errors.ts'
+import { judgeLeaf } from '../identity/leaf-rules.ts'
+import type { Identity } from '../identity/name.ts'
+import { readCertificate, type CertificateFacts } from '../identity/validation/certificate.ts'
+import { validatePath } from '../identity/validation/path.ts'
+
+export interface Expected {
+  readonly known: readonly CertificateFacts[]
+  readonly roots: readonly CertificateFacts[]
+  readonly publicKey: Buffer
+  readonly trustDomain: string | undefined
+}
+
+/** One certificate, for our key, for an agent, under a root that we trust. @throws ENROL_ANSWER_INVALID */
+export function judgeIssued(
+  certificates: readonly Buffer[],
+  { known, roots, publicKey, trustDomain }: Expected,
+  timeMs: number,
+): { path: readonly CertificateFacts[]; identity: Identity; notAfterMs: number } {
+  const [der, ...more] = certificates
+  if (der === undefined || more.length > 0)
+    throw invalidAnswer('it does not hold exactly one certificate')
+  const leaf = decoded(der)
+  if (!leaf.publicKey.equals(publicKey)) throw invalidAnswer('the certificate is for another key')
+  const { isValid, path, faults } = validatePath({
+    leaf,
+    intermediates: known,
+    roots,
+    timeMs,
+    role: 'client',
+  })
+  if (!isValid)
+    throw invalidAnswer(`the ${faults.map(({ place, text }) => `${place} ${text}`).join('; the ')}`)
+  try {
+    const identity = judgeLeaf(leaf.der, { trustDomain, roles: ['agent'] })
+    return { path, identity, notAfterMs: leaf.notAfterMs }
+  } catch (error) {
+    throw invalidAnswer(error instanceof PosternError ? error.rawMessage : String(error))
+  }
+}
+
+/** @throws ENROL_ANSWER_INVALID */
+export function decoded(der: Buffer): CertificateFacts {
+  try {
+    return readCertificate(der)
+  } catch (error) {
+    throw invalidAnswer(`it cannot be decoded: ${(error as Error).message}`)
+  }
+}
+
+export function invalidAnswer(text: string): PosternError {
+  return new PosternError('ENROL_ANSWER_INVALID', `the answer is not taken: ${text}`)
+}
