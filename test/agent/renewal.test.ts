@@ -1,0 +1,114 @@
+import { expect } from 'chai'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Renewal } from '../../src/agent/renewal.ts'
+import { PosternError } from '../../src/base/errors.ts'
+import { Generations } from '../../src/identity/generations.ts'
+import { readCredential, type Credential } from '../../src/identity/key-files.ts'
+import { makeKey, privatePem } from '../../src/identity/keys.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { LogRecorder } from '../support/log-recorder.ts'
+import { AGENT, TestPki } from '../support/pki.ts'
+import { SeededRandom } from '../support/seeded-random.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const START = Date.UTC(2026, 10, 23)
+
+describe('the renewal of a certificate', () => {
+  let folder: string
+  let clock: FakeClock & { skewMs: number }
+  let credential: Credential
+  let renewal: Renewal
+  const log = new LogRecorder()
+  let asked: number[]
+
+  /** A clock whose wall can be set, as people and NTP do. */
+  class SteppedClock extends FakeClock {
+    skewMs = 0
+    override wallMs = (): number => START + this.nowMs() + this.skewMs
+  }
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'postern-renewal-'))
+    const pki = await TestPki.create()
+    const files = await pki.issue(AGENT, {
+      notBefore: new Date(START - 5 * MINUTE_MS),
+      notAfter: new Date(START + 24 * HOUR_MS),
+    })
+    credential = readCredential(files, 'agent', START)
+    clock = new SteppedClock()
+    const generations = new Generations(folder)
+    // A key that is there already, so that a try takes no time but ours.
+    await generations.pendingKey(async () => privatePem(await makeKey('p256')))
+    asked = []
+    renewal = new Renewal({
+      generations,
+      clock,
+      random: new SeededRandom(3),
+      logger: log,
+      credential: () => credential,
+      ask: () => {
+        asked.push(clock.wallMs())
+        return Promise.reject(new PosternError('CONNECTION_LOST', 'the tunnel is not up'))
+      },
+      onRenewed: () => Promise.resolve(),
+    })
+    renewal.start()
+  })
+  afterEach(() => {
+    renewal.stop()
+    rmSync(folder, { recursive: true })
+  })
+
+  /** Lets time pass in small steps, and each try come to its end. */
+  async function pass(ms: number, stepMs = 15_000): Promise<void> {
+    for (let left = ms; left > 0; left -= stepMs) {
+      clock.advance(Math.min(left, stepMs))
+      await new Promise(setImmediate)
+    }
+  }
+
+  it('waits until it is due, and not much longer', async () => {
+    const { dueAtMs } = renewal
+    expect(dueAtMs - START).to.be.within(12 * HOUR_MS, 16 * HOUR_MS)
+    await pass(dueAtMs - START - MINUTE_MS, MINUTE_MS)
+    expect(asked).to.deep.equal([])
+    await pass(2 * MINUTE_MS)
+    expect(asked.length).to.be.greaterThan(0)
+    expect((asked[0] ?? 0) - dueAtMs).to.be.within(0, 15_000)
+  })
+
+  it('retries when it fails, ever more slowly, and tells why', async () => {
+    clock.skewMs = renewal.dueAtMs - START
+    await pass(HOUR_MS)
+    const gaps = asked.slice(1).map((at, i) => at - (asked[i] ?? 0))
+    expect(asked.length).to.be.within(10, 60)
+    expect(Math.min(...gaps)).to.be.at.least(5000)
+    expect(Math.max(...gaps)).to.be.at.most(5 * MINUTE_MS + 15_000)
+    expect(gaps.at(-1)).to.be.greaterThan(gaps[0] ?? 0)
+    expect(renewal.lastError?.code).to.equal('CONNECTION_LOST')
+    expect(log.lines.at(-1)?.facts).to.include({ code: 'CONNECTION_LOST' })
+  })
+
+  it('sees a clock that was set forward, and a machine that slept', async () => {
+    await pass(MINUTE_MS)
+    expect(asked).to.deep.equal([])
+    clock.skewMs = 20 * HOUR_MS
+    await pass(MINUTE_MS)
+    expect(asked.length).to.be.greaterThan(0)
+  })
+
+  it('is not hurried by a clock that was set back', async () => {
+    clock.skewMs = -400 * 24 * HOUR_MS
+    await pass(HOUR_MS, MINUTE_MS)
+    expect(asked).to.deep.equal([])
+  })
+
+  it('goes on after the certificate has expired', async () => {
+    clock.skewMs = 30 * 24 * HOUR_MS
+    await pass(30 * MINUTE_MS)
+    expect(asked.length).to.be.greaterThan(3)
+  })
+})
