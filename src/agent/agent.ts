@@ -8,7 +8,7 @@ import { healthOffers, HealthBoard } from '../dataplane/health.ts'
 import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
 import { Policy } from '../guard/policy.ts'
 import { Generations } from '../identity/generations.ts'
-import { readCredential, type Credential, type KeyFilePaths } from '../identity/key-files.ts'
+import { readCredential, type Credential } from '../identity/key-files.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { clientOf } from '../rpc/typed.ts'
@@ -16,6 +16,7 @@ import { dialTls } from '../transport/tls-dial.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
+import { enrolledFiles, namedFiles } from './identity-files.ts'
 import { judgedServices } from './judged-services.ts'
 import { Renewal } from './renewal.ts'
 
@@ -154,25 +155,6 @@ export class Agent {
     const request = { agentVersion: VERSION, cluster, agent, methods, services, features: [] }
     return await client.register(request, { timeoutMs: this.settings['tunnel.dialTimeout'] })
   }
-}
-
-/** Files that somebody else manages, where the settings name them. @throws CONFIG_INVALID */
-function namedFiles(settings: AgentSettings): KeyFilePaths | undefined {
-  const certificateFile = settings['identity.certificateFile']
-  const keyFile = settings['identity.keyFile']
-  const bundleFile = settings['identity.bundleFile']
-  if (certificateFile !== undefined && keyFile !== undefined && bundleFile !== undefined)
-    return { certificateFile, keyFile, bundleFile }
-  if ([certificateFile, keyFile, bundleFile].every((file) => file === undefined)) return undefined
-  const text = 'identity: name certificateFile, keyFile and bundleFile, or none of them'
-  throw new PosternError('CONFIG_INVALID', text)
-}
-
-/** What agent enroll put there. @throws NOT_ENROLLED */
-function enrolledFiles({ current }: Generations, settings: AgentSettings): KeyFilePaths {
-  if (current !== undefined) return current
-  const folder = settings['state.directory']
-  throw new PosternError('NOT_ENROLLED', `${folder} holds no identity`, { path: folder })
 }
 
 function agentIdentity(identity: Identity, trustDomain: string): AgentIdentity {

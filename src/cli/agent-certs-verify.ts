@@ -1,0 +1,160 @@
+import { X509Certificate } from 'node:crypto'
+import { PosternError, printable } from '../base/errors.ts'
+import { readCertificateFile } from '../identity/certificate-files.ts'
+import type { CertificateFacts } from '../identity/validation/certificate.ts'
+import { validatePath, type PathVerdict } from '../identity/validation/path.ts'
+import { table, type Output } from './output.ts'
+import type { AddCommand } from './program.ts'
+
+const INVALID = 1
+const EPOCH_SECONDS = /^\d{1,11}$/
+const ISO_TIME = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/
+
+interface VerifyArguments {
+  readonly leaf: string
+  readonly intermediates: readonly string[]
+  readonly roots: readonly string[]
+  readonly name: string | undefined
+  readonly time: string | undefined
+  readonly role: 'client' | 'server' | undefined
+  readonly json: boolean
+}
+
+export const certsVerify: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'verify',
+    'Judge a certificate chain by RFC 5280. Exit 0: valid, 1: not, with every broken rule.',
+    (y) =>
+      y
+        .option('leaf', {
+          type: 'string',
+          demandOption: true,
+          requiresArg: true,
+          describe: 'File with the certificate, PEM or DER. More in it count as intermediates.',
+        })
+        .option('intermediates', {
+          type: 'string',
+          array: true,
+          requiresArg: true,
+          default: [] as string[],
+          describe: 'Files with certificates that may stand between; they are not trusted.',
+        })
+        .option('roots', {
+          type: 'string',
+          array: true,
+          demandOption: true,
+          requiresArg: true,
+          describe: 'Files with the certificates that are trusted.',
+        })
+        .option('name', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'DNS name or address that the certificate must hold.',
+        })
+        .option('time', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'Time to judge at: ISO 8601 with a zone, or seconds since 1970. Default: now.',
+        })
+        .option('role', {
+          choices: ['client', 'server'] as const,
+          requiresArg: true,
+          describe: 'What it is used as, by its extended key usage. Default: not judged.',
+        })
+        .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
+        .example(
+          '$0 certs verify --leaf agent.pem --roots bundle.pem --role client',
+          'Would our agents be let in with this?',
+        ),
+    (args) => {
+      const nowMs = (): number => surroundings.ambient('error', 'certs').clock.wallMs()
+      done(Promise.resolve().then(() => runVerify(args, nowMs, surroundings.output)))
+    },
+  )
+
+function runVerify(args: VerifyArguments, nowMs: () => number, output: Output): number {
+  const timeMs = args.time === undefined ? nowMs() : parseTime(args.time)
+  const [first, ...files] = [args.leaf, ...args.intermediates].map(readCertificateFile)
+  const roots = args.roots.map(readCertificateFile)
+  for (const line of [...files, ...roots].flatMap(({ broken }) => broken))
+    output.note(`agent: left out: ${line}`)
+  const [leaf, ...rest] = first?.certificates ?? []
+  if (leaf === undefined || (first?.broken.length ?? 0) > 0) {
+    const faults =
+      first?.broken.length === 0 ? [`${args.leaf}: it holds no certificate`] : first?.broken
+    show(
+      { valid: false, path: [], faults: (faults ?? []).map((rule) => ({ place: 'leaf', rule })) },
+      args,
+      output,
+    )
+    return INVALID
+  }
+  const verdict = validatePath({
+    leaf,
+    intermediates: [...rest, ...files.flatMap(({ certificates }) => certificates)],
+    roots: roots.flatMap(({ certificates }) => certificates),
+    timeMs,
+    role: args.role,
+    name: args.name,
+  })
+  show(resultOf(verdict), args, output)
+  return verdict.isValid ? 0 : INVALID
+}
+
+interface VerifyResult {
+  readonly valid: boolean
+  /** Leaf first. */
+  readonly path: readonly { subject: string; serial: string; notAfter: string }[]
+  readonly faults: readonly { place: string; subject?: string; rule: string }[]
+}
+
+function resultOf({ isValid, path, faults }: PathVerdict): VerifyResult {
+  return {
+    valid: isValid,
+    path: path.map((certificate) => ({
+      subject: subjectText(certificate),
+      serial: certificate.serial.toString('hex'),
+      notAfter: new Date(certificate.notAfterMs).toISOString(),
+    })),
+    faults: faults.map(({ place, certificate, text }) => ({
+      place,
+      subject: subjectText(certificate),
+      rule: text,
+    })),
+  }
+}
+
+function show(result: VerifyResult, { json }: VerifyArguments, output: Output): void {
+  if (json) {
+    output.result(JSON.stringify(result, null, 2))
+    return
+  }
+  const trail = result.path.map(({ subject }) => printable(subject)).join('\n  issued by ')
+  if (result.valid) {
+    output.result(`valid\n  ${trail}`)
+    return
+  }
+  const rows = result.faults.map(({ place, subject = '', rule }) => [place, subject, rule])
+  const count = rows.length === 1 ? 'one rule is' : `${String(rows.length)} rules are`
+  output.result(`not valid: ${count} broken\n${table(['PLACE', 'SUBJECT', 'RULE'], rows)}`)
+}
+
+/** For people. */
+export function subjectText({ der }: CertificateFacts): string {
+  try {
+    return new X509Certificate(der).subject.replaceAll('\n', ', ')
+  } catch {
+    return '(unreadable)'
+  }
+}
+
+/** @throws USAGE */
+function parseTime(text: string): number {
+  if (EPOCH_SECONDS.test(text)) return Number(text) * 1000
+  const ms = ISO_TIME.test(text) ? Date.parse(text) : Number.NaN
+  if (!Number.isNaN(ms)) return ms
+  throw new PosternError(
+    'USAGE',
+    `--time ${JSON.stringify(text)} is neither ISO 8601 with a zone nor seconds`,
+  )
+}
