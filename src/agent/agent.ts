@@ -5,7 +5,11 @@ import type { AgentSettings } from '../config/agent-settings.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
 import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
-import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
+import {
+  Tunnel as TunnelService,
+  type RegisterResponse,
+  type RenewResponse,
+} from '../gen/postern/v1/tunnel_pb.js'
 import { Policy } from '../guard/policy.ts'
 import { Generations } from '../identity/generations.ts'
 import { readCredential, type Credential } from '../identity/key-files.ts'
@@ -16,7 +20,9 @@ import { dialTls } from '../transport/tls-dial.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
+import { caCertificates, estIssue } from './est.ts'
 import { enrolledFiles, namedFiles } from './identity-files.ts'
+import { invalidAnswer } from './judge-issued.ts'
 import { judgedServices } from './judged-services.ts'
 import { Renewal } from './renewal.ts'
 
@@ -90,6 +96,33 @@ export class Agent {
     this.tunnel.stop()
   }
 
+  /** Over the tunnel, or where none is up over EST with the certificate that we have. */
+  async #askForRenewal(
+    signingRequest: Buffer,
+  ): Promise<Pick<RenewResponse, 'certificate' | 'chain'>> {
+    const { state } = this.tunnel
+    if (state.name === 'ready') {
+      const client = clientOf(TunnelService, state.connection.channel())
+      return await client.renew({ signingRequest }, { timeoutMs: RENEW_MS_MAX })
+    }
+    const url = this.settings['identity.renewUrl']
+    if (url === undefined) {
+      const text = 'no tunnel is up, and identity.renewUrl names no other way to renew'
+      throw new PosternError('CONNECTION_LOST', text)
+    }
+    const { bundlePem, certificatePem, keyPem } = this.#credential
+    const { trustDomain } = this.settings
+    const trust = { bundlePem, trustDomain, certificatePem, keyPem }
+    const gateway = new URL(url)
+    const chain = await caCertificates(gateway, trust)
+    const issued = await estIssue(gateway, 'simplereenroll', signingRequest, trust)
+    if (issued.length !== 1) throw invalidAnswer('it does not hold exactly one certificate')
+    return {
+      certificate: new Uint8Array(issued[0]?.der ?? []),
+      chain: chain.map(({ der }) => new Uint8Array(der)),
+    }
+  }
+
   #makeRenewal(generations: Generations): Renewal {
     const { clock, random, logger } = this.#ambient
     return new Renewal({
@@ -98,15 +131,7 @@ export class Agent {
       random,
       logger: logger.child({ component: 'renewal' }),
       credential: () => this.#credential,
-      ask: async (signingRequest) => {
-        const { state } = this.tunnel
-        if (state.name !== 'ready') {
-          const text = 'the tunnel is not up, and renewal goes through it'
-          throw new PosternError('CONNECTION_LOST', text)
-        }
-        const client = clientOf(TunnelService, state.connection.channel())
-        return await client.renew({ signingRequest }, { timeoutMs: RENEW_MS_MAX })
-      },
+      ask: (signingRequest) => this.#askForRenewal(signingRequest),
       onRenewed: async (credential) => {
         this.#credential = credential
         await this.tunnel.replace()

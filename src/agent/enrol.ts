@@ -1,28 +1,14 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto'
-import { PosternError, printable } from '../base/errors.ts'
-import { readCertsOnly } from '../identity/certs-only.ts'
 import { makeSigningRequest } from '../identity/csr.ts'
 import type { Generations } from '../identity/generations.ts'
-import { makeKey, privatePem, publicDer, spkiPin, type KeyKind } from '../identity/keys.ts'
+import { makeKey, privatePem, publicDer, type KeyKind } from '../identity/keys.ts'
 import type { Identity } from '../identity/name.ts'
 import { pemBlocks, pemText } from '../identity/pem.ts'
-import {
-  isSelfIssued,
-  readCertificate,
-  type CertificateFacts,
-} from '../identity/validation/certificate.ts'
-import { isSignedBy } from '../identity/validation/signature.ts'
-import { invalidAnswer, judgeIssued } from './judge-issued.ts'
-import {
-  requestHttps,
-  requestUnverified,
-  type HttpsAnswer,
-  type Trust,
-} from '../transport/https-request.ts'
+import { readCertificate } from '../identity/validation/certificate.ts'
+import type { Trust } from '../transport/https-request.ts'
+import { caCertificates, estIssue, pinnedBundle } from './est.ts'
+import { judgeIssued } from './judge-issued.ts'
 
-const BASE = '/.well-known/est/'
-const REQUEST_MS_MAX = 20_000
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 const LABEL = 'CERTIFICATE'
 
 export interface EnrolRequest {
@@ -64,24 +50,12 @@ export async function enrol(
   })
   onStep('asking for a certificate')
   const key = createPrivateKey(keyPem)
-  const answer = await requestHttps(
-    {
-      url: operation(gateway, 'simpleenroll'),
-      method: 'POST',
-      headers: {
-        authorization: `Basic ${Buffer.from(`token:${token}`).toString('base64')}`,
-        'content-type': 'application/pkcs10',
-        'content-transfer-encoding': 'base64',
-      },
-      body: base64Lines(makeSigningRequest(key)),
-      signal: AbortSignal.timeout(REQUEST_MS_MAX),
-    },
-    trust,
-  )
-  judgeStatus(answer, gateway)
+  const body = makeSigningRequest(key)
+  const authorization = `Basic ${Buffer.from(`token:${token}`).toString('base64')}`
+  const certificates = await estIssue(gateway, 'simpleenroll', body, trust, { authorization })
   const roots = pemBlocks(bundlePem, LABEL).map(readCertificate)
   const issued = judgeIssued(
-    certificatesOf(answer, gateway).map(({ der }) => der),
+    certificates.map(({ der }) => der),
     { known, roots, publicKey: publicDer(createPublicKey(key)), trustDomain },
     nowMs(),
   )
@@ -89,64 +63,4 @@ export async function enrol(
   const chain = issued.path.slice(0, -1).map(({ der }) => pemText(LABEL, der))
   generations.install({ keyPem, chainPem: chain.join(''), bundlePem }, nowMs())
   return { identity: issued.identity, notAfterMs: issued.notAfterMs }
-}
-
-function operation(gateway: URL, name: string): URL {
-  return new URL(`${BASE}${name}`, gateway)
-}
-
-/** The roots that a pin vouches for, out of what a server not yet known tells. @throws CA_PIN_MISMATCH */
-async function pinnedBundle(gateway: URL, pins: readonly string[]): Promise<string> {
-  const answer = await requestUnverified(
-    operation(gateway, 'cacerts'),
-    AbortSignal.timeout(REQUEST_MS_MAX),
-  )
-  const told = certificatesOf(answer, gateway)
-  const roots = told.filter((facts) => isSelfIssued(facts) && isSignedBy(facts, facts))
-  const vouched = roots.filter(({ publicKey }) => pins.includes(spkiPin(publicKey)))
-  if (vouched.length > 0) return vouched.map(({ der }) => pemText(LABEL, der)).join('')
-  const found = roots.map(({ publicKey }) => spkiPin(publicKey)).join(', ') || 'none'
-  throw new PosternError(
-    'CA_PIN_MISMATCH',
-    `${gateway.host} has no root with the pin; its roots are ${found}. Nothing was sent to it`,
-  )
-}
-
-async function caCertificates(gateway: URL, trust: Trust): Promise<CertificateFacts[]> {
-  const signal = AbortSignal.timeout(REQUEST_MS_MAX)
-  const url = operation(gateway, 'cacerts')
-  return certificatesOf(await requestHttps({ url, method: 'GET', signal }, trust), gateway)
-}
-
-/** @throws TOKEN_REFUSED, ENROL_FAILED */
-function judgeStatus({ status, body, header }: HttpsAnswer, gateway: URL): void {
-  if (status === 200) return
-  const text = printable(body.trim().slice(0, 200))
-  if (status === 401) throw new PosternError('TOKEN_REFUSED', `${gateway.host}: ${text}`)
-  const later = header('retry-after')
-  const when = later === undefined ? '' : ` (try again in ${printable(later)} s)`
-  throw new PosternError(
-    'ENROL_FAILED',
-    `${gateway.host} answered ${String(status)}: ${text}${when}`,
-  )
-}
-
-/** @throws ENROL_FAILED, ENROL_ANSWER_INVALID */
-function certificatesOf(answer: HttpsAnswer, gateway: URL): CertificateFacts[] {
-  if (answer.status !== 200)
-    throw new PosternError(
-      'ENROL_FAILED',
-      `${gateway.host} answered ${String(answer.status)}; is it an enrolment address?`,
-    )
-  const base64 = answer.body.replace(/\s+/g, '')
-  if (!BASE64.test(base64)) throw invalidAnswer('it is not base64')
-  try {
-    return readCertsOnly(Buffer.from(base64, 'base64')).map(readCertificate)
-  } catch (error) {
-    throw invalidAnswer(`it cannot be decoded: ${(error as Error).message}`)
-  }
-}
-
-function base64Lines(der: Buffer): string {
-  return `${(der.toString('base64').match(/.{1,64}/g) ?? []).join('\n')}\n`
 }

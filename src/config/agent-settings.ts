@@ -7,6 +7,7 @@ import {
   path,
   rowFields,
   rows,
+  text,
   type SettingsOf,
 } from './setting.ts'
 import {
@@ -88,6 +89,14 @@ export const AGENT_SETTINGS = {
   ),
   'identity.keyFile': optional(
     path('Its private key in PEM (PKCS#8), readable by its owner alone.'),
+  ),
+  'identity.renewUrl': optional(
+    text(
+      'EST address where the certificate is renewed while no tunnel is up (enroll.renewListen of the gateway).',
+      undefined,
+      /^https:\/\/[^/?#@]+\/?$/,
+      'https://host:port',
+    ),
   ),
   'identity.bundleFile': optional(
     path('Its trust bundle in PEM: the roots that peers must chain to.'),

@@ -72,7 +72,8 @@ export class AgentSide {
     this.#server = new RpcServer(options.parts.runtime, ({ name, caller }) => {
       if (name === REGISTER && this.#newcomers.has(caller)) return undefined
       if (name === RENEW && this.#registered.has(caller)) return undefined
-      return { code: 'POLICY_DENIED', text: 'not for agents, or not now' }
+      const text = name === REGISTER ? 'registered already' : 'not for agents, or not now'
+      return { code: 'POLICY_DENIED', text }
     })
     const register = (request: RegisterRequest, { caller }: CallContext): Welcome =>
       this.#register(request, caller)

@@ -62,13 +62,14 @@ describe('renewal', function () {
     rmSync(folder, { recursive: true })
   })
 
-  function startAgent(): Agent {
+  function startAgent(flags: Readonly<Record<string, string>> = {}): Agent {
     const { values } = loadSettings(AGENT_SETTINGS, {
       flags: {
         'gateway.address': `localhost:${String(plane.addresses.agents.port)}`,
         trustDomain: DOMAIN,
         'state.directory': folder,
         allow: JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }]),
+        ...flags,
       },
       environment: {},
       file: undefined,
@@ -184,5 +185,20 @@ describe('renewal', function () {
     agent.stop()
     agent = startAgent()
     await eventually(() => agent.tunnel.state.name === 'ready', 'a tunnel')
+  })
+
+  it('goes over EST while no tunnel is up, where the settings name the address', async () => {
+    agent.stop()
+    const nowhere = { 'gateway.address': 'localhost:1' }
+    agent = startAgent(nowhere)
+    await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'CONNECTION_LOST')
+    agent.stop()
+    agent = startAgent({ ...nowhere, 'identity.renewUrl': plane.renewUrl })
+    await agent.renewal?.renewNow()
+    expect((await states()).map(({ state }) => state)).to.deep.equal(['current', 'pending'])
+    agent.stop()
+    agent = startAgent()
+    await eventually(() => agent.tunnel.state.name === 'ready', 'a tunnel')
+    await eventually(async () => (await states()).at(-1)?.state === 'current', 'its first use')
   })
 })
