@@ -1,4 +1,4 @@
-import { PosternError } from '../base/errors.ts'
+import { asPosternError, PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
@@ -15,6 +15,7 @@ import { Generations } from '../identity/generations.ts'
 import { readCredential, type Credential } from '../identity/key-files.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import { RpcServer } from '../rpc/server.ts'
+import { RpcError } from '../rpc/status.ts'
 import { clientOf } from '../rpc/typed.ts'
 import { dialTls } from '../transport/tls-dial.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
@@ -27,6 +28,7 @@ import { judgedServices } from './judged-services.ts'
 import { Renewal } from './renewal.ts'
 
 const RENEW_MS_MAX = 20_000
+const REFUSALS = ['RENEWAL_REFUSED', 'CSR_INVALID'] as const
 
 type AgentIdentity = Extract<Identity, { role: 'agent' }>
 
@@ -103,7 +105,11 @@ export class Agent {
     const { state } = this.tunnel
     if (state.name === 'ready') {
       const client = clientOf(TunnelService, state.connection.channel())
-      return await client.renew({ signingRequest }, { timeoutMs: RENEW_MS_MAX })
+      try {
+        return await client.renew({ signingRequest }, { timeoutMs: RENEW_MS_MAX })
+      } catch (error) {
+        throw renewalError(error)
+      }
     }
     const url = this.settings['identity.renewUrl']
     if (url === undefined) {
@@ -186,4 +192,15 @@ function agentIdentity(identity: Identity, trustDomain: string): AgentIdentity {
   if (identity.role === 'agent' && identity.trustDomain === trustDomain) return identity
   const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${trustDomain}`
   throw new PosternError('CERTIFICATE_UNUSABLE', text)
+}
+
+/** The gateway's answer with its code, which says whether asking again can help. */
+function renewalError(error: unknown): PosternError {
+  if (!(error instanceof RpcError)) return asPosternError(error)
+  const [, told = '', text = error.rawMessage] = /^([A-Z_]+): (.*)$/.exec(error.rawMessage) ?? []
+  const code = REFUSALS.find((one) => one === told)
+  return new PosternError(
+    code ?? error.code ?? 'ENROL_FAILED',
+    code === undefined ? error.rawMessage : text,
+  )
 }
