@@ -22,6 +22,8 @@ const CONNECTIONS_MAX = 512
 const REQUESTS_PER_CONNECTION_MAX = 100
 const REQUEST_MS_MAX = 10_000
 const KEEP_ALIVE_MS = 5000
+/** How often Node looks whether a request is too slow; half a minute by default. */
+const SLOWNESS_CHECK_MS = 1000
 
 export interface HttpRequest {
   readonly method: string
@@ -83,6 +85,7 @@ export class HttpsListener {
         headersTimeout: REQUEST_MS_MAX,
         requestTimeout: REQUEST_MS_MAX,
         keepAliveTimeout: KEEP_ALIVE_MS,
+        connectionsCheckingInterval: SLOWNESS_CHECK_MS,
       },
       (request, response) => {
         void this.#answer(request, response)
@@ -169,7 +172,9 @@ export class HttpsListener {
         )
         return text(403, printable(error.rawMessage))
       }
-      this.#options.logger.error({ err: error }, 'a request failed')
+      // Who hangs up in the middle of a request is nobody's error.
+      if (!request.complete) return text(400, 'the request is cut off')
+      this.#log.warn('INTERNAL', { err: error }, 'a request failed')
       return text(500, 'the request failed; the log of the gateway says why')
     }
   }

@@ -295,6 +295,32 @@ describe('EST, with curl and openssl alone', function () {
       if (existsSync(name)) expect(statSync(name).mode & 0o077, name).to.equal(0)
   })
 
+  it('closes on who sends a request too slowly, and on who hangs up logs nothing', async () => {
+    const before = plane.log.lines.length
+    const url = operation(plane.enrollUrl, 'simpleenroll')
+    const started = Date.now()
+    const slow = [
+      '-sS',
+      '-i',
+      '--cacert',
+      plane.bundleFile,
+      '--limit-rate',
+      '1000',
+      '--max-time',
+      '1',
+    ]
+    await runToolBeside('curl', [...slow, '--data-binary', `@${path('large')}`, url])
+    const head =
+      'POST /.well-known/est/simpleenroll HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\n'
+    const client = `openssl s_client -quiet -CAfile ${plane.bundleFile} -connect localhost:${new URL(url).port} 2>&1`
+    const output = await runToolBeside('sh', ['-c', `(printf '${head}'; sleep 20) | ${client}`])
+    expect(output).to.include('408 Request Timeout')
+    expect(Date.now() - started).to.be.lessThan(25_000)
+    expect(plane.log.lines.slice(before).map(({ message }) => message)).to.not.include(
+      'a request failed',
+    )
+  })
+
   it('slows down a network that tries too often', async () => {
     const url = operation(plane.enrollUrl, 'simpleenroll')
     const ask = ['-u', 'a:b', '-X', 'POST', ...Array.from({ length: 80 }, () => url)]
