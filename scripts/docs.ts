@@ -1,9 +1,12 @@
 /** Writes the generated documents, or parts of documents, from the tables in the code. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { AGENT_METRICS } from '../src/agent/metrics.ts'
 import { ERROR_CODES } from '../src/base/error-codes.ts'
+import type { MetricRow } from '../src/base/metrics.ts'
 import { AGENT_SETTINGS } from '../src/config/agent-settings.ts'
 import { CALLER_SETTINGS, GATEWAY_SETTINGS } from '../src/config/gateway-settings.ts'
+import { GATEWAY_METRICS } from '../src/gateway/metrics.ts'
 import { flagName, variableName } from '../src/config/load.ts'
 import type { SettingsTable } from '../src/config/setting.ts'
 import { DEFAULT_MUX_LIMITS } from '../src/mux/limits.ts'
@@ -80,6 +83,33 @@ ${settingsTable(GATEWAY_SETTINGS)}
 ## gateway call, forward and clusters
 
 ${settingsTable(CALLER_SETTINGS)}
+`
+}
+
+function metricsDocument(): string {
+  const rows = (metrics: readonly MetricRow[]): string =>
+    table(
+      ['metric', 'kind', 'labels', 'meaning'],
+      metrics.map(({ name, kind, labels = [], help }) => [
+        `\`${name}\``,
+        kind,
+        labels.map((label) => `\`${label}\``).join(', '),
+        help,
+      ]),
+    )
+  return `# Metrics
+
+In Prometheus' text format at \`http://ADDRESS/metrics\`, where the setting \`metrics.listen\` names the address. They
+are read when they are asked for. Labels have few values, all of them ours: none is a name that a peer chooses.
+Generated from the code by \`npm run docs\`; a test keeps the two equal.
+
+## agent
+
+${rows(AGENT_METRICS)}
+
+## gateway
+
+${rows(GATEWAY_METRICS)}
 `
 }
 
@@ -188,6 +218,7 @@ export function generatedDocuments(): ReadonlyMap<string, string> {
   return new Map([
     ['docs/ERRORS.md', errorsDocument()],
     ['docs/SETTINGS.md', settingsDocument()],
+    ['docs/METRICS.md', metricsDocument()],
     [
       'docs/PROTOCOL.md',
       `${head}## 7. Data types\n\nGenerated from the code, as are sections 8 to 10, by \`npm run docs\`.\n\n${protocolTail()}`,

@@ -64,7 +64,8 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
   const parts = processParts({ ...defaultSettings(), ...options.settings }, ambient)
   const expected = { trustDomain, roles: ['gateway'] as const }
   const signal = AbortSignal.timeout(timeoutMs)
-  const wire = await dialTls({ ...address, serverName, credential, expected, signal })
+  const nowMs = systemClock.wallMs()
+  const wire = await dialTls({ ...address, serverName, credential, expected, signal, nowMs })
   return await new Promise((resolve, reject) => {
     const client: { current?: GatewayClient } = {}
     signal.addEventListener('abort', () => {

@@ -23,7 +23,9 @@ const FLOORS: readonly (readonly string[])[] = [
 const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^node:(tls|net|http|https)$/, ['transport']],
   [/^(@peculiar\/|reflect-metadata)/, ['identity']],
-  [/^node-forge$/, ['identity']],
+  [/^(node-forge|pkijs|asn1js)$/, ['identity']],
+  [/^jose$/, ['gateway']],
+  [/^prom-client$/, ['base']],
   [/^yargs$/, ['cli']],
   [/^pino$/, ['cli']],
   [/^yaml$/, ['config']],
@@ -55,7 +57,11 @@ const BANS: readonly Ban[] = [
   {
     pattern: /\brandomBytes\(|\brandomUUID\(|\bMath\.random\b/,
     instead: 'the injected Random',
-    allowedIn: ['src/base/random.ts', 'src/identity/authority.ts'],
+    allowedIn: [
+      'src/base/random.ts',
+      'src/identity/authority.ts',
+      'src/identity/key-protection.ts',
+    ],
   },
   {
     pattern: /\bprocess\.env\b/,

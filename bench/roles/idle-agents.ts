@@ -45,6 +45,7 @@ async function hold({ port, count, agents, trustDomain }: Dial): Promise<void> {
       credential,
       expected,
       signal,
+      nowMs: Date.now(),
     })
     await new Promise<void>((resolve, reject) => {
       new RpcConnection(wire, 'dialer', parts, {

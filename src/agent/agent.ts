@@ -1,169 +1,213 @@
-import { asPosternError, PosternError } from '../base/errors.ts'
+import { PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
 import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
-import {
-  Tunnel as TunnelService,
-  type RegisterResponse,
-  type RenewResponse,
-} from '../gen/postern/v1/tunnel_pb.js'
+import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
 import { Policy } from '../guard/policy.ts'
-import { Generations } from '../identity/generations.ts'
-import { readCredential, type Credential } from '../identity/key-files.ts'
-import { identityUri, type Identity } from '../identity/name.ts'
 import { RpcServer } from '../rpc/server.ts'
-import { RpcError } from '../rpc/status.ts'
 import { clientOf } from '../rpc/typed.ts'
 import { dialTls } from '../transport/tls-dial.ts'
+import type { TlsWire } from '../transport/tls-wire.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
-import { caCertificates, estIssue } from './est.ts'
-import { enrolledFiles, namedFiles } from './identity-files.ts'
-import { invalidAnswer } from './judge-issued.ts'
+import { readEnrolUrl } from './enrol-url.ts'
+import { GatewayCrls } from './gateway-crls.ts'
+import { IdentityKeeper, type AgentCredential, type AgentIdentity } from './identity-keeper.ts'
 import { judgedServices } from './judged-services.ts'
+import { NOTICES, NoticeTaker } from './notice-taker.ts'
 import { Renewal } from './renewal.ts'
+import { TunnelCare } from './tunnel-care.ts'
+import { askForRenewal } from './ways-to-renew.ts'
 
-const RENEW_MS_MAX = 20_000
-const REFUSALS = ['RENEWAL_REFUSED', 'CSR_INVALID'] as const
-
-type AgentIdentity = Extract<Identity, { role: 'agent' }>
+const INSTANCE_BYTES = 16
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
 export class Agent {
   readonly settings: AgentSettings
+  readonly keeper: IdentityKeeper
   /** Present where the agent manages its own certificate. */
   readonly renewal: Renewal | undefined
-  #credential: Credential
   readonly identity: AgentIdentity
   readonly parts: ProcessParts
   readonly policy: Policy
   readonly server: RpcServer
   readonly tunnel: Tunnel
+  readonly care: TunnelCare
+  readonly notices: NoticeTaker
   readonly startedAtMs: number
   readonly health = new HealthBoard()
   readonly #ambient: Ambient
+  readonly #instance: string
+  readonly #crls: GatewayCrls
 
-  /** @throws CONFIG_INVALID, and what readCredential throws */
+  /** @throws CONFIG_INVALID, and what reading the identity throws */
   constructor(settings: AgentSettings, ambient: Ambient) {
     this.settings = settings
     this.#ambient = ambient
+    this.#instance = ambient.random.hex(INSTANCE_BYTES)
     this.startedAtMs = ambient.clock.wallMs()
     this.parts = processParts(settings, ambient)
     const services = judgedServices(settings)
     this.policy = new Policy(settings.allow)
-    const managed = new Generations(settings['state.directory'])
-    const named = namedFiles(settings)
-    this.#credential = readCredential(
-      named ?? enrolledFiles(managed, settings),
-      'agent',
-      this.startedAtMs,
+    const logger = ambient.logger.child({ component: 'identity' })
+    this.keeper = new IdentityKeeper({
+      settings,
+      ambient,
+      logger,
+      onChanged: () => this.tunnel.replace(),
+    })
+    this.identity = this.keeper.credential.identity
+    this.#crls = new GatewayCrls(
+      this.keeper.isManaged ? settings['state.directory'] : undefined,
+      logger,
     )
-    this.identity = agentIdentity(this.#credential.identity, settings.trustDomain)
-    this.server = new RpcServer(this.parts.runtime, (request) => this.policy.decide(request))
-    const { clock, logger } = ambient
-    const log = new LogLimiter(logger, clock)
-    const forwardParts = { clock, logger, log, dialTimeoutMs: settings['forward.dialTimeout'] }
-    for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock)])
-      this.server.offer(offer)
-    for (const service of services) {
-      this.server.offer(forwardOffer(service, forwardParts))
-      this.health.set(service.name, true)
-    }
     this.tunnel = this.#makeTunnel()
-    if (named === undefined) this.renewal = this.#makeRenewal(managed)
+    this.care = this.#makeCare()
+    this.notices = this.#makeNoticeTaker()
+    this.server = this.#makeServer(services)
+    if (this.keeper.isManaged) this.renewal = this.#makeRenewal()
   }
 
-  get credential(): Credential {
-    return this.#credential
+  get credential(): AgentCredential {
+    return this.keeper.credential
   }
 
   start(): void {
     this.tunnel.start()
+    this.keeper.start()
     this.renewal?.start()
+    this.care.start()
+  }
+
+  /** Reads the identity's files anew. @throws what reading them throws; nothing changes then */
+  async reload(): Promise<void> {
+    await this.keeper.reload()
   }
 
   /** Running calls finish, up to the grace of `drain.grace`. */
   async drain(): Promise<void> {
-    this.renewal?.stop()
+    this.#stopTending()
     this.health.set('', false)
     await this.tunnel.drain(this.settings['drain.grace'])
   }
 
   stop(): void {
-    this.renewal?.stop()
+    this.#stopTending()
     this.tunnel.stop()
   }
 
-  /** Over the tunnel, or where none is up over EST with the certificate that we have. */
-  async #askForRenewal(
-    signingRequest: Buffer,
-  ): Promise<Pick<RenewResponse, 'certificate' | 'chain'>> {
-    const { state } = this.tunnel
-    if (state.name === 'ready') {
-      const client = clientOf(TunnelService, state.connection.channel())
-      try {
-        return await client.renew({ signingRequest }, { timeoutMs: RENEW_MS_MAX })
-      } catch (error) {
-        throw renewalError(error)
-      }
-    }
-    const url = this.settings['identity.renewUrl']
-    if (url === undefined) {
-      const text = 'no tunnel is up, and identity.renewUrl names no other way to renew'
-      throw new PosternError('CONNECTION_LOST', text)
-    }
-    const { bundlePem, certificatePem, keyPem } = this.#credential
-    const { trustDomain } = this.settings
-    const trust = { bundlePem, trustDomain, certificatePem, keyPem }
-    const gateway = new URL(url)
-    const chain = await caCertificates(gateway, trust)
-    const issued = await estIssue(gateway, 'simplereenroll', signingRequest, trust)
-    if (issued.length !== 1) throw invalidAnswer('it does not hold exactly one certificate')
-    return {
-      certificate: new Uint8Array(issued[0]?.der ?? []),
-      chain: chain.map(({ der }) => new Uint8Array(der)),
-    }
+  /** Where no certificate is asked for: of the settings, or where we enrolled. */
+  get enrolUrl(): URL | undefined {
+    const named = this.settings['identity.enrollUrl']
+    if (named !== undefined) return new URL(named)
+    return this.keeper.isManaged ? readEnrolUrl(this.settings['state.directory']) : undefined
   }
 
-  #makeRenewal(generations: Generations): Renewal {
+  #stopTending(): void {
+    this.renewal?.stop()
+    this.keeper.stop()
+    this.care.stop()
+  }
+
+  #makeServer(services: ReturnType<typeof judgedServices>): RpcServer {
+    const { clock, logger } = this.#ambient
+    const server = new RpcServer(this.parts.runtime, (request) =>
+      // The gateway's own word, not a caller's: no caller has an empty name.
+      request.caller === '' && request.name === NOTICES ? undefined : this.policy.decide(request),
+    )
+    const log = new LogLimiter(logger, clock)
+    const dialTimeoutMs = this.settings['forward.dialTimeout']
+    const own = [
+      ...healthOffers(this.health),
+      ...diagnosticsOffers(clock),
+      ...this.notices.offers(),
+    ]
+    for (const offer of own) server.offer(offer)
+    for (const service of services) {
+      server.offer(forwardOffer(service, { clock, logger, log, dialTimeoutMs }))
+      this.health.set(service.name, true)
+    }
+    return server
+  }
+
+  #makeNoticeTaker(): NoticeTaker {
+    const { logger } = this.#ambient
+    return new NoticeTaker({
+      logger: logger.child({ component: 'notices' }),
+      clock: this.#ambient.clock,
+      adopt: (bundles) => this.keeper.adopt(bundles),
+      takeCrls: (crls, authorities) => {
+        this.#crls.take(crls, authorities, this.keeper.roots)
+        this.#judgeGateway()
+      },
+      orderRenewal: (withinMs) => this.renewal?.order(withinMs),
+    })
+  }
+
+  #makeRenewal(): Renewal {
     const { clock, random, logger } = this.#ambient
+    const { keeper, tunnel } = this
+    const url = this.settings['identity.renewUrl']
     return new Renewal({
-      generations,
+      generations: keeper.generations,
       clock,
       random,
       logger: logger.child({ component: 'renewal' }),
-      credential: () => this.#credential,
-      ask: (signingRequest) => this.#askForRenewal(signingRequest),
-      onRenewed: async (credential) => {
-        this.#credential = credential
-        await this.tunnel.replace()
+      credential: () => keeper.credential,
+      bundleVersion: () => keeper.bundleVersion,
+      exclusively: (act) => keeper.exclusively(act),
+      ask: (signingRequest) =>
+        askForRenewal(
+          {
+            tunnel,
+            credential: () => keeper.credential,
+            renewUrl: url === undefined ? undefined : new URL(url),
+            enrolUrl: this.enrolUrl,
+            nowMs: () => clock.wallMs(),
+          },
+          signingRequest,
+        ),
+      onRenewed: async () => {
+        try {
+          await keeper.renewed()
+        } catch (error) {
+          // The certificate is there; that the tunnel goes over to it is looked after.
+          logger.warn({ err: error }, 'the tunnel could not go over to the new certificate yet')
+        }
+        tunnel.hurry()
       },
+    })
+  }
+
+  #makeCare(): TunnelCare {
+    return new TunnelCare({
+      tunnel: this.tunnel,
+      clock: this.#ambient.clock,
+      logger: this.#ambient.logger.child({ component: 'tunnel' }),
+      credential: () => this.keeper.credential,
+      enrolUrl: () => this.enrolUrl,
+      bundleVersion: () => this.keeper.bundleVersion,
+      adopt: (bundles) => this.keeper.adopt(bundles),
     })
   }
 
   #makeTunnel(): Tunnel {
     const { settings, parts } = this
-    const { host, port } = settings['gateway.address']
     return new Tunnel({
       process: parts,
       logger: this.#ambient.logger.child({ component: 'tunnel', ...this.identity }),
       backoff: { minMs: settings['backoff.min'], maxMs: settings['backoff.max'] },
       dialTimeoutMs: settings['tunnel.dialTimeout'],
       stableMs: settings['backoff.stable'],
-      dial: (signal) =>
-        dialTls({
-          host,
-          port,
-          serverName: settings['gateway.serverName'],
-          credential: this.#credential,
-          expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
-          signal,
-        }),
+      dial: (signal) => this.#dial(signal),
       register: (connection) => this.#register(connection),
+      onDown: (cause) => {
+        this.care.explain(cause)
+      },
       onOpen: (stream, bytes, start, end, isEnded) => {
         const arrival = {
           callerOf: (head: { caller: string }) => head.caller,
@@ -174,33 +218,68 @@ export class Agent {
     })
   }
 
+  async #dial(signal: AbortSignal): Promise<TlsWire> {
+    const { settings } = this
+    const { host, port } = settings['gateway.address']
+    const { credential } = this.keeper
+    const nowMs = this.#ambient.clock.wallMs()
+    if (credential.notAfterMs <= nowMs) {
+      const ended = new Date(credential.notAfterMs).toISOString()
+      const text = `our certificate expired on ${ended}, by our clock; it is being renewed`
+      throw new PosternError('CERT_EXPIRED', text)
+    }
+    const wire = await dialTls({
+      host,
+      port,
+      serverName: settings['gateway.serverName'],
+      credential,
+      expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
+      signal,
+      nowMs,
+    })
+    if (this.#crls.isRevoked(wire.facts.certificate)) {
+      wire.destroy()
+      throw revokedGateway()
+    }
+    this.care.dialled(wire.facts, credential)
+    return wire
+  }
+
+  /** A gateway that we are connected to may be on a list that has just come. */
+  #judgeGateway(): void {
+    const { state } = this.tunnel
+    if (state.name !== 'ready' || !this.#crls.isRevoked(state.connection.facts.certificate)) return
+    state.connection.close(revokedGateway())
+  }
+
   async #register(connection: RpcConnection): Promise<RegisterResponse> {
     const client = clientOf(TunnelService, connection.channel())
     const methods = []
     const services = []
     for (const { name, dataType, handler } of this.server.offers) {
+      if (name === NOTICES) continue
       if (handler.kind === 'forward') services.push({ name, dataType })
       else methods.push({ name, dataType, kind: handler.kind })
     }
     const { cluster, agent } = this.identity
-    const request = { agentVersion: VERSION, cluster, agent, methods, services, features: [] }
-    return await client.register(request, { timeoutMs: this.settings['tunnel.dialTimeout'] })
+    const request = {
+      agentVersion: VERSION,
+      cluster,
+      agent,
+      methods,
+      services,
+      features: [],
+      bundleVersion: this.keeper.bundleVersion,
+      instance: this.#instance,
+    }
+    const welcome = await client.register(request, {
+      timeoutMs: this.settings['tunnel.dialTimeout'],
+    })
+    this.care.welcomed(Number(welcome.timeMs), connection.session.rttMs ?? 0)
+    return welcome
   }
 }
 
-function agentIdentity(identity: Identity, trustDomain: string): AgentIdentity {
-  if (identity.role === 'agent' && identity.trustDomain === trustDomain) return identity
-  const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${trustDomain}`
-  throw new PosternError('CERTIFICATE_UNUSABLE', text)
-}
-
-/** The gateway's answer with its code, which says whether asking again can help. */
-function renewalError(error: unknown): PosternError {
-  if (!(error instanceof RpcError)) return asPosternError(error)
-  const [, told = '', text = error.rawMessage] = /^([A-Z_]+): (.*)$/.exec(error.rawMessage) ?? []
-  const code = REFUSALS.find((one) => one === told)
-  return new PosternError(
-    code ?? error.code ?? 'ENROL_FAILED',
-    code === undefined ? error.rawMessage : text,
-  )
+function revokedGateway(): PosternError {
+  return new PosternError('IDENTITY_REVOKED', 'the certificate of the gateway is revoked')
 }

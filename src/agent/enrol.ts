@@ -1,12 +1,13 @@
-import { createPrivateKey, createPublicKey } from 'node:crypto'
+import { createPublicKey } from 'node:crypto'
+import { certificatesIn } from '../identity/certificate-files.ts'
 import { makeSigningRequest } from '../identity/csr.ts'
 import type { Generations } from '../identity/generations.ts'
-import { makeKey, privatePem, publicDer, type KeyKind } from '../identity/keys.ts'
+import { makeKey, publicDer, type KeyKind } from '../identity/keys.ts'
 import type { Identity } from '../identity/name.ts'
-import { pemBlocks, pemText } from '../identity/pem.ts'
-import { readCertificate } from '../identity/validation/certificate.ts'
+import { pemText } from '../identity/pem.ts'
 import type { Trust } from '../transport/https-request.ts'
 import { caCertificates, estIssue, pinnedBundle } from './est.ts'
+import { writeEnrolUrl } from './enrol-url.ts'
 import { judgeIssued } from './judge-issued.ts'
 
 const LABEL = 'CERTIFICATE'
@@ -44,16 +45,15 @@ export async function enrol(
   const bundlePem = request.bundlePem ?? (await pinnedBundle(gateway, request.pins))
   const trust: Trust = { bundlePem, trustDomain }
   const known = await caCertificates(gateway, trust)
-  const keyPem = await generations.pendingKey(async () => {
+  const { key, keyPem } = await generations.pendingKey(async () => {
     onStep(`making a ${keyKind} key`)
-    return privatePem(await makeKey(keyKind))
+    return await makeKey(keyKind)
   })
   onStep('asking for a certificate')
-  const key = createPrivateKey(keyPem)
   const body = makeSigningRequest(key)
   const authorization = `Basic ${Buffer.from(`token:${token}`).toString('base64')}`
   const certificates = await estIssue(gateway, 'simpleenroll', body, trust, { authorization })
-  const roots = pemBlocks(bundlePem, LABEL).map(readCertificate)
+  const roots = certificatesIn(bundlePem)
   const issued = judgeIssued(
     certificates.map(({ der }) => der),
     { known, roots, publicKey: publicDer(createPublicKey(key)), trustDomain },
@@ -61,6 +61,7 @@ export async function enrol(
   )
   onStep('writing it down')
   const chain = issued.path.slice(0, -1).map(({ der }) => pemText(LABEL, der))
-  generations.install({ keyPem, chainPem: chain.join(''), bundlePem }, nowMs())
+  writeEnrolUrl(generations.folder, gateway)
+  generations.install({ key, keyPem, chainPem: chain.join(''), bundlePem }, nowMs())
   return { identity: issued.identity, notAfterMs: issued.notAfterMs }
 }

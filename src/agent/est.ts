@@ -15,6 +15,7 @@ import {
   type Trust,
 } from '../transport/https-request.ts'
 import { invalidAnswer } from './judge-issued.ts'
+import { refusalOf } from './refusals.ts'
 
 const BASE = '/.well-known/est/'
 const REQUEST_MS_MAX = 20_000
@@ -81,6 +82,8 @@ export async function caCertificates(gateway: URL, trust: Trust): Promise<Certif
 function judgeStatus({ status, body, header }: HttpsAnswer, gateway: URL): void {
   if (status === 200) return
   const text = printable(body.trim().slice(0, 200))
+  const refusal = status === 403 ? refusalOf(body) : undefined
+  if (refusal !== undefined) throw refusal
   if (status === 401) throw new PosternError('TOKEN_REFUSED', `${gateway.host}: ${text}`)
   const later = header('retry-after')
   const when = later === undefined ? '' : ` (try again in ${printable(later)} s)`

@@ -4,6 +4,9 @@ import type { Identity } from '../identity/name.ts'
 import { readCertificate, type CertificateFacts } from '../identity/validation/certificate.ts'
 import { validatePath } from '../identity/validation/path.ts'
 
+/** A clock that is behind by no more than this is no reason to refuse a certificate. */
+const SKEW_MS_MAX = 5 * 60_000
+
 export interface Expected {
   readonly known: readonly CertificateFacts[]
   readonly roots: readonly CertificateFacts[]
@@ -26,7 +29,7 @@ export function judgeIssued(
     leaf,
     intermediates: known,
     roots,
-    timeMs,
+    timeMs: Math.max(timeMs, Math.min(leaf.notBeforeMs, timeMs + SKEW_MS_MAX)),
     role: 'client',
   })
   if (!isValid)

@@ -3,16 +3,16 @@ import type { CancelTimer, Clock } from '../base/clock.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
-import type { RenewResponse } from '../gen/postern/v1/tunnel_pb.js'
+import { certificatesIn } from '../identity/certificate-files.ts'
 import { makeSigningRequest } from '../identity/csr.ts'
 import type { Generations } from '../identity/generations.ts'
-import { readCredential, type Credential } from '../identity/key-files.ts'
-import { keyKindOf, makeKey, privatePem, publicDer } from '../identity/keys.ts'
+import type { Credential } from '../identity/key-files.ts'
+import { keyKindOf, makeKey, publicDer, type KeyKind } from '../identity/keys.ts'
 import { identityUri } from '../identity/name.ts'
-import { pemBlocks, pemText } from '../identity/pem.ts'
+import { pemText } from '../identity/pem.ts'
 import { renewAtMs, retryMs } from '../identity/schedule.ts'
-import { readCertificate } from '../identity/validation/certificate.ts'
 import { decoded, judgeIssued } from './judge-issued.ts'
+import type { Answered } from './ways-to-renew.ts'
 
 /** The wall clock is looked at this often: one long timer would sleep through suspend and steps. */
 const POLL_MS = 15_000
@@ -27,10 +27,14 @@ export interface RenewalParts {
   readonly logger: Logger
   /** The credential in use. */
   readonly credential: () => Credential
+  /** Version of the trust bundle in use. */
+  readonly bundleVersion: () => number
   /** Asks the gateway, over whatever way is open. @throws what the call throws */
-  readonly ask: (signingRequest: Buffer) => Promise<Pick<RenewResponse, 'certificate' | 'chain'>>
-  /** Puts the new credential to use. */
-  readonly onRenewed: (credential: Credential) => Promise<void>
+  readonly ask: (signingRequest: Buffer) => Promise<Answered>
+  /** Runs one change of the identity after another. */
+  readonly exclusively: (act: () => Promise<void>) => Promise<void>
+  /** Puts the new credential, which is on disk, to use. */
+  readonly onRenewed: () => Promise<void>
 }
 
 /** Renews the agent's own certificate in good time, with a new key each time. */
@@ -40,7 +44,12 @@ export class Renewal {
   #running: Promise<void> | undefined
   #tries = 0
   #notBeforeMs = 0
+  /** The gateway wants it done by then, at a moment that we drew. */
+  #orderedAtMs = Number.POSITIVE_INFINITY
   lastError: PosternError | undefined
+  /** Of this process. */
+  succeeded = 0
+  failed = 0
 
   constructor(parts: RenewalParts) {
     this.#parts = parts
@@ -48,37 +57,54 @@ export class Renewal {
 
   /** When the next renewal is due, in wall-clock ms. */
   get dueAtMs(): number {
-    const { credential } = this.#parts
-    const [leaf] = pemBlocks(credential().certificatePem, LABEL)
-    const { serial, notBeforeMs, notAfterMs } = readCertificate(leaf ?? Buffer.alloc(0))
-    return Math.max(
-      renewAtMs({ serial: serial.toString('hex'), notBeforeMs, notAfterMs }),
-      this.#notBeforeMs,
-    )
+    const [leaf] = certificatesIn(this.#parts.credential().certificatePem)
+    if (leaf === undefined) return Number.POSITIVE_INFINITY
+    const { serial, notBeforeMs, notAfterMs } = leaf
+    const life = { serial: serial.toString('hex'), notBeforeMs, notAfterMs }
+    return Math.max(Math.min(renewAtMs(life), this.#orderedAtMs), this.#notBeforeMs)
   }
 
   start(): void {
-    this.#cancelTimer = this.#parts.clock.startTimer(POLL_MS, () => {
-      this.#poll()
-    })
+    this.#poll()
   }
 
   stop(): void {
     this.#cancelTimer?.()
   }
 
-  /** Renews at once; a renewal that is under way is waited for. @throws its error */
-  async renewNow(): Promise<void> {
-    this.#running ??= this.#renew().finally(() => {
+  /** The gateway wants a renewal within so many ms: at a moment of our own, so that a fleet spreads out. */
+  order(withinMs: number): void {
+    const { clock, random } = this.#parts
+    const atMs = clock.wallMs() + withinMs * random.fraction()
+    this.#orderedAtMs = Math.min(this.#orderedAtMs, atMs)
+    this.#notBeforeMs = 0
+    this.#arm()
+  }
+
+  /** Renews at once; a renewal that is under way is waited for. `kind`: of the key, default as it is. @throws its error */
+  async renewNow(kind?: KeyKind): Promise<void> {
+    this.#running ??= this.#renew(kind).finally(() => {
       this.#running = undefined
+      if (this.#cancelTimer !== undefined) this.#arm()
     })
     await this.#running
   }
 
+  #arm(): void {
+    this.#cancelTimer?.()
+    const leftMs = this.dueAtMs - this.#parts.clock.wallMs()
+    const delayMs = Math.min(POLL_MS, Math.max(leftMs, 100))
+    this.#cancelTimer = this.#parts.clock.startTimer(delayMs, () => {
+      this.#poll()
+    })
+  }
+
   #poll(): void {
-    this.start()
     const { clock, random, logger, credential } = this.#parts
-    if (clock.wallMs() < this.dueAtMs) return
+    if (clock.wallMs() < this.dueAtMs || this.#running !== undefined) {
+      this.#arm()
+      return
+    }
     this.renewNow().catch((error: unknown) => {
       const { code, rawMessage: reason } = asPosternError(error)
       const remainingMs = credential().notAfterMs - clock.wallMs()
@@ -87,51 +113,62 @@ export class Renewal {
       const facts = { code, reason, tries: this.#tries, delayMs: Math.round(delayMs), remainingMs }
       logger.warn(facts, 'the certificate could not be renewed, retrying')
     })
+    this.#arm()
   }
 
-  async #renew(): Promise<void> {
-    const { generations, clock, logger, ask, onRenewed } = this.#parts
+  async #renew(kind: KeyKind | undefined): Promise<void> {
+    const { generations } = this.#parts
     try {
-      const { bundlePem, identity, keyPem: oldKeyPem } = this.#parts.credential()
-      const kind = keyKindOf(createPrivateKey(oldKeyPem))
-      const keyPem = await generations.pendingKey(async () => privatePem(await makeKey(kind)))
-      const key = createPrivateKey(keyPem)
-      const { certificate, chain } = await ask(makeSigningRequest(key))
-      const { path, identity: issued } = judgeIssued(
-        [Buffer.from(certificate)],
-        {
-          known: chain.map((der) => decoded(Buffer.from(der))),
-          roots: pemBlocks(bundlePem, LABEL).map(readCertificate),
-          publicKey: publicDer(createPublicKey(key)),
-          trustDomain: identity.trustDomain,
-        },
-        clock.wallMs(),
-      )
-      if (identityUri(issued) !== identityUri(identity))
-        throw new PosternError(
-          'ENROL_ANSWER_INVALID',
-          `the certificate is for ${identityUri(issued)}`,
-        )
-      const chainPem = path
-        .slice(0, -1)
-        .map(({ der }) => pemText(LABEL, der))
-        .join('')
-      generations.install({ keyPem, chainPem, bundlePem }, clock.wallMs())
-      const paths = generations.current
-      if (paths === undefined) throw new PosternError('NOT_ENROLLED', 'the identity has gone')
-      const fresh = readCredential(paths, 'agent', clock.wallMs())
+      await this.#parts.exclusively(() => this.#ask(kind))
       this.#tries = 0
-      this.#notBeforeMs = clock.wallMs() + APART_MS
+      this.#notBeforeMs = this.#parts.clock.wallMs() + APART_MS
+      this.#orderedAtMs = Number.POSITIVE_INFINITY
       this.lastError = undefined
-      const serial = new X509Certificate(chainPem).serialNumber.toLowerCase()
-      const notAfter = new Date(fresh.notAfterMs).toISOString()
-      logger.info({ serial, notAfter }, 'the certificate is renewed')
-      await onRenewed(fresh)
+      this.succeeded++
     } catch (error) {
+      this.failed++
       this.lastError = asPosternError(error)
       // A refusal is final for this key; whatever else went wrong, the same question is asked again.
       if (this.lastError.code === 'CSR_INVALID') generations.dropPending()
       throw error
     }
+  }
+
+  async #ask(kind: KeyKind | undefined): Promise<void> {
+    const { generations, clock, logger, ask, onRenewed, bundleVersion } = this.#parts
+    const { bundlePem, identity, keyPem: oldKeyPem } = this.#parts.credential()
+    if (kind !== undefined) generations.dropPending()
+    const { key, keyPem } = await generations.pendingKey(() =>
+      makeKey(kind ?? keyKindOf(createPrivateKey(oldKeyPem))),
+    )
+    const publicKey = publicDer(createPublicKey(key))
+    const answered = (await ask(makeSigningRequest(key))).map(decoded)
+    // In no order that means anything: ours is the one with our key.
+    const ours = answered.filter((facts) => facts.publicKey.equals(publicKey))
+    const { path, identity: issued } = judgeIssued(
+      (ours.length === 0 ? answered.slice(0, 1) : ours).map(({ der }) => der),
+      {
+        known: answered.filter((facts) => !ours.includes(facts)),
+        roots: certificatesIn(bundlePem),
+        publicKey,
+        trustDomain: identity.trustDomain,
+      },
+      clock.wallMs(),
+    )
+    if (identityUri(issued) !== identityUri(identity))
+      throw new PosternError(
+        'ENROL_ANSWER_INVALID',
+        `the certificate is for ${identityUri(issued)}`,
+      )
+    const chainPem = path
+      .slice(0, -1)
+      .map(({ der }) => pemText(LABEL, der))
+      .join('')
+    const generation = { key, keyPem, chainPem, bundlePem, bundleVersion: bundleVersion() }
+    generations.install(generation, clock.wallMs())
+    const leaf = new X509Certificate(chainPem)
+    const notAfter = new Date(leaf.validTo).toISOString()
+    logger.info({ serial: leaf.serialNumber.toLowerCase(), notAfter }, 'the certificate is renewed')
+    await onRenewed()
   }
 }

@@ -1,4 +1,4 @@
-import { PosternError, printable } from '../base/errors.ts'
+import { printable, type PosternError } from '../base/errors.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { identityUri } from '../identity/name.ts'
 import { STATUS_NAMES } from '../rpc/status.ts'
@@ -31,6 +31,19 @@ export interface AgentStatus {
     /** Why the last try failed, until one succeeds. */
     readonly renewalError: { readonly code: string; readonly message: string } | null
   }
+  readonly trust: {
+    /** Version of the signed trust bundle that is held; 0 before the first. */
+    readonly bundleVersion: number
+    readonly roots: number
+  }
+  readonly clock: {
+    /** The gateway's clock less ours; null until it told its time. */
+    readonly skewMs: number | null
+  }
+  /** What the gateway says of our certificate, where it last refused us. */
+  readonly diagnosis: { readonly verdict: string; readonly text: string } | null
+  /** What the gateway warned of, oldest first. */
+  readonly warnings: readonly { readonly at: string; readonly text: string }[]
   readonly services: readonly {
     readonly name: string
     readonly dataType: string
@@ -59,24 +72,23 @@ export interface TunnelStatus {
   readonly attempt: number
 }
 
-/** What another process printed as its status. @throws DAEMON_NOT_RUNNING when it is none */
-export function parseStatus(text: string): AgentStatus {
-  try {
-    return JSON.parse(text) as AgentStatus
-  } catch (error) {
-    const message = 'what answers on the socket is no agent'
-    throw new PosternError('DAEMON_NOT_RUNNING', message, {}, { cause: error })
-  }
-}
-
 /** A certificate with less left, or with less than a quarter of its life, should have been renewed. */
 const EXPIRY_WARN_MS = 3_600_000
+/** Certificates are backdated by 5 min: a clock this far off is soon in the way. */
+const SKEW_WARN_MS = 60_000
+/** A warning is a reason for this long. */
+const WARNING_MS = 3_600_000
 
 export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
   const { credential, tunnel, settings, policy, server, parts } = agent
   const { lastError } = tunnel
   const expiresInMs = Math.round(credential.notAfterMs - nowWallMs)
-  const reasons = [...tunnelReasons(agent), ...certificateReasons(credential, nowWallMs)]
+  const { care, notices, keeper } = agent
+  const reasons = [
+    ...tunnelReasons(agent),
+    ...certificateReasons(credential, nowWallMs),
+    ...otherReasons(agent, nowWallMs),
+  ]
   const isUp = tunnel.state.name === 'ready'
   return {
     version: VERSION,
@@ -99,6 +111,16 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       renewsAt: agent.renewal === undefined ? null : new Date(agent.renewal.dueAtMs).toISOString(),
       renewalError: errorOf(agent.renewal?.lastError),
     },
+    trust: { bundleVersion: keeper.bundleVersion, roots: keeper.roots.length },
+    clock: { skewMs: care.clockSkewMs ?? null },
+    diagnosis:
+      care.diagnosis === undefined
+        ? null
+        : { verdict: care.diagnosis.verdict, text: care.diagnosis.text },
+    warnings: notices.warnings.map(({ atMs, text }) => ({
+      at: new Date(atMs).toISOString(),
+      text,
+    })),
     services: settings.services.map(({ name, dataType, protocol, target: { host, port } }) => ({
       name,
       dataType,
@@ -158,6 +180,23 @@ function certificateReasons({ notBeforeMs, notAfterMs }: Credential, nowMs: numb
   if (leftMs <= 0) return ['our certificate has expired']
   if (leftMs > Math.min(EXPIRY_WARN_MS, (notAfterMs - notBeforeMs) / 4)) return []
   return [`our certificate expires in ${String(Math.round(leftMs / 60_000))} min`]
+}
+
+function otherReasons({ care, notices, keeper }: Agent, nowMs: number): string[] {
+  const reasons: string[] = []
+  const { diagnosis, clockSkewMs = 0 } = care
+  if (diagnosis !== undefined)
+    reasons.push(`the gateway says of our certificate: ${diagnosis.verdict} (${diagnosis.text})`)
+  if (Math.abs(clockSkewMs) > SKEW_WARN_MS) {
+    const seconds = String(Math.round(Math.abs(clockSkewMs) / 1000))
+    const side = clockSkewMs > 0 ? 'behind' : 'ahead of'
+    reasons.push(`our clock is ${seconds} s ${side} the gateway's`)
+  }
+  if (keeper.lastError !== undefined)
+    reasons.push(`the identity on disk is not in order: ${keeper.lastError.rawMessage}`)
+  for (const { atMs, text } of notices.warnings)
+    if (nowMs - atMs < WARNING_MS) reasons.push(`the gateway warns: ${text}`)
+  return reasons
 }
 
 function byStatus(counts: readonly number[]): Record<string, number> {

@@ -70,6 +70,12 @@ export const ERROR_CODES = {
     'FAILED_PRECONDITION',
     'The private key does not belong to the certificate.',
   ),
+  KEY_LOCKED: row(
+    'give-up',
+    78,
+    'FAILED_PRECONDITION',
+    'A private key is encrypted, and its passphrase is missing or wrong.',
+  ),
   CERTIFICATE_UNUSABLE: row(
     'reauthenticate',
     78,
@@ -226,6 +232,36 @@ export const ERROR_CODES = {
     'The identity belongs to another trust domain.',
   ),
   IDENTITY_REVOKED: row('give-up', 77, 'PERMISSION_DENIED', 'The identity has been revoked.'),
+  CLUSTER_LOCKED: row(
+    'give-up',
+    77,
+    'PERMISSION_DENIED',
+    'The cluster is locked: its agents are let in again when it is unlocked.',
+  ),
+  CERT_SUPERSEDED: row(
+    'give-up',
+    77,
+    'UNAUTHENTICATED',
+    'A later certificate of the same agent is in use.',
+  ),
+  IDENTITY_CLONED: row(
+    'give-up',
+    77,
+    'PERMISSION_DENIED',
+    'Two live agents present the same certificate from different places.',
+  ),
+  BUNDLE_REFUSED: row(
+    'give-up',
+    77,
+    'PERMISSION_DENIED',
+    'A trust bundle is not signed by a root that is trusted, or is older than ours.',
+  ),
+  CA_STEP_REFUSED: row(
+    'give-up',
+    1,
+    'FAILED_PRECONDITION',
+    'A step of the change of CA is out of order, or would cut somebody off.',
+  ),
   HANDSHAKE_LIMIT: row(
     'retry',
     75,

@@ -1,28 +1,18 @@
 import { createPublicKey } from 'node:crypto'
-import type { Argv } from 'yargs'
-import { enrolledFiles, namedFiles, type IdentitySettings } from '../agent/identity-files.ts'
 import { PosternError, printable } from '../base/errors.ts'
-import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { readCertificateFile } from '../identity/certificate-files.ts'
-import { Generations } from '../identity/generations.ts'
 import type { KeyFilePaths } from '../identity/key-files.ts'
 import { spkiPin } from '../identity/keys.ts'
 import { renewAtMs } from '../identity/schedule.ts'
 import type { CertificateFacts } from '../identity/validation/certificate.ts'
 import { subjectText } from './agent-certs-verify.ts'
 import { humanSpan } from './output.ts'
-import type { AddCommand, Surroundings } from './program.ts'
-import { settingsOf } from './settings-options.ts'
+import { locate, withPlace, type Located } from './identity-place.ts'
+import type { AddCommand } from './program.ts'
 
 const BAR_CELLS = 20
 /** As in the field: 0 means "act", so that it fits an ExecCondition of systemd. */
 const NEEDS_RENEWAL = { yes: 0, no: 1, noFile: 2 } as const
-
-interface Located {
-  readonly files: KeyFilePaths
-  /** Renewed by the agent itself. */
-  readonly isManaged: boolean
-}
 
 /** `agent certs show`: what the agent's certificate is, until when, and when it is renewed. */
 export const certsShow: AddCommand = (yargs, surroundings, done) =>
@@ -69,47 +59,6 @@ export const certsNeedsRenewal: AddCommand = (yargs, surroundings, done) =>
       done(Promise.resolve().then(ask))
     },
   )
-
-function withPlace(y: Argv) {
-  return y
-    .option('state-directory', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'Where agent enroll kept it. (POSTERN_STATE_DIRECTORY)',
-    })
-    .option('config', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'File of the daemon, to find it. (POSTERN_CONFIG)',
-    })
-}
-
-interface PlaceArguments {
-  readonly 'state-directory': string | undefined
-  readonly config: string | undefined
-}
-
-/** @throws NOT_ENROLLED, CONFIG_INVALID */
-function locate(args: PlaceArguments, { environment }: Surroundings): Located {
-  const config = args.config ?? environment.POSTERN_CONFIG
-  const flags = { ...args, config }
-  const rows = {
-    'state.directory': AGENT_SETTINGS['state.directory'],
-    'identity.certificateFile': AGENT_SETTINGS['identity.certificateFile'],
-    'identity.keyFile': AGENT_SETTINGS['identity.keyFile'],
-    'identity.bundleFile': AGENT_SETTINGS['identity.bundleFile'],
-  }
-  const values: IdentitySettings =
-    config === undefined
-      ? settingsOf(rows, flags, environment).values
-      : settingsOf(AGENT_SETTINGS, flags, environment).values
-  const named = namedFiles(values)
-  if (named !== undefined) return { files: named, isManaged: false }
-  return {
-    files: enrolledFiles(new Generations(values['state.directory']), values),
-    isManaged: true,
-  }
-}
 
 interface Description {
   readonly identity: string

@@ -3,6 +3,7 @@ import { PosternError, printable } from '../base/errors.ts'
 import { readCertificateFile } from '../identity/certificate-files.ts'
 import type { CertificateFacts } from '../identity/validation/certificate.ts'
 import { validatePath, type PathVerdict } from '../identity/validation/path.ts'
+import { checkOwn } from './agent-certs-check.ts'
 import { table, type Output } from './output.ts'
 import type { AddCommand } from './program.ts'
 
@@ -11,7 +12,8 @@ const EPOCH_SECONDS = /^\d{1,11}$/
 const ISO_TIME = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/
 
 interface VerifyArguments {
-  readonly leaf: string
+  readonly leaf: string | undefined
+  readonly config: string | undefined
   readonly intermediates: readonly string[]
   readonly roots: readonly string[]
   readonly name: string | undefined
@@ -23,14 +25,19 @@ interface VerifyArguments {
 export const certsVerify: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
     'verify',
-    'Judge a certificate chain by RFC 5280. Exit 0: valid, 1: not, with every broken rule.',
+    'Judge a certificate chain by RFC 5280; without --leaf our own, against bundle and gateway. Exit 0: valid, 1: not, with every broken rule.',
     (y) =>
       y
         .option('leaf', {
           type: 'string',
-          demandOption: true,
           requiresArg: true,
-          describe: 'File with the certificate, PEM or DER. More in it count as intermediates.',
+          describe:
+            'File with the certificate, PEM or DER. More in it count as intermediates. Default: our own, step by step.',
+        })
+        .option('config', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'Without --leaf: file of the daemon. (POSTERN_CONFIG)',
         })
         .option('intermediates', {
           type: 'string',
@@ -42,9 +49,9 @@ export const certsVerify: AddCommand = (yargs, surroundings, done) =>
         .option('roots', {
           type: 'string',
           array: true,
-          demandOption: true,
           requiresArg: true,
-          describe: 'Files with the certificates that are trusted.',
+          default: [] as string[],
+          describe: 'Files with the certificates that are trusted; needed with --leaf.',
         })
         .option('name', {
           type: 'string',
@@ -68,11 +75,22 @@ export const certsVerify: AddCommand = (yargs, surroundings, done) =>
         ),
     (args) => {
       const nowMs = (): number => surroundings.ambient('error', 'certs').clock.wallMs()
-      done(Promise.resolve().then(() => runVerify(args, nowMs, surroundings.output)))
+      const { leaf } = args
+      const run = async (): Promise<number> => {
+        if (leaf !== undefined) return runVerify({ ...args, leaf }, nowMs, surroundings.output)
+        if (args.roots.length > 0) throw new PosternError('USAGE', '--leaf is missing')
+        return await checkOwn(args, surroundings)
+      }
+      done(run())
     },
   )
 
-function runVerify(args: VerifyArguments, nowMs: () => number, output: Output): number {
+function runVerify(
+  args: VerifyArguments & { readonly leaf: string },
+  nowMs: () => number,
+  output: Output,
+): number {
+  if (args.roots.length === 0) throw new PosternError('USAGE', '--roots is missing')
   const timeMs = args.time === undefined ? nowMs() : parseTime(args.time)
   const [first, ...files] = [args.leaf, ...args.intermediates].map(readCertificateFile)
   const roots = args.roots.map(readCertificateFile)

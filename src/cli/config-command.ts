@@ -2,7 +2,7 @@ import type { Ambient } from '../tunnel/process-parts.ts'
 import type { SettingsOf, SettingsTable } from '../config/setting.ts'
 import type { Output } from './output.ts'
 import { table as textTable } from './output.ts'
-import type { AddCommand } from './program.ts'
+import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 
 /**
@@ -11,7 +11,11 @@ import { addSettings, settingsOf } from './settings-options.ts'
  */
 export function configCommand<T extends SettingsTable>(
   table: T,
-  make: (values: SettingsOf<T>, ambient: Ambient) => unknown,
+  make: (
+    values: SettingsOf<T>,
+    ambient: Ambient,
+    environment: Surroundings['environment'],
+  ) => unknown,
 ): AddCommand {
   return (yargs, surroundings, done) =>
     yargs.command('config', 'Check or print the settings.', (y) =>
@@ -23,7 +27,7 @@ export function configCommand<T extends SettingsTable>(
           (args) => {
             const check = (): number => {
               const { values } = settingsOf(table, args, surroundings.environment)
-              make(values, surroundings.ambient('error', 'config'))
+              make(values, surroundings.ambient('error', 'config'), surroundings.environment)
               surroundings.output.result('the settings are in order')
               return 0
             }

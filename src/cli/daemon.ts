@@ -4,6 +4,8 @@ import type { Surroundings } from './program.ts'
 export interface Daemon {
   drain(): Promise<void>
   stop(): void
+  /** Takes over what has changed on disk; on an error nothing changes. */
+  reload(): Promise<void> | void
 }
 
 const OK = 0
@@ -22,7 +24,10 @@ export function untilSignal(
       resolve(status)
     }
     const unsubscribe = surroundings.onSignal((signal) => {
-      if (signal === 'SIGHUP') return
+      if (signal === 'SIGHUP') {
+        reload(daemon, logger)
+        return
+      }
       if (isDraining) {
         logger.warn({ signal }, 'second signal: stopping at once')
         daemon.stop()
@@ -43,4 +48,18 @@ export function untilSignal(
       )
     })
   })
+}
+
+function reload(daemon: Daemon, logger: Logger): void {
+  const act = async (): Promise<void> => {
+    await daemon.reload()
+  }
+  act().then(
+    () => {
+      logger.info({}, 'reloaded')
+    },
+    (error: unknown) => {
+      logger.error({ err: error }, 'could not reload: what was there stays in force')
+    },
+  )
 }

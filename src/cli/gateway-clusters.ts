@@ -2,6 +2,7 @@ import type { Argv } from 'yargs'
 import { CALLER_SETTINGS } from '../config/gateway-settings.ts'
 import type { AgentTunnel, Cluster } from '../gen/postern/v1/gateway_pb.js'
 import { withGateway } from './caller.ts'
+import { clustersLock, clustersUnlock } from './gateway-lock.ts'
 import { humanSpan, table } from './output.ts'
 import type { AddCommand } from './program.ts'
 import { addSettings } from './settings-options.ts'
@@ -11,8 +12,9 @@ const TIMEOUT_MS = 10_000
 /** `gateway clusters list` and `gateway clusters show NAME`. */
 export const gatewayClusters: AddCommand = (yargs, surroundings, done) => {
   const nowMs = (): number => surroundings.ambient('error', 'gateway').clock.wallMs()
-  return yargs.command('clusters', 'Show the connected clusters.', (y) =>
-    y
+  return yargs.command('clusters', 'Show the connected clusters, and lock one out.', (y) =>
+    [clustersLock, clustersUnlock]
+      .reduce((group, add) => add(group, surroundings, done), y)
       .command(
         'list',
         'List the connected clusters and their tunnels.',
@@ -46,7 +48,7 @@ export const gatewayClusters: AddCommand = (yargs, surroundings, done) => {
           done(show)
         },
       )
-      .demandCommand(1, 'Name one of: list, show.'),
+      .demandCommand(1, 'Name one of: list, show, lock, unlock.'),
   )
 }
 

@@ -1,27 +1,45 @@
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
 import { Gateway } from '../gateway/gateway.ts'
+import { gatewayMetrics } from '../gateway/metrics.ts'
+import { MetricsListener } from '../transport/metrics-listen.ts'
 import { configCommand } from './config-command.ts'
 import { untilSignal } from './daemon.ts'
 import { gatewayCall } from './gateway-call.ts'
+import { gatewayCa } from './gateway-ca.ts'
+import { gatewayCerts } from './gateway-certs.ts'
 import { gatewayClusters } from './gateway-clusters.ts'
+import { gatewayEvents } from './gateway-events.ts'
 import { gatewayForward } from './gateway-forward.ts'
 import { gatewayInit } from './gateway-init.ts'
 import { gatewayTokens } from './gateway-tokens.ts'
 import type { AddCommand } from './program.ts'
+import { withPassphrase } from './systemd-credentials.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 
 const run: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
     'run',
-    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM.',
+    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity anew.',
     (y) => addSettings(y, GATEWAY_SETTINGS),
     (args) => {
       const start = async (): Promise<number> => {
         const { values } = settingsOf(GATEWAY_SETTINGS, args, surroundings.environment)
         const ambient = surroundings.ambient(values['log.level'], 'gateway')
-        const gateway = new Gateway(values, ambient)
+        const settings = withPassphrase(values, surroundings.environment)
+        const gateway = new Gateway(settings, ambient)
         await gateway.start()
-        return await untilSignal(gateway, ambient.logger, surroundings)
+        const at = settings['metrics.listen']
+        const metrics =
+          at === undefined
+            ? undefined
+            : new MetricsListener(at, gatewayMetrics(gateway, ambient.clock))
+        try {
+          await metrics?.listen()
+          return await untilSignal(gateway, ambient.logger, surroundings)
+        } finally {
+          metrics?.close()
+          gateway.stop()
+        }
       }
       done(start())
     },
@@ -31,8 +49,14 @@ export const GATEWAY_COMMANDS: readonly AddCommand[] = [
   gatewayInit,
   run,
   gatewayTokens,
+  gatewayCerts,
+  gatewayCa,
+  gatewayEvents,
   gatewayCall,
   gatewayForward,
   gatewayClusters,
-  configCommand(GATEWAY_SETTINGS, (values, ambient) => new Gateway(values, ambient)),
+  configCommand(
+    GATEWAY_SETTINGS,
+    (values, ambient, environment) => new Gateway(withPassphrase(values, environment), ambient),
+  ),
 ]

@@ -3,6 +3,7 @@ import { PosternError } from '../base/errors.ts'
 import { initGateway } from '../gateway/init.ts'
 import { KEY_KINDS } from '../identity/keys.ts'
 import { isLabel } from '../identity/name.ts'
+import { readProtection } from '../identity/passphrase.ts'
 import { isHostName } from '../identity/validation/match-names.ts'
 import type { AddCommand } from './program.ts'
 
@@ -25,6 +26,9 @@ export const gatewayInit: AddCommand = (yargs, surroundings, done) =>
             gateway: args.name,
             dnsNames: args.dns,
             keyKind: args.key,
+            protection: readProtection({ file: args['passphrase-file'], command: [] }),
+            rootProtection: readProtection({ file: args['root-passphrase-file'], command: [] }),
+            passphraseFile: args['passphrase-file'],
           },
           clock.wallMs(),
         )
@@ -95,6 +99,17 @@ function initOptions(y: Argv) {
       default: 'p256' as const,
       requiresArg: true,
       describe: 'Kind of the keys.',
+    })
+    .option('passphrase-file', {
+      type: 'string',
+      requiresArg: true,
+      describe:
+        'Encrypt the keys that stay here; the daemon reads the passphrase from this file too.',
+    })
+    .option('root-passphrase-file', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'Encrypt the key of the root.',
     })
     .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
     .example(

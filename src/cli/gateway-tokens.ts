@@ -1,12 +1,12 @@
-import { userInfo } from 'node:os'
 import { PosternError } from '../base/errors.ts'
 import { GATEWAY_SETTINGS, type GatewaySettings } from '../config/gateway-settings.ts'
 import { duration } from '../config/setting.ts'
-import { Records } from '../gateway/records/records.ts'
+import { gatewayFiles } from '../gateway/own-identity.ts'
 import type { TokenRow } from '../gateway/records/schema.ts'
 import { Tokens } from '../gateway/tokens.ts'
 import { rootPins } from '../identity/certificate-files.ts'
 import { isLabel } from '../identity/name.ts'
+import { localActor, openRecords } from './gateway-store.ts'
 import { humanSpan, table } from './output.ts'
 import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
@@ -67,7 +67,7 @@ const create: AddCommand = (yargs, surroundings, done) =>
       const run = withTokens(args, surroundings, async ({ tokens, settings, nowMs, actor }) => {
         const request = judged(args)
         const { id, token } = await tokens.create({ ...request, actor }, nowMs)
-        const pins = rootPins(settings['identity.bundleFile'])
+        const pins = rootPins(gatewayFiles(settings).bundleFile)
         const expiresAt = new Date(nowMs + request.ttlMs).toISOString()
         if (args.json) output.result(JSON.stringify({ id, token, expiresAt, pins }, null, 2))
         else output.result(token)
@@ -156,10 +156,10 @@ async function withTokens(
 ): Promise<number> {
   const { values } = settingsOf(GATEWAY_SETTINGS, args, surroundings.environment)
   const { clock, random } = surroundings.ambient('error', 'gateway')
-  const records = await Records.open(values['records.file'])
+  const records = await openRecords(values)
   try {
     const tokens = new Tokens(records, random)
-    const actor = `user ${userInfo().username}`
+    const actor = localActor()
     return await act({ tokens, settings: values, nowMs: clock.wallMs(), actor })
   } finally {
     await records.close()

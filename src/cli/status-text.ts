@@ -29,6 +29,14 @@ export function statusText(status: AgentStatus): string {
   ])
   if (certificate.renewsAt !== null)
     rows.push(['renewal', renewalLine(certificate.renewsAt, certificate.renewalError, now)])
+  const { bundleVersion, roots } = status.trust
+  rows.push(['trust', `${String(roots)} root(s), bundle ${String(bundleVersion)}`])
+  const { skewMs } = status.clock
+  if (skewMs !== null)
+    rows.push([
+      'clock',
+      `${skewMs < 0 ? '-' : '+'}${(Math.abs(skewMs) / 1000).toFixed(1)} s at the gateway`,
+    ])
   for (const { name, dataType, target } of services)
     rows.push(['service', `${name} -> ${target} (${dataType})`])
   if (lastError !== null) rows.push(['last error', `${lastError.code}: ${lastError.message}`])

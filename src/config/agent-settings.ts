@@ -1,18 +1,23 @@
+import { KEY_KINDS } from '../base/key-kinds.ts'
 import { parseAddress, type Address } from './address.ts'
 import {
   address,
   bytes,
+  choice,
   duration,
   optional,
   path,
   rowFields,
   rows,
   text,
+  words,
   type SettingsOf,
 } from './setting.ts'
 import {
   IDENTITY_SETTINGS,
   LOG_SETTINGS,
+  METRICS_SETTINGS,
+  PASSPHRASE_SETTINGS,
   SERVER_NAME_SETTING,
   SESSION_SETTINGS,
 } from './shared-settings.ts'
@@ -36,6 +41,7 @@ export interface AllowRow {
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const TARGET = /^(?<protocol>tcp|http):\/\/(?<address>[^/]+)\/?$/
 const HTTP_PORT = 80
+const HTTPS_URL = /^https:\/\/[^/?#@]+\/?$/
 
 function readService(row: Readonly<Record<string, unknown>>): ServiceRow {
   rowFields(row, ['name', 'target', 'dataType'])
@@ -82,6 +88,13 @@ export const AGENT_SETTINGS = {
     'Where agent enroll keeps keys and certificates; the user of the daemon alone may enter.',
     '/var/lib/postern/agent',
   ),
+  'identity.source': optional(
+    choice(
+      'enrolled: by agent enroll, and renewed by the agent. files: named here, managed by somebody else, and watched. Default: files where they are named.',
+      undefined,
+      ['enrolled', 'files'],
+    ),
+  ),
   'identity.certificateFile': optional(
     path(
       'Certificate that somebody else manages, in PEM: leaf first, then intermediates. Default: what agent enroll got.',
@@ -94,10 +107,35 @@ export const AGENT_SETTINGS = {
     text(
       'EST address where the certificate is renewed while no tunnel is up (enroll.renewListen of the gateway).',
       undefined,
-      /^https:\/\/[^/?#@]+\/?$/,
+      HTTPS_URL,
       'https://host:port',
     ),
   ),
+  'identity.enrollUrl': optional(
+    text(
+      'Where the agent asks why it is refused, and recovers an expired certificate (enroll.listen of the gateway). Default: where it enrolled.',
+      undefined,
+      HTTPS_URL,
+      'https://host:port',
+    ),
+  ),
+  ...PASSPHRASE_SETTINGS,
+  'join.gateway': optional(
+    text(
+      'Enrolment address of the gateway: agent run enrols there by itself where it has no identity yet.',
+      undefined,
+      HTTPS_URL,
+      'https://host:port',
+    ),
+  ),
+  'join.tokenFile': optional(
+    path(
+      'File with the join token, or the signed token of the platform, for that. Default: the systemd credential join-token.',
+    ),
+  ),
+  'join.caPins': words('Pins of the roots to trust for that: sha256:HEX.'),
+  'join.caBundleFile': optional(path('Roots to trust for that in PEM, in place of pins.')),
+  'join.key': choice('Kind of the key that is made then.', 'p256', KEY_KINDS),
   'identity.bundleFile': optional(
     path('Its trust bundle in PEM: the roots that peers must chain to.'),
   ),
@@ -140,6 +178,7 @@ export const AGENT_SETTINGS = {
     ['1MiB', '64GiB'],
   ),
   ...SESSION_SETTINGS,
+  ...METRICS_SETTINGS,
   ...LOG_SETTINGS,
 } as const
 

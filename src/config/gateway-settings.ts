@@ -1,16 +1,21 @@
+import { readJwtRow } from './jwt-row.ts'
 import {
   address,
   bytes,
+  choice,
   duration,
   integer,
   listenAddress,
   optional,
   path,
+  rows,
   type SettingsOf,
 } from './setting.ts'
 import {
   IDENTITY_SETTINGS,
   LOG_SETTINGS,
+  METRICS_SETTINGS,
+  PASSPHRASE_SETTINGS,
   SERVER_NAME_SETTING,
   SESSION_SETTINGS,
 } from './shared-settings.ts'
@@ -22,13 +27,32 @@ export const GATEWAY_SETTINGS = {
     'Where control-plane services connect. Loopback until somebody decides otherwise.',
     '127.0.0.1:7444',
   ),
-  ...IDENTITY_SETTINGS,
+  trustDomain: IDENTITY_SETTINGS.trustDomain,
+  'identity.directory': optional(
+    path('Identity that the gateway renews by itself from ca.directory, as gateway init makes it.'),
+  ),
+  'identity.certificateFile': optional(
+    path('Certificate that somebody else manages, in PEM: leaf first, then intermediates.'),
+  ),
+  'identity.keyFile': optional(
+    path('Its private key in PEM (PKCS#8), readable by its owner alone.'),
+  ),
+  'identity.bundleFile': optional(
+    path('Its trust bundle in PEM: the roots that peers must chain to.'),
+  ),
+  ...PASSPHRASE_SETTINGS,
   'ca.directory': optional(
     path('Folder of the issuing CAs, as gateway init makes it. Without it nobody can enrol.'),
   ),
-  'records.file': path(
-    'Store of join tokens, certificates and events; made if missing.',
-    '/var/lib/postern/gateway.db',
+  'ca.renewSpread': duration(
+    'When another CA takes over, connected agents renew their certificates within this.',
+    '10m',
+    ['0s', '24h'],
+  ),
+  'records.file': optional(
+    path(
+      'Store of join tokens, certificates, revocations and events; made if missing. Needed with ca.directory.',
+    ),
   ),
   'enroll.listen': listenAddress(
     'Where agents enrol: EST (RFC 7030) over HTTPS. No certificate is asked for here.',
@@ -42,6 +66,21 @@ export const GATEWAY_SETTINGS = {
     '1h',
     '2160h',
   ]),
+  'enroll.expiredGrace': duration(
+    'How long past its end a certificate may still be renewed; 0s: not at all.',
+    '168h',
+    ['0s', '2160h'],
+  ),
+  'enroll.jwt': rows(
+    'Who may join by a signed token of its platform, such as a Kubernetes service account: cluster, issuer, audience, subject (with * for a part between colons), agentClaim (JSON pointer), jwksUrl or jwksFile in place of discovery, caFile.',
+    'list of rules',
+    readJwtRow,
+  ),
+  'agents.clones': choice(
+    'What is done when two live agents in different places present one certificate.',
+    'warn',
+    ['warn', 'cut'],
+  ),
   'handshake.timeout': duration('Longest time from connect to authenticated.', '5s', [
     '100ms',
     '1m',
@@ -75,6 +114,7 @@ export const GATEWAY_SETTINGS = {
     { min: 1, max: 100_000 },
   ),
   ...SESSION_SETTINGS,
+  ...METRICS_SETTINGS,
   ...LOG_SETTINGS,
 } as const
 

@@ -72,7 +72,7 @@ export function path(describe: string, defaultValue?: string): Setting<string> {
 
 export function choice<const C extends string>(
   describe: string,
-  defaultValue: C,
+  defaultValue: C | undefined,
   choices: readonly C[],
 ): Setting<C> {
   return make(choices.join(' | '), describe, defaultValue, (raw) => {
@@ -88,7 +88,7 @@ export function address(describe: string, defaultValue?: string): Setting<Addres
 }
 
 /** An address to listen on; port 0 takes any free port. */
-export function listenAddress(describe: string, defaultValue: string): Setting<Address> {
+export function listenAddress(describe: string, defaultValue?: string): Setting<Address> {
   return anyAddress(describe, defaultValue, 0)
 }
 
@@ -194,6 +194,16 @@ export function rows<T>(
     })
   }
   return make(kind, describe, [], parse, (value) => JSON.stringify(value))
+}
+
+/** A list of texts: YAML in the file, JSON in a flag or variable. */
+export function words(describe: string): Setting<readonly string[]> {
+  const parse = (raw: unknown): readonly string[] => {
+    const list: unknown = typeof raw === 'string' ? JSON.parse(raw) : raw
+    if (Array.isArray(list) && list.every((word) => typeof word === 'string')) return list
+    throw new Error('must be a list of texts')
+  }
+  return make('list of texts', describe, [], parse, (value) => JSON.stringify(value))
 }
 
 /** Reads the fields of a row, and refuses those that are not named. */

@@ -1,4 +1,14 @@
-import { bytes, choice, duration, integer, optional, path, text } from './setting.ts'
+import {
+  bytes,
+  choice,
+  duration,
+  integer,
+  listenAddress,
+  optional,
+  path,
+  text,
+  words,
+} from './setting.ts'
 
 const TRUST_DOMAIN = /^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/
 
@@ -15,6 +25,18 @@ export const IDENTITY_SETTINGS = {
   'identity.bundleFile': path('Trust bundle in PEM: the roots that peers must chain to.'),
 } as const
 
+/** How private keys are encrypted on disk. */
+export const PASSPHRASE_SETTINGS = {
+  'identity.passphraseFile': optional(
+    path(
+      'File with the passphrase of the private keys on disk, readable by its owner alone. Default: the systemd credential key-passphrase, where there is one; else keys are not encrypted.',
+    ),
+  ),
+  'identity.passphraseCommand': words(
+    'Program with arguments that prints the passphrase, for a KMS or TPM; in place of the file.',
+  ),
+} as const
+
 export const LOG_SETTINGS = {
   'log.level': choice('Least severe log lines written to stderr.', 'info', [
     'debug',
@@ -22,6 +44,14 @@ export const LOG_SETTINGS = {
     'warn',
     'error',
   ]),
+} as const
+
+export const METRICS_SETTINGS = {
+  'metrics.listen': optional(
+    listenAddress(
+      'Where Prometheus reads /metrics, over plain HTTP: loopback, or a network of your own. Default: nowhere.',
+    ),
+  ),
 } as const
 
 /** The session and its limits: the same rows for both daemons. */

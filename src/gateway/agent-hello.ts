@@ -21,6 +21,7 @@ export interface AgentHello {
 /** Takes the known fields, in bounds, and lets go of the rest. @throws MALFORMED_CALL */
 export function judgeHello(request: RegisterRequest): AgentHello {
   const { agentVersion, methods, services } = request
+  word(request.instance)
   if (methods.length + services.length > OFFERS_MAX)
     throw malformed(`more than ${String(OFFERS_MAX)} methods and services`)
   return {

@@ -17,11 +17,12 @@ import type { CallContext } from '../rpc/call-context.ts'
 import { RpcError, rpcErrorOfCode } from '../rpc/status.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { offersOf } from '../rpc/typed.ts'
+import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { HELLO_BYTES_MAX, judgeHello } from './agent-hello.ts'
 import type { Issuer } from './issuer.ts'
 import type { PeerShare, PeerShares } from './peer-shares.ts'
-import type { Registry } from './registry.ts'
+import type { AgentTunnel, Registry } from './registry.ts'
 
 const REGISTER = 'postern.v1.Tunnel/Register'
 const RENEW = 'postern.v1.Tunnel/Renew'
@@ -43,6 +44,10 @@ export interface AgentSideOptions {
   readonly registerTimeoutMs: number
   /** Makes certificates, where this gateway has a CA and runs. */
   readonly issuer: () => Issuer | undefined
+  /** Why a peer is not let in, or undefined. */
+  readonly judge: (facts: TlsFacts) => PosternError | undefined
+  /** A tunnel has registered; its agent holds this version of the trust bundle. */
+  readonly onRegistered: (tunnel: AgentTunnel, bundleVersion: number) => void
 }
 
 /** An agent's connection that has not registered yet. */
@@ -82,15 +87,28 @@ export class AgentSide {
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
   }
 
-  /** A TLS connection whose peer was judged to be an agent. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
+  /**
+   * A TLS connection whose peer was judged to be an agent.
+   * @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED, IDENTITY_REVOKED, CLUSTER_LOCKED
+   */
   take(wire: PeerWire): void {
-    const { shares } = this.#options
+    const { shares, judge } = this.#options
+    const denial = judge(wire.facts)
+    if (denial !== undefined) throw denial
     const share = shares.enter(identityUri(wire.facts.identity))
     try {
       this.#connect(wire, share)
     } catch (error) {
       shares.leave(share)
       throw error
+    }
+  }
+
+  /** Cuts whoever is let in no more. */
+  sweep(): void {
+    for (const connection of [...this.connections]) {
+      const denial = this.#options.judge(connection.facts)
+      if (denial !== undefined) connection.close(denial)
     }
   }
 
@@ -142,8 +160,23 @@ export class AgentSide {
     cancelTimer()
     this.#newcomers.delete(key)
     const { cluster, agent } = identity
-    const tunnel = { cluster, agent, connection, hello, relays: new Map(), isOutdated: false }
+    const tunnel: AgentTunnel = {
+      cluster,
+      agent,
+      connection,
+      hello,
+      instance: request.instance,
+      bundleVersion: request.bundleVersion,
+      relays: new Map(),
+      isOutdated: false,
+    }
+    // In the registry first, judged then: a denial that comes between the two finds it there.
     this.#options.registry.add(tunnel)
+    const denial = this.#options.judge(connection.facts)
+    if (denial !== undefined) {
+      connection.close(denial)
+      throw rpcErrorOfCode(denial.code, denial.rawMessage)
+    }
     const renewals = new TokenBucket(RENEWALS_PER_SECOND, RENEWALS_BURST)
     this.#registered.set(key, { connection, renewals })
     void this.#noteUse(connection)
@@ -157,6 +190,7 @@ export class AgentSide {
       agentVersion: hello.agentVersion,
     }
     this.#options.logger.info(facts, 'tunnel registered')
+    this.#options.onRegistered(tunnel, request.bundleVersion)
     const { gateway, region } = this.#options.identity
     const timeMs = BigInt(Math.round(this.#options.parts.runtime.clock.wallMs()))
     return { gatewayVersion: VERSION, gateway, region, timeMs, features: [] }

@@ -4,6 +4,7 @@ import { healthOffers, HealthBoard } from '../dataplane/health.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { RpcServer } from '../rpc/server.ts'
+import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { identityUri } from '../identity/name.ts'
 import { encodeName, readHead, type OpenHead } from '../wire/open-head.ts'
@@ -27,6 +28,8 @@ export interface CallerSideOptions {
   readonly registry: Registry
   readonly shares: PeerShares
   readonly logger: Logger
+  /** Why a peer is not let in, or undefined. */
+  readonly judge: (facts: TlsFacts) => PosternError | undefined
 }
 
 /** The gateway towards control-plane services: relays their calls, and answers some itself. */
@@ -49,15 +52,28 @@ export class CallerSide {
     for (const offer of own) this.#server.offer(offer)
   }
 
-  /** A TLS connection whose peer was judged to be a caller. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
+  /**
+   * A TLS connection whose peer was judged to be a caller.
+   * @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED, IDENTITY_REVOKED
+   */
   take(wire: PeerWire): void {
-    const { shares } = this.#options
+    const { shares, judge } = this.#options
+    const denial = judge(wire.facts)
+    if (denial !== undefined) throw denial
     const share = shares.enter(identityUri(wire.facts.identity))
     try {
       this.#connect(wire, share)
     } catch (error) {
       shares.leave(share)
       throw error
+    }
+  }
+
+  /** Cuts whoever is let in no more. */
+  sweep(): void {
+    for (const connection of [...this.connections]) {
+      const denial = this.#options.judge(connection.facts)
+      if (denial !== undefined) connection.close(denial)
     }
   }
 

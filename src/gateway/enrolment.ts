@@ -1,83 +1,127 @@
 import type { GatewaySettings } from '../config/gateway-settings.ts'
-import type { Authority } from '../identity/authority.ts'
-import { readAuthority } from '../identity/authority-files.ts'
-import type { Credential } from '../identity/key-files.ts'
+import type { KeyProtection } from '../identity/key-protection.ts'
 import type { HandshakeLimits } from '../transport/handshake-gate.ts'
 import { HttpsListener, type AddressInfo } from '../transport/https-listen.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
+import type { Admission } from './admission.ts'
+import { Authorities } from './authorities.ts'
+import { Crls } from './crls.ts'
+import { EnrolmentHttp } from './enrolment-http.ts'
 import { Est } from './est.ts'
-import { Issuer } from './issuer.ts'
-import { Records } from './records/records.ts'
-import { Tokens } from './tokens.ts'
+import type { Issuer } from './issuer.ts'
+import { issuerOf } from './local-issuer.ts'
+import type { OwnIdentity } from './own-identity.ts'
+import { Proofs } from './proofs.ts'
 
 export interface EnrolmentParts {
   readonly settings: GatewaySettings
   readonly directory: string
-  readonly credential: Credential
+  readonly own: OwnIdentity
+  readonly admission: Admission
+  readonly protection: KeyProtection
   readonly limits: HandshakeLimits
   readonly ambient: Ambient
+  /** The gateway has another certificate, or other roots to trust. */
+  readonly onOwnChanged: () => void
+  /** Agents are to be told: of another bundle, of lists, or to renew. */
+  readonly onNews: () => void
 }
 
-/** Everything of a gateway that makes certificates: the store, the issuer, and its two listeners. */
+/** Everything of a gateway that makes certificates: its CAs, the issuer, and two listeners. */
 export class Enrolment {
+  readonly authorities: Authorities
+  readonly issuer: Issuer
+  readonly crls: Crls
+  /** How requests of the listeners ended. */
+  readonly answers: ReadonlyMap<string, number>
   readonly #parts: EnrolmentParts
-  readonly #authority: Authority
-  #running:
-    | {
-        readonly records: Records
-        readonly issuer: Issuer
-        readonly listeners: readonly HttpsListener[]
-      }
-    | undefined
+  readonly #listeners: readonly [HttpsListener, HttpsListener]
+  #denialRevision = -1
 
-  /** @throws what readAuthority throws */
   constructor(parts: EnrolmentParts) {
     this.#parts = parts
-    this.#authority = readAuthority(parts.directory, 'agents')
-  }
-
-  get issuer(): Issuer | undefined {
-    return this.#running?.issuer
-  }
-
-  /** Resolves to the addresses bound. @throws RECORDS_UNUSABLE, LISTEN_FAILED */
-  async start(): Promise<{ readonly enroll: AddressInfo; readonly renew: AddressInfo }> {
-    const { settings, credential, limits, ambient } = this.#parts
+    const { settings, directory, own, admission, protection, limits, ambient } = parts
+    const { records, denials } = admission
+    const { trustDomain } = settings
     const { clock, random } = ambient
-    const records = await Records.open(settings['records.file'])
-    const logger = ambient.logger.child({ component: 'enrolment' })
-    const issuer = new Issuer({
-      authority: this.#authority,
-      trustDomain: settings.trustDomain,
-      leafLifetimeMs: settings['enroll.leafLifetime'],
+    const initialBundlePem = own.credential.bundlePem
+    this.authorities = new Authorities({
       records,
-      tokens: new Tokens(records, random),
-      random,
+      directory,
+      protection,
+      trustDomain,
+      initialBundlePem,
     })
-    const est = new Est({ issuer, records, bundlePem: credential.bundlePem, clock, logger })
-    const expected = { trustDomain: settings.trustDomain, roles: ['agent' as const] }
-    const [enroll, renew] = [
-      { address: settings['enroll.listen'], expected: undefined },
-      { address: settings['enroll.renewListen'], expected },
-    ].map(
-      (where) =>
-        new HttpsListener({
-          ...where,
-          credential,
-          limits,
-          clock,
-          logger,
-          handle: (request) => est.handle(request),
-        }),
-    ) as [HttpsListener, HttpsListener]
-    this.#running = { records, issuer, listeners: [enroll, renew] }
+    this.crls = new Crls(this.authorities, denials, clock)
+    const logger = ambient.logger.child({ component: 'enrolment' })
+    const { authorities } = this
+    this.issuer = issuerOf({ settings, records, denials, authorities, random })
+    const est = new Est({ issuer: this.issuer, authorities: this.authorities, clock })
+    const proofs = new Proofs({ issuer: this.issuer, trustDomain, clock })
+    const { crls } = this
+    const http = new EnrolmentHttp({ est, proofs, crls, authorities, records, clock, logger })
+    this.answers = http.answers
+    const expected = { trustDomain, roles: ['agent' as const] }
+    const listener = (key: 'enroll.listen' | 'enroll.renewListen', isMutual: boolean) =>
+      new HttpsListener({
+        address: settings[key],
+        expected: isMutual ? expected : undefined,
+        credential: own.credential,
+        limits,
+        clock,
+        logger,
+        handle: (request) => http.handle(request),
+      })
+    this.#listeners = [listener('enroll.listen', false), listener('enroll.renewListen', true)]
+    admission.isRetiredIssuer = (issuer) => authorities.isRetired(issuer)
+  }
+
+  /** Takes the CAs as they stand, before anybody can knock. @throws what Authorities.refresh throws */
+  async prepare(): Promise<void> {
+    await this.authorities.refresh()
+    await this.#renewOwn()
+    await this.#refreshCrls()
+    this.#parts.admission.addTask(() => this.#look())
+  }
+
+  /** Resolves to the addresses bound. @throws LISTEN_FAILED */
+  async listen(): Promise<{ readonly enroll: AddressInfo; readonly renew: AddressInfo }> {
+    const [enroll, renew] = this.#listeners
     return { enroll: await enroll.listen(), renew: await renew.listen() }
   }
 
-  async close(): Promise<void> {
-    const running = this.#running
-    this.#running = undefined
-    for (const listener of running?.listeners ?? []) listener.close()
-    await running?.records.close()
+  close(): void {
+    for (const listener of this.#listeners) listener.close()
+  }
+
+  /** The listeners go on with the gateway's present certificate. */
+  useCredential(): void {
+    for (const listener of this.#listeners) listener.use(this.#parts.own.credential)
+  }
+
+  async #look(): Promise<void> {
+    const { admission, onNews } = this.#parts
+    const haveCasChanged = await this.authorities.refresh()
+    await this.#renewOwn()
+    const areListsStale =
+      haveCasChanged || this.#denialRevision !== admission.denials.revision || this.crls.isStale
+    if (areListsStale) await this.#refreshCrls()
+    if (haveCasChanged) admission.sweep()
+    if (areListsStale) onNews()
+  }
+
+  async #renewOwn(): Promise<void> {
+    const { own, ambient, onOwnChanged } = this.#parts
+    if (!(await own.renew(this.authorities))) return
+    const notAfter = new Date(own.credential.notAfterMs).toISOString()
+    ambient.logger.info({ notAfter }, 'the certificate of the gateway is renewed')
+    this.useCredential()
+    onOwnChanged()
+  }
+
+  async #refreshCrls(): Promise<void> {
+    const { revision } = this.#parts.admission.denials
+    await this.crls.refresh()
+    this.#denialRevision = revision
   }
 }

@@ -1,62 +1,43 @@
-import { PosternError, printable } from '../base/errors.ts'
 import type { Clock } from '../base/clock.ts'
-import { LogLimiter } from '../base/log-limiter.ts'
-import type { Logger } from '../base/logger.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
+import { PosternError } from '../base/errors.ts'
 import { writeCertsOnly } from '../identity/certs-only.ts'
 import { readSigningRequest, type SigningRequest } from '../identity/csr.ts'
 import { element, oid, sequence } from '../identity/der-write.ts'
 import { TAG } from '../identity/der.ts'
-import { identityUri } from '../identity/name.ts'
 import { pemBlocks } from '../identity/pem.ts'
-import { networkOf } from '../transport/handshake-gate.ts'
-import { text, type HttpRequest, type HttpResponse } from '../transport/https-listen.ts'
+import { notAllowed, text, type HttpRequest, type HttpResponse } from '../transport/https-listen.ts'
+import type { Authorities } from './authorities.ts'
 import type { Issuer } from './issuer.ts'
-import type { Records } from './records/records.ts'
 
-const BASE = '/.well-known/est/'
-/** Enrolments of one network: a fleet behind one address gets in, a guesser does not get far. */
-const TRIES_PER_SECOND = 5
-const TRIES_BURST = 50
-const NETWORKS_MAX = 10_000
-/** Refusals written to the store; a flood of them goes to the log alone, which is limited itself. */
-const NOTES_PER_SECOND = 2
-const NOTES_BURST = 200
+export const EST_BASE = '/.well-known/est/'
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
 
 export interface EstParts {
   readonly issuer: Issuer
-  readonly records: Records
-  /** Roots to trust, in PEM. */
-  readonly bundlePem: string
+  readonly authorities: Authorities
   readonly clock: Clock
-  readonly logger: Logger
 }
 
 /** Enrolment over Secure Transport, RFC 7030 with the clarifications of RFC 8951. */
 export class Est {
   readonly #parts: EstParts
-  readonly #log: LogLimiter
-  readonly #tries = new Map<string, TokenBucket>()
-  readonly #notes = new TokenBucket(NOTES_PER_SECOND, NOTES_BURST)
 
   constructor(parts: EstParts) {
     this.#parts = parts
-    this.#log = new LogLimiter(parts.logger, parts.clock)
   }
 
+  /** @throws TOKEN_REFUSED, CSR_INVALID, RENEWAL_REFUSED and identity codes */
   async handle(request: HttpRequest): Promise<HttpResponse> {
-    const operation = request.path.startsWith(BASE) ? request.path.slice(BASE.length) : ''
-    switch (operation) {
+    const { method, path } = request
+    switch (path.slice(EST_BASE.length)) {
       case 'cacerts':
-        return request.method === 'GET' ? this.#caCerts() : notAllowed('GET')
+        return method === 'GET' ? this.#caCerts() : notAllowed('GET')
       case 'csrattrs':
-        return request.method === 'GET' ? csrAttributes() : notAllowed('GET')
+        return method === 'GET' ? csrAttributes() : notAllowed('GET')
       case 'simpleenroll':
+        return method === 'POST' ? await this.#enrol(request) : notAllowed('POST')
       case 'simplereenroll':
-        return request.method === 'POST'
-          ? await this.#issue(request, operation)
-          : notAllowed('POST')
+        return method === 'POST' ? await this.#renew(request) : notAllowed('POST')
       default:
         return text(404, 'nothing is here; EST has cacerts, csrattrs, simpleenroll, simplereenroll')
     }
@@ -64,34 +45,18 @@ export class Est {
 
   /** Roots and what stands below them; who asks has nothing to prove. */
   #caCerts(): HttpResponse {
-    const { bundlePem, issuer } = this.#parts
-    return certsOnly([...pemBlocks(bundlePem, 'CERTIFICATE'), ...issuer.chain])
-  }
-
-  async #issue(request: HttpRequest, operation: string): Promise<HttpResponse> {
-    const { address, peer } = request
-    if (!this.#mayTry(address)) {
-      const busy = text(429, 'too many requests from this network')
-      return { ...busy, headers: { ...busy.headers, 'retry-after': '10' } }
-    }
-    try {
-      if (operation === 'simplereenroll') return await this.#renew(request)
-      if (peer !== undefined) return text(403, 'enrol where no certificate is asked for')
-      return await this.#enrol(request)
-    } catch (error) {
-      if (!(error instanceof PosternError)) throw error
-      return await this.#refuse(error, request, operation)
-    }
+    const { authorities, issuer } = this.#parts
+    return certsOnly([...pemBlocks(authorities.bundle.pem, 'CERTIFICATE'), ...issuer.chain])
   }
 
   async #enrol(request: HttpRequest): Promise<HttpResponse> {
+    if (request.peer !== undefined) return text(403, 'enrol where no certificate is asked for')
     const token = basicPassword(request.header('authorization'))
     if (token === undefined)
       return unauthorized('a join token is needed, as password of HTTP Basic')
     const { issuer, clock } = this.#parts
-    const csr = readBody(request)
     const asker = { address: request.address, nowMs: clock.wallMs() }
-    return certsOnly([await issuer.enrol(token, csr, asker)])
+    return certsOnly([await issuer.enrol(token, () => readBody(request), asker)])
   }
 
   async #renew(request: HttpRequest): Promise<HttpResponse> {
@@ -104,45 +69,6 @@ export class Est {
     const { issuer, clock } = this.#parts
     const csr = readBody(request)
     return certsOnly([await issuer.renew(peer.leaf, csr, { address, nowMs: clock.wallMs() })])
-  }
-
-  /** Our log and our records say why; the client is told no more than it may know. */
-  async #refuse(
-    error: PosternError,
-    { address, peer }: HttpRequest,
-    operation: string,
-  ): Promise<HttpResponse> {
-    const { code, rawMessage: reason } = error
-    const { records, clock } = this.#parts
-    this.#log.warn(code, { code, peer: address, operation, reason }, 'refused an enrolment')
-    if (this.#notes.take(clock.nowMs())) {
-      await records.note({
-        at: clock.wallMs(),
-        kind: 'enrolment.refused',
-        actor: peer === undefined ? 'unknown' : identityUri(peer.identity),
-        address,
-        detail: `${code}: ${reason}`,
-      })
-    }
-    switch (code) {
-      case 'TOKEN_REFUSED':
-        return unauthorized('the join token is not taken')
-      case 'CSR_INVALID':
-        return text(400, printable(reason))
-      default:
-        return text(403, printable(`${code}: ${reason}`))
-    }
-  }
-
-  #mayTry(address: string): boolean {
-    const network = networkOf(address)
-    let bucket = this.#tries.get(network)
-    if (bucket === undefined) {
-      if (this.#tries.size >= NETWORKS_MAX) this.#tries.clear()
-      bucket = new TokenBucket(TRIES_PER_SECOND, TRIES_BURST)
-      this.#tries.set(network, bucket)
-    }
-    return bucket.take(this.#parts.clock.nowMs())
   }
 }
 
@@ -189,12 +115,7 @@ function base64Body(type: string, der: Buffer): HttpResponse {
   }
 }
 
-function unauthorized(body: string): HttpResponse {
+export function unauthorized(body: string): HttpResponse {
   const answer = text(401, body)
   return { ...answer, headers: { ...answer.headers, 'www-authenticate': 'Basic realm="postern"' } }
-}
-
-function notAllowed(method: string): HttpResponse {
-  const answer = text(405, `this takes ${method}`)
-  return { ...answer, headers: { ...answer.headers, allow: method } }
 }

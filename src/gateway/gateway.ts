@@ -1,17 +1,25 @@
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
-import { readCredential, type Credential } from '../identity/key-files.ts'
-import { identityUri, type Identity, type Role } from '../identity/name.ts'
+import type { KeyProtection } from '../identity/key-protection.ts'
+import type { Role } from '../identity/name.ts'
+import { readProtection } from '../identity/passphrase.ts'
+import type { HandshakeLimits } from '../transport/handshake-gate.ts'
 import type { AddressInfo } from '../transport/https-listen.ts'
+import { testMutualTls } from '../transport/self-test.ts'
 import { TlsListener } from '../transport/tls-accept.ts'
+import type { TlsFacts } from '../transport/tls-wire.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { PeerWire, ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
+import { Admission } from './admission.ts'
 import { AgentSide } from './agent-side.ts'
-import { Enrolment } from './enrolment.ts'
 import { CallerSide } from './caller-side.ts'
+import { CloneWatch } from './clone-watch.ts'
+import { Enrolment } from './enrolment.ts'
+import { Notices } from './notices.ts'
+import { OwnIdentity } from './own-identity.ts'
 import { PeerShares } from './peer-shares.ts'
-import { Registry } from './registry.ts'
+import { Registry, type AgentTunnel } from './registry.ts'
 
 const DRAIN_POLL_MS = 50
 
@@ -27,82 +35,68 @@ export interface GatewayAddresses {
 export class Gateway {
   readonly registry = new Registry()
   readonly parts: ProcessParts
+  readonly own: OwnIdentity
   readonly #settings: GatewaySettings
   readonly #ambient: Ambient
   readonly #agentSide: AgentSide
   readonly #callerSide: CallerSide
   readonly #agentListener: TlsListener
   readonly #callerListener: TlsListener
-  readonly #enrolment: Enrolment | undefined
+  readonly #notices: Notices
+  readonly #clones: CloneWatch
+  #protection: KeyProtection
+  #admission: Admission | undefined
+  #enrolment: Enrolment | undefined
 
-  /** @throws what readCredential throws */
+  /** @throws CONFIG_INVALID, and what reading the identity throws */
   constructor(settings: GatewaySettings, ambient: Ambient) {
     this.#settings = settings
     this.#ambient = ambient
-    const { registry } = this
-    const parts = processParts(settings, ambient)
-    this.parts = parts
-    const credential = gatewayCredential(settings, ambient.clock.wallMs())
-    const { identity } = credential
-    const registerTimeoutMs = settings['handshake.timeout']
-    const agentLogger = ambient.logger.child({ component: 'agents' })
-    const whole = parts.budget
-    const agentConnectionsMax = settings['limits.tunnelsPerAgentMax']
-    const callerConnectionsMax = settings['limits.connectionsPerCallerMax']
-    this.#agentSide = new AgentSide({
-      parts,
-      registry,
-      shares: new PeerShares({ whole, fraction: 1 / 8, connectionsMax: agentConnectionsMax }),
-      identity,
-      logger: agentLogger,
-      registerTimeoutMs,
-      issuer: () => this.#enrolment?.issuer,
-    })
-    const callerLogger = ambient.logger.child({ component: 'callers' })
-    this.#callerSide = new CallerSide({
-      parts,
-      registry,
-      shares: new PeerShares({ whole, fraction: 1 / 4, connectionsMax: callerConnectionsMax }),
-      logger: callerLogger,
-    })
-    const limits = {
-      pendingMax: settings['handshake.pendingMax'],
-      pendingPerAddressMax: settings['handshake.pendingPerAddressMax'],
-      timeoutMs: settings['handshake.timeout'],
-      bytesMax: settings['handshake.bytesMax'],
-    }
-    const directory = settings['ca.directory']
-    if (directory !== undefined)
-      this.#enrolment = new Enrolment({ settings, directory, credential, limits, ambient })
-    const listener = (
-      key: 'agents.listen' | 'callers.listen',
-      role: Role,
-      take: (wire: PeerWire) => void,
-    ): TlsListener =>
-      new TlsListener({
-        address: settings[key],
-        credential,
-        expected: { trustDomain: settings.trustDomain, roles: [role] },
-        limits,
-        clock: ambient.clock,
-        logger: role === 'agent' ? agentLogger : callerLogger,
-        onPeer: take,
-      })
-    this.#agentListener = listener('agents.listen', 'agent', (wire) => {
+    if (settings['ca.directory'] !== undefined && settings['records.file'] === undefined)
+      throw new PosternError(
+        'CONFIG_INVALID',
+        'records.file is missing: ca.directory needs a store',
+      )
+    this.#protection = protectionOf(settings)
+    this.own = new OwnIdentity(settings, this.#protection, ambient.clock)
+    this.parts = processParts(settings, ambient)
+    this.#agentSide = this.#makeAgentSide()
+    this.#callerSide = this.#makeCallerSide()
+    this.#agentListener = this.#listener('agents.listen', 'agent', (wire) => {
       this.#agentSide.take(wire)
     })
-    this.#callerListener = listener('callers.listen', 'caller', (wire) => {
+    this.#callerListener = this.#listener('callers.listen', 'caller', (wire) => {
       this.#callerSide.take(wire)
+    })
+    const { clock, logger } = ambient
+    const { registry } = this
+    this.#notices = new Notices({
+      registry,
+      enrolment: () => this.#enrolment,
+      clock,
+      logger: logger.child({ component: 'notices' }),
+      renewSpreadMs: settings['ca.renewSpread'],
+    })
+    this.#clones = new CloneWatch({
+      registry,
+      clock,
+      pingIntervalMs: settings['tunnel.pingInterval'],
+      onClone: (tunnels) => {
+        this.#cloned(tunnels)
+      },
     })
   }
 
-  /** Resolves to the addresses bound. @throws LISTEN_FAILED, RECORDS_UNUSABLE */
+  /** Resolves to the addresses bound. @throws LISTEN_FAILED, RECORDS_UNUSABLE, RUNTIME_UNSUPPORTED, and what reading the CAs throws */
   async start(): Promise<GatewayAddresses> {
     try {
       // Who may come in is known before anybody can knock.
-      const enrolment = await this.#enrolment?.start()
+      await this.#open()
+      await testMutualTls(this.own.credential, this.#ambient.clock)
+      const enrolment = await this.#enrolment?.listen()
       const agents = await this.#agentListener.listen()
       const callers = await this.#callerListener.listen()
+      this.#admission?.start()
       const bound: GatewayAddresses = { agents, callers, ...enrolment }
       const where = ({ address, port }: AddressInfo): string => `${address}:${String(port)}`
       const facts: Record<string, string> = {}
@@ -117,6 +111,23 @@ export class Gateway {
 
   get relayed(): number {
     return this.#callerSide.relayed
+  }
+
+  get admission(): Admission | undefined {
+    return this.#admission
+  }
+
+  get enrolment(): Enrolment | undefined {
+    return this.#enrolment
+  }
+
+  /** Takes the identity's files as they are now. @throws what reading them throws; nothing changes then */
+  reload(): void {
+    const protection = protectionOf(this.#settings)
+    this.own.reload(protection)
+    this.#protection = protection
+    this.#useCredential()
+    this.#enrolment?.useCredential()
   }
 
   /** No new calls and tunnels; running calls finish, up to the grace of `drain.grace`. */
@@ -143,9 +154,128 @@ export class Gateway {
   stop(): void {
     this.#agentListener.close()
     this.#callerListener.close()
-    void this.#enrolment?.close()
+    this.#enrolment?.close()
     for (const connection of this.#connections()) {
       connection.close(new PosternError('SHUTDOWN', 'the gateway is stopping'))
+    }
+    void this.#admission?.close()
+  }
+
+  /** The store, and the CAs where there are some. */
+  async #open(): Promise<void> {
+    const file = this.#settings['records.file']
+    if (file === undefined) return
+    const admission = await Admission.open(file, this.#ambient)
+    this.#admission = admission
+    admission.onChange(() => {
+      this.#agentSide.sweep()
+      this.#callerSide.sweep()
+    })
+    const directory = this.#settings['ca.directory']
+    if (directory === undefined) return
+    this.#enrolment = new Enrolment({
+      settings: this.#settings,
+      directory,
+      own: this.own,
+      admission,
+      protection: this.#protection,
+      limits: this.#limits(),
+      ambient: this.#ambient,
+      onOwnChanged: () => {
+        this.#useCredential()
+      },
+      onNews: () => {
+        this.#notices.broadcast()
+      },
+    })
+    await this.#enrolment.prepare()
+  }
+
+  #useCredential(): void {
+    this.#agentListener.use(this.own.credential)
+    this.#callerListener.use(this.own.credential)
+  }
+
+  #judge(facts: TlsFacts): PosternError | undefined {
+    return this.#admission?.judge(facts)
+  }
+
+  #makeAgentSide(): AgentSide {
+    const { parts, registry, own } = this
+    const settings = this.#settings
+    const connectionsMax = settings['limits.tunnelsPerAgentMax']
+    return new AgentSide({
+      parts,
+      registry,
+      shares: new PeerShares({ whole: parts.budget, fraction: 1 / 8, connectionsMax }),
+      identity: own.credential.identity,
+      logger: this.#ambient.logger.child({ component: 'agents' }),
+      registerTimeoutMs: settings['handshake.timeout'],
+      issuer: () => this.#enrolment?.issuer,
+      judge: (facts) => this.#judge(facts),
+      onRegistered: (tunnel, bundleVersion) => {
+        this.#notices.welcome(tunnel, bundleVersion)
+        this.#clones.arrived(tunnel)
+      },
+    })
+  }
+
+  #makeCallerSide(): CallerSide {
+    const { parts, registry } = this
+    const connectionsMax = this.#settings['limits.connectionsPerCallerMax']
+    return new CallerSide({
+      parts,
+      registry,
+      shares: new PeerShares({ whole: parts.budget, fraction: 1 / 4, connectionsMax }),
+      logger: this.#ambient.logger.child({ component: 'callers' }),
+      judge: (facts) => this.#judge(facts),
+    })
+  }
+
+  #limits(): HandshakeLimits {
+    const settings = this.#settings
+    return {
+      pendingMax: settings['handshake.pendingMax'],
+      pendingPerAddressMax: settings['handshake.pendingPerAddressMax'],
+      timeoutMs: settings['handshake.timeout'],
+      bytesMax: settings['handshake.bytesMax'],
+    }
+  }
+
+  #listener(
+    key: 'agents.listen' | 'callers.listen',
+    role: Role,
+    take: (wire: PeerWire) => void,
+  ): TlsListener {
+    const { clock, logger } = this.#ambient
+    return new TlsListener({
+      address: this.#settings[key],
+      credential: this.own.credential,
+      expected: { trustDomain: this.#settings.trustDomain, roles: [role] },
+      limits: this.#limits(),
+      clock,
+      logger: logger.child({ component: `${role}s` }),
+      onPeer: take,
+    })
+  }
+
+  /** Two processes in two places hold one key: somebody has copied it. */
+  #cloned(tunnels: readonly [AgentTunnel, AgentTunnel]): void {
+    const [first] = tunnels
+    const { cluster, agent } = first
+    const places = tunnels.map(({ connection }) => connection.facts.address).join(' and ')
+    const text = `two live agents present one certificate, from ${places}`
+    this.#ambient.logger.error({ cluster, agent, peer: places }, 'cloned identity')
+    const { clock } = this.#ambient
+    const identity = `${cluster}/${agent}`
+    const event = { at: clock.wallMs(), kind: 'identity.cloned', actor: identity, identity }
+    this.#admission?.records.note({ ...event, detail: text }).catch((error: unknown) => {
+      this.#ambient.logger.error({ err: error }, 'an event could not be written down')
+    })
+    const isCut = this.#settings['agents.clones'] === 'cut'
+    for (const tunnel of tunnels) {
+      if (isCut) tunnel.connection.close(new PosternError('IDENTITY_CLONED', text))
+      else this.#notices.warn(tunnel, `cloned identity: ${text}`)
     }
   }
 
@@ -154,21 +284,7 @@ export class Gateway {
   }
 }
 
-type GatewayCredential = Credential & {
-  readonly identity: Extract<Identity, { role: 'gateway' }>
-}
-
-/** @throws what readCredential throws */
-function gatewayCredential(settings: GatewaySettings, nowMs: number): GatewayCredential {
-  const paths = {
-    certificateFile: settings['identity.certificateFile'],
-    keyFile: settings['identity.keyFile'],
-    bundleFile: settings['identity.bundleFile'],
-  }
-  const credential = readCredential(paths, 'gateway', nowMs)
-  const { identity } = credential
-  if (identity.role === 'gateway' && identity.trustDomain === settings.trustDomain)
-    return credential as GatewayCredential
-  const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${settings.trustDomain}`
-  throw new PosternError('CERTIFICATE_UNUSABLE', text)
+function protectionOf(settings: GatewaySettings): KeyProtection {
+  const file = settings['identity.passphraseFile']
+  return readProtection({ file, command: settings['identity.passphraseCommand'] })
 }

@@ -1,20 +1,18 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, symlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { Authority, USAGE_CLIENT, USAGE_SERVER } from '../identity/authority.ts'
 import { writeAuthority } from '../identity/authority-files.ts'
+import { Generations } from '../identity/generations.ts'
+import type { KeyProtection } from '../identity/key-protection.ts'
 import type { KeyKind } from '../identity/keys.ts'
-import { spkiPin } from '../identity/keys.ts'
-import { identityUri } from '../identity/name.ts'
-import { FOR_ALL, FOR_OWNER, makeFolder, writeState } from '../identity/state-files.ts'
+import { attempt, FOR_ALL, makeFolder, writeState } from '../identity/state-files.ts'
+import { BACKDATE_MS } from './backdate.ts'
+import { installLeaf, makeGatewayLeaf } from './gateway-leaf.ts'
 
 const DAY_MS = 86_400_000
-const ROOT_MS = 10 * 365 * DAY_MS
-const ISSUING_MS = 365 * DAY_MS
-/** Long enough to set up, short enough to be renewed in good time. */
-const GATEWAY_MS = 90 * DAY_MS
-/** For clocks that are behind ours. */
-export const BACKDATE_MS = 5 * 60_000
+export const ROOT_MS = 10 * 365 * DAY_MS
+export const ISSUING_MS = 365 * DAY_MS
 
 export interface InitRequest {
   readonly folder: string
@@ -24,6 +22,12 @@ export interface InitRequest {
   /** Names that agents and callers dial; the first is the gateway's own. */
   readonly dnsNames: readonly string[]
   readonly keyKind: KeyKind
+  /** How the keys are kept, but for the root's. */
+  readonly protection?: KeyProtection
+  /** How the key of the root is kept, which leaves this machine. */
+  readonly rootProtection?: KeyProtection
+  /** Added to the settings, where the daemon needs it to read its keys. */
+  readonly passphraseFile?: string | undefined
 }
 
 export interface InitResult {
@@ -61,26 +65,29 @@ export async function initGateway(request: InitRequest, nowMs: number): Promise<
     })
   const agents = await issuing('agents and callers', USAGE_CLIENT, [])
   const gateways = await issuing('gateways', USAGE_SERVER, dnsNames)
-  const { region, gateway } = request
-  const leaf = await gateways.issueLeaf({
-    commonName: `gateway ${gateway} in ${region}`,
-    uris: [identityUri({ role: 'gateway', trustDomain, region, gateway })],
-    dnsNames,
-    usage: [USAGE_SERVER],
-    keyKind,
-    ...lasting(GATEWAY_MS),
-  })
+  const { region, gateway, protection, rootProtection } = request
   makeFolder(folder)
-  writeAuthority(join(folder, 'root'), 'root', root)
-  writeAuthority(join(folder, 'ca'), 'agents', agents)
-  writeAuthority(join(folder, 'ca'), 'gateways', gateways)
+  await writeAuthority(join(folder, 'root'), 'root', root, rootProtection)
+  await writeAuthority(join(folder, 'ca'), 'agents', agents, protection)
+  await writeAuthority(join(folder, 'ca'), 'gateways', gateways, protection)
   const at = (name: string): string => join(folder, name)
-  writeState(at('gateway.key'), leaf.keyPem, FOR_OWNER)
-  writeState(at('gateway.pem'), leaf.certificatePem + gateways.certificatePem, FOR_ALL)
-  writeState(at('bundle.pem'), root.certificatePem, FOR_ALL)
-  writeState(at('gateway.yaml'), configText(folder, trustDomain), FOR_ALL)
+  const leaf = await makeGatewayLeaf(
+    { identity: { role: 'gateway', trustDomain, region, gateway }, dnsNames, keyKind },
+    gateways,
+    nowMs,
+  )
+  await installLeaf(new Generations(at('identity'), protection), leaf, {
+    chain: [gateways.der],
+    bundle: { pem: root.certificatePem, version: 0 },
+    nowMs,
+    protection,
+  })
+  attempt(at('bundle.pem'), () => {
+    symlinkSync('identity/current/bundle.pem', at('bundle.pem'))
+  })
+  writeState(at('gateway.yaml'), configText(folder, trustDomain, request.passphraseFile), FOR_ALL)
   return {
-    pin: spkiPin(new Uint8Array(root.certificate.publicKey.rawData)),
+    pin: root.pin,
     configFile: at('gateway.yaml'),
     rootFolder: at('root'),
     rootNotAfter: root.certificate.notAfter,
@@ -88,14 +95,18 @@ export async function initGateway(request: InitRequest, nowMs: number): Promise<
   }
 }
 
-function configText(folder: string, trustDomain: string): string {
+function configText(
+  folder: string,
+  trustDomain: string,
+  passphraseFile: string | undefined,
+): string {
   const at = (name: string): string => JSON.stringify(join(folder, name))
+  const passphrase =
+    passphraseFile === undefined ? '' : `\n  passphraseFile: ${JSON.stringify(passphraseFile)}`
   return `# Made by gateway init. Every setting: docs/SETTINGS.md
 trustDomain: ${trustDomain}
 identity:
-  certificateFile: ${at('gateway.pem')}
-  keyFile: ${at('gateway.key')}
-  bundleFile: ${at('bundle.pem')}
+  directory: ${at('identity')}${passphrase}
 ca:
   directory: ${at('ca')}
 records:

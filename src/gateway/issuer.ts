@@ -1,12 +1,14 @@
-import type { Authority } from '../identity/authority.ts'
-import { USAGE_CLIENT } from '../identity/authority.ts'
 import { PosternError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import { USAGE_CLIENT } from '../identity/authority.ts'
 import type { SigningRequest } from '../identity/csr.ts'
 import { spkiPin } from '../identity/keys.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
-import { readCertificate } from '../identity/validation/certificate.ts'
-import { BACKDATE_MS } from './init.ts'
+import type { Authorities } from './authorities.ts'
+import { BACKDATE_MS } from './backdate.ts'
+import { enterCertificate, findCertificate } from './certificate-book.ts'
+import { credentialsOfRow, type Denials } from './denials.ts'
+import type { JwtJoin } from './jwt-join.ts'
 import type { Database, Records } from './records/records.ts'
 import type { CertificateRow } from './records/schema.ts'
 import type { Tokens } from './tokens.ts'
@@ -18,12 +20,15 @@ const NAME_BYTES = 4
 type AgentIdentity = Extract<Identity, { role: 'agent' }>
 
 export interface IssuerParts {
-  /** The issuing CA of agents and callers. */
-  readonly authority: Authority
+  readonly authorities: Authorities
   readonly trustDomain: string
   readonly leafLifetimeMs: number
+  /** How long past its end a certificate may still be renewed; 0: not at all. */
+  readonly expiredGraceMs: number
   readonly records: Records
+  readonly denials: Denials
   readonly tokens: Tokens
+  readonly jwtJoin: JwtJoin
   readonly random: Random
 }
 
@@ -33,53 +38,102 @@ export interface Asker {
   readonly nowMs: number
 }
 
-/** The one place where agents' certificates are made: enrolment and renewal end here. */
+/** Why a certificate is issued: every way to one ends in an `issue` that demands this. */
+interface Grant {
+  readonly identity: Identity
+  /** Token, workload token or certificate. */
+  readonly name: string
+  /** For the records: who asked, in words. */
+  readonly actor: string
+  readonly lifetimeMs: number
+}
+
+/** The one place where agents' and callers' certificates are made. */
 export class Issuer {
   readonly #parts: IssuerParts
-  readonly #caPin: string
 
   constructor(parts: IssuerParts) {
     this.#parts = parts
-    this.#caPin = spkiPin(new Uint8Array(parts.authority.certificate.publicKey.rawData))
   }
 
   /** Issuing CA in DER: what stands between our leaves and the root. */
   get chain(): readonly Buffer[] {
-    return [Buffer.from(this.#parts.authority.certificate.rawData)]
+    return [this.#parts.authorities.active.agents.der]
   }
 
-  /** A first certificate, for a join token. @throws TOKEN_REFUSED, CSR_INVALID */
-  async enrol(token: string, request: SigningRequest, asker: Asker): Promise<Buffer> {
-    const { tokens, records, random } = this.#parts
-    const row = await tokens.find(token)
-    const spki = spkiPin(request.publicKeyDer)
-    return await records.database.transaction().execute(async (within) => {
-      const earlier = await this.#repeated(row.id, spki, asker, within)
-      if (earlier !== undefined) return earlier
-      await tokens.use(row, asker.nowMs, within)
-      const agent = row.agent ?? `agent-${random.hex(NAME_BYTES)}`
-      const identity = this.#identity(row.cluster, agent)
-      return await this.#issue(identity, request, row.id, asker, within)
-    })
+  /**
+   * A first certificate, for a join token or a workload's own. The request is read only once the token
+   * is known: strangers reach no parser. @throws TOKEN_REFUSED, CSR_INVALID, CLUSTER_LOCKED
+   */
+  async enrol(token: string, read: () => SigningRequest, asker: Asker): Promise<Buffer> {
+    const { jwtJoin, leafLifetimeMs: lifetimeMs } = this.#parts
+    if (jwtJoin.isWorkloadToken(token)) {
+      const { cluster, agent, name, actor } = await jwtJoin.judge(token, asker.nowMs)
+      const identity = this.#identity(cluster, agent ?? this.#newName())
+      return await this.#once({ identity, name, actor, lifetimeMs }, read(), asker)
+    }
+    const row = await this.#parts.tokens.find(token)
+    const identity = this.#identity(row.cluster, row.agent ?? this.#newName())
+    const grant = { identity, name: row.id, actor: `token ${row.id}`, lifetimeMs }
+    return await this.#once(grant, read(), asker, (within) =>
+      this.#parts.tokens.use(row, asker.nowMs, within),
+    )
   }
 
   /**
    * The next certificate of an agent, for the one that it showed in the handshake.
-   * @throws RENEWAL_REFUSED, CSR_INVALID
+   * @throws RENEWAL_REFUSED, CSR_INVALID, IDENTITY_REVOKED, CLUSTER_LOCKED, CERT_SUPERSEDED
    */
   async renew(leafDer: Buffer, request: SigningRequest, asker: Asker): Promise<Buffer> {
-    const { records } = this.#parts
+    const row = await this.judged(leafDer)
     const spki = spkiPin(request.publicKeyDer)
-    return await records.database.transaction().execute(async (within) => {
-      const row = await find(leafDer, within)
-      if (row === undefined) throw refused('the certificate was not issued here')
-      if (row.state === 'superseded') throw refused('a later certificate of the agent is in use')
-      if (row.spki === spki) throw refused('a renewal needs a new key')
-      const earlier = await this.#repeated(row.serial, spki, asker, within)
-      if (earlier !== undefined) return earlier
-      const identity = this.#identity(row.cluster, row.agent)
-      return await this.#issue(identity, request, row.serial, asker, within)
-    })
+    if (row.spki === spki) throw refused('a renewal needs a new key')
+    const identity = this.#identity(row.cluster, row.agent)
+    const actor = identityUri(identity)
+    const { leafLifetimeMs: lifetimeMs } = this.#parts
+    return await this.#once({ identity, name: row.serial, actor, lifetimeMs }, request, asker)
+  }
+
+  /**
+   * The same for a certificate that has expired, whose key the asker has proven to hold.
+   * @throws what renew throws, CERT_EXPIRED past the grace
+   */
+  async recover(leafDer: Buffer, request: SigningRequest, asker: Asker): Promise<Buffer> {
+    const row = await this.judged(leafDer)
+    const { expiredGraceMs } = this.#parts
+    if (asker.nowMs > row.not_after + expiredGraceMs) {
+      const ended = new Date(row.not_after).toISOString()
+      const text = `it ended on ${ended}, which is longer ago than the grace; a new join token is needed`
+      throw new PosternError('CERT_EXPIRED', text)
+    }
+    return await this.renew(leafDer, request, asker)
+  }
+
+  /**
+   * The row of a certificate that may be renewed, as far as everything but time goes.
+   * @throws RENEWAL_REFUSED, IDENTITY_REVOKED, CLUSTER_LOCKED, CERT_SUPERSEDED
+   */
+  async judged(leafDer: Buffer): Promise<CertificateRow> {
+    const { records, denials } = this.#parts
+    const row = await findCertificate(leafDer, records.database)
+    if (row === undefined || row.cluster === '')
+      throw refused('the certificate was not issued here, or to no agent')
+    const denial = denials.judge(credentialsOfRow(row))
+    if (denial !== undefined) throw denial
+    if (row.state === 'superseded')
+      throw new PosternError('CERT_SUPERSEDED', 'a later certificate of the agent is in use')
+    return row
+  }
+
+  /** A certificate for a control-plane service. @throws CSR_INVALID */
+  async issueCaller(
+    caller: string,
+    request: SigningRequest,
+    { actor, lifetimeMs, nowMs }: { actor: string; lifetimeMs: number; nowMs: number },
+  ): Promise<Buffer> {
+    const identity = { role: 'caller', trustDomain: this.#parts.trustDomain, caller } as const
+    const grant = { identity, name: `caller ${caller}`.slice(0, 64), actor, lifetimeMs }
+    return await this.#once(grant, request, { address: 'local', nowMs })
   }
 
   /**
@@ -89,7 +143,7 @@ export class Issuer {
   async used(leafDer: Buffer, nowMs: number): Promise<CertificateRow['state'] | 'unknown'> {
     const { records } = this.#parts
     return await records.database.transaction().execute(async (within) => {
-      const row = await find(leafDer, within)
+      const row = await findCertificate(leafDer, within)
       if (row === undefined) return 'unknown'
       if (row.state !== 'pending') return row.state
       const { cluster, agent, issuer, serial, issued_at } = row
@@ -119,91 +173,81 @@ export class Issuer {
     return { role: 'agent', trustDomain: this.#parts.trustDomain, cluster, agent }
   }
 
-  /** What was answered to the same question shortly before. */
-  async #repeated(
-    grant: string,
-    spki: string,
-    { nowMs }: Asker,
-    within: Database,
-  ): Promise<Buffer | undefined> {
-    const row = await within
-      .selectFrom('certificates')
-      .select('der')
-      .where('grant', '=', grant)
-      .where('spki', '=', spki)
-      .where('issued_at', '>', nowMs - REPEAT_MS)
-      .executeTakeFirst()
-    return row === undefined ? undefined : Buffer.from(row.der, 'base64')
+  #newName(): string {
+    return `agent-${this.#parts.random.hex(NAME_BYTES)}`
+  }
+
+  /** Issues in one transaction, or gives again what was answered to the same question shortly before. */
+  async #once(
+    grant: Grant,
+    request: SigningRequest,
+    asker: Asker,
+    useUp: (within: Database) => Promise<void> = () => Promise.resolve(),
+  ): Promise<Buffer> {
+    const { records, denials } = this.#parts
+    const { cluster } = grant.identity as Partial<AgentIdentity>
+    if (cluster !== undefined) denials.judgeLock(cluster)
+    const spki = spkiPin(request.publicKeyDer)
+    return await records.database.transaction().execute(async (within) => {
+      const earlier = await within
+        .selectFrom('certificates')
+        .select('der')
+        .where('grant', '=', grant.name)
+        .where('spki', '=', spki)
+        .where('issued_at', '>', asker.nowMs - REPEAT_MS)
+        .executeTakeFirst()
+      if (earlier !== undefined) return Buffer.from(earlier.der, 'base64')
+      await useUp(within)
+      await this.#judgeKey(spki, within)
+      return await this.#issue(grant, request, asker, within)
+    })
   }
 
   async #issue(
-    identity: AgentIdentity,
-    { publicKey, publicKeyDer }: SigningRequest,
-    grant: string,
+    { identity, name, actor, lifetimeMs }: Grant,
+    { publicKey }: SigningRequest,
     { address, nowMs }: Asker,
     within: Database,
   ): Promise<Buffer> {
-    const { authority, leafLifetimeMs, records } = this.#parts
-    const spki = spkiPin(publicKeyDer)
-    const { cluster, agent } = identity
-    await this.#judgeKey(spki, within)
-    const certificate = await authority.issue(publicKey, {
-      commonName: `agent ${agent} of ${cluster}`,
+    const { authorities, records, denials } = this.#parts
+    const isAgent = identity.role === 'agent'
+    const lastDenialMs = isAgent ? denials.lastByName(identity.cluster, identity.agent) : undefined
+    // A denial by name holds for what was issued up to it, which the certificate's own time tells.
+    const fromMs = Math.max(nowMs - BACKDATE_MS, (lastDenialMs ?? 0) + 1000)
+    const certificate = await authorities.active.agents.issue(publicKey, {
+      commonName: isAgent ? `agent ${identity.agent} of ${identity.cluster}` : name,
       uris: [identityUri(identity)],
       usage: [USAGE_CLIENT],
-      notBefore: new Date(nowMs - BACKDATE_MS),
-      notAfter: new Date(nowMs + leafLifetimeMs),
+      notBefore: new Date(fromMs),
+      notAfter: new Date(nowMs + lifetimeMs),
     })
     const der = Buffer.from(certificate.rawData)
-    const facts = readCertificate(der)
-    const serial = facts.serial.toString('hex')
-    await within
-      .insertInto('certificates')
-      .values({
-        issuer: facts.extensions.authorityKeyId?.keyId ?? '',
-        serial,
-        cluster,
-        agent,
-        spki,
-        not_before: facts.notBeforeMs,
-        not_after: facts.notAfterMs,
-        issued_at: nowMs,
-        state: 'pending',
-        grant,
-        der: der.toString('base64'),
-      })
-      .execute()
+    const state = isAgent ? ('pending' as const) : ('current' as const)
+    const serial = await enterCertificate({ der, identity, state, grant: name, nowMs }, within)
     const uri = identityUri(identity)
-    await records.note(
-      { at: nowMs, kind: 'certificate.issued', actor: grant, identity: uri, serial, address },
-      within,
-    )
+    const event = { at: nowMs, kind: 'certificate.issued', actor, identity: uri, serial, address }
+    await records.note(event, within)
     return der
   }
 
   /** A key serves one certificate. @throws CSR_INVALID */
   async #judgeKey(spki: string, within: Database): Promise<void> {
+    const { authorities, denials } = this.#parts
     const other = await within
       .selectFrom('certificates')
       .select('serial')
       .where('spki', '=', spki)
       .executeTakeFirst()
-    if (other !== undefined || spki === this.#caPin)
-      throw new PosternError(
-        'CSR_INVALID',
-        'its key has a certificate already; a new one is needed',
-      )
+    const { agents, gateways } = authorities.active
+    if (
+      other === undefined &&
+      spki !== agents.pin &&
+      spki !== gateways.pin &&
+      !denials.hasKey(spki)
+    )
+      return
+    throw new PosternError('CSR_INVALID', 'its key has a certificate already; a new one is needed')
   }
-}
-
-async function find(leafDer: Buffer, within: Database): Promise<CertificateRow | undefined> {
-  const { serial, extensions } = readCertificate(leafDer)
-  return await within
-    .selectFrom('certificates')
-    .selectAll()
-    .where('issuer', '=', extensions.authorityKeyId?.keyId ?? '')
-    .where('serial', '=', serial.toString('hex'))
-    .executeTakeFirst()
 }
 
 function refused(text: string): PosternError {

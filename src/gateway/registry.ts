@@ -7,6 +7,10 @@ export interface AgentTunnel {
   readonly agent: string
   readonly connection: RpcConnection
   readonly hello: AgentHello
+  /** Drawn by the agent's process at its start; empty from earlier versions. */
+  readonly instance: string
+  /** Of the trust bundle that the agent holds. */
+  bundleVersion: number
   /** Streams that are relayed into it, by caller. */
   readonly relays: Map<string, number>
   /** A tunnel under a later certificate of the same agent is there: this one gets no new streams. */

@@ -4,20 +4,29 @@ import { PosternError } from '../base/errors.ts'
 import { Authority } from './authority.ts'
 import { readCertificateFile } from './certificate-files.ts'
 import { readSecretFile } from './key-files.ts'
-import { readPrivateKey } from './keys.ts'
+import { KeyProtection } from './key-protection.ts'
 import { FOR_ALL, FOR_OWNER, makeFolder, writeState } from './state-files.ts'
 
 /** Writes the certificate of an authority, and its key for the owner alone. @throws STATE_UNWRITABLE */
-export function writeAuthority(folder: string, name: string, authority: Authority): void {
+export async function writeAuthority(
+  folder: string,
+  name: string,
+  authority: Authority,
+  protection = new KeyProtection(),
+): Promise<void> {
   makeFolder(folder)
-  writeState(join(folder, `${name}.key`), authority.keyPem, FOR_OWNER)
+  writeState(join(folder, `${name}.key`), await protection.seal(authority.key), FOR_OWNER)
   writeState(join(folder, `${name}.pem`), authority.certificatePem, FOR_ALL)
 }
 
-/** @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE */
-export function readAuthority(folder: string, name: string): Authority {
+/** @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_LOCKED, KEY_MISMATCH, CERTIFICATE_UNUSABLE */
+export function readAuthority(
+  folder: string,
+  name: string,
+  protection = new KeyProtection(),
+): Authority {
   const [keyFile, certificateFile] = [join(folder, `${name}.key`), join(folder, `${name}.pem`)]
-  const key = readPrivateKey(readSecretFile(keyFile), keyFile)
+  const key = protection.open(readSecretFile(keyFile), keyFile)
   const [facts] = readCertificateFile(certificateFile).certificates
   if (facts === undefined) {
     const text = `${certificateFile}: it holds no certificate that can be read`

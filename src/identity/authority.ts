@@ -16,12 +16,23 @@ import {
   type JsonName,
   type Name,
 } from '@peculiar/x509'
-import { cryptoKey, makeKey, privatePem, signingAlgorithm, type KeyKind } from './keys.ts'
+import {
+  cryptoKey,
+  keyKindOf,
+  makeKey,
+  privatePem,
+  signingAlgorithm,
+  spkiPin,
+  type KeyKind,
+} from './keys.ts'
 import { nameConstraints, type Subtrees } from './subtrees.ts'
+import { readCertificate } from './validation/certificate.ts'
 
 /** The types of WebCrypto that @peculiar/x509 asks for are Node's own at run time. */
 const provider = webcrypto
 const SERIAL_BYTES = 16
+/** Key identifiers are made anew for each certificate. */
+const KEY_IDS = new Set(['2.5.29.14', '2.5.29.35'])
 
 export { KeyUsageFlags }
 
@@ -64,12 +75,13 @@ export interface IssuedLeaf {
 /** A certificate authority with its key in memory. */
 export class Authority {
   readonly certificate: X509Certificate
-  readonly #key: KeyObject
+  /** For the one file that keeps it; not enumerable, so that no log or JSON takes it along. */
+  declare readonly key: KeyObject
 
   /** The key must belong to the certificate. */
   constructor(certificate: X509Certificate, key: KeyObject) {
     this.certificate = certificate
-    this.#key = key
+    Object.defineProperty(this, 'key', { value: key, enumerable: false })
   }
 
   /** From a certificate in DER that was judged, and its private key. */
@@ -82,9 +94,18 @@ export class Authority {
     return `${this.certificate.toString('pem')}\n`
   }
 
-  /** For the one file that keeps it. */
-  get keyPem(): string {
-    return privatePem(this.#key)
+  get der(): Buffer {
+    return Buffer.from(this.certificate.rawData)
+  }
+
+  /** Pin of its key. */
+  get pin(): string {
+    return spkiPin(new Uint8Array(this.certificate.publicKey.rawData))
+  }
+
+  /** Its own key identifier, in hex: what certificates under it name their issuer by. */
+  get keyId(): string {
+    return readCertificate(this.der).extensions.subjectKeyId ?? ''
   }
 
   /** A new self-signed root. */
@@ -98,7 +119,7 @@ export class Authority {
       key,
       publicKey: createPublicKey(key),
       issuer: nameOf(commonName),
-      commonName,
+      subject: commonName,
       validity,
       extensions: caExtensions(1),
     })
@@ -119,6 +140,28 @@ export class Authority {
       extensions.push(new Extension('2.5.29.30', true, nameConstraints(limits.names)))
     const certificate = await this.#sign(createPublicKey(key), commonName, validity, extensions)
     return new Authority(certificate, key)
+  }
+
+  /** A new issuing CA under this one with the limits of another, its predecessor. */
+  async createSuccessor(
+    other: Authority,
+    commonName: string,
+    validity: Validity,
+  ): Promise<Authority> {
+    const key = await makeKey(keyKindOf(other.key))
+    const publicKey = createPublicKey(key)
+    const certificate = await this.#sign(publicKey, commonName, validity, limitsOf(other))
+    return new Authority(certificate, key)
+  }
+
+  /**
+   * The certificate of another issuing CA under this one: the same name, key and limits. Who trusts
+   * only this one can then verify what the other has issued.
+   */
+  async certify(other: Authority): Promise<X509Certificate> {
+    const { notBefore, notAfter, subjectName } = other.certificate
+    const publicKey = createPublicKey(other.key)
+    return await this.#sign(publicKey, subjectName, { notBefore, notAfter }, limitsOf(other))
   }
 
   /** A new key and its leaf. */
@@ -147,7 +190,7 @@ export class Authority {
 
   async #sign(
     publicKey: KeyObject,
-    commonName: string,
+    subject: string | Name,
     { notBefore, notAfter }: Validity,
     extensions: Extension[],
   ): Promise<X509Certificate> {
@@ -155,7 +198,7 @@ export class Authority {
     const end = Math.min(notAfter.getTime(), this.certificate.notAfter.getTime())
     const validity = { notBefore, notAfter: new Date(end) }
     const { subjectName: issuer } = this.certificate
-    return await sign({ key: this.#key, publicKey, issuer, commonName, validity, extensions })
+    return await sign({ key: this.key, publicKey, issuer, subject, validity, extensions })
   }
 }
 
@@ -163,19 +206,20 @@ interface Signing {
   readonly key: KeyObject
   readonly publicKey: KeyObject
   readonly issuer: JsonName | Name
-  readonly commonName: string
+  /** Common name, or a whole name. */
+  readonly subject: string | Name
   readonly validity: Validity
   readonly extensions: readonly Extension[]
 }
 
 async function sign(what: Signing): Promise<X509Certificate> {
   cryptoProvider.set(provider)
-  const { key, publicKey, issuer, commonName, validity, extensions } = what
+  const { key, publicKey, issuer, subject, validity, extensions } = what
   const subjectKey = cryptoKey(publicKey)
   return await X509CertificateGenerator.create(
     {
       serialNumber: serial(),
-      subject: nameOf(commonName),
+      subject: typeof subject === 'string' ? nameOf(subject) : subject,
       issuer,
       ...validity,
       signingAlgorithm: signingAlgorithm(key),
@@ -193,6 +237,10 @@ async function sign(what: Signing): Promise<X509Certificate> {
     },
     provider,
   )
+}
+
+function limitsOf({ certificate }: Authority): Extension[] {
+  return certificate.extensions.filter(({ type }) => !KEY_IDS.has(type))
 }
 
 /** As JSON, so that no character of a name can end it and start another. */

@@ -36,6 +36,11 @@ export function readCertificateFile(path: string): CertificateFile {
   return { certificates, broken }
 }
 
+/** The certificates of a PEM text. Throws a plain Error where one cannot be decoded. */
+export function certificatesIn(pem: string): CertificateFacts[] {
+  return pemBlocks(pem, 'CERTIFICATE').map(readCertificate)
+}
+
 function readBounded(path: string): Buffer {
   try {
     if (statSync(path).size > FILE_BYTES_MAX)
@@ -45,6 +50,11 @@ function readBounded(path: string): Buffer {
     const text = `${path}: ${(error as Error).message}`
     throw new PosternError('FILE_UNREADABLE', text, { path }, { cause: error })
   }
+}
+
+/** The text of a trust bundle in PEM. @throws FILE_UNREADABLE */
+export function readBundleText(path: string): string {
+  return readBounded(path).toString('latin1')
 }
 
 /** Pins of the roots in a trust bundle. @throws FILE_UNREADABLE, CERTIFICATE_UNUSABLE */

@@ -1,8 +1,9 @@
-import { X509Certificate } from 'node:crypto'
+import { X509Certificate, type KeyObject } from 'node:crypto'
 import {
   existsSync,
   lstatSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
@@ -11,7 +12,7 @@ import {
 import { join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { readSecretFile, type KeyFilePaths } from './key-files.ts'
-import { readPrivateKey } from './keys.ts'
+import { KeyProtection } from './key-protection.ts'
 import { attempt, FOR_ALL, FOR_OWNER, makeFolder, syncFolder, writeState } from './state-files.ts'
 
 const CURRENT = 'current'
@@ -20,12 +21,19 @@ const NAME = /^gen-(\d{6})$/
 /** The one before stays, for as long as the new one is not proven. */
 const KEPT = 2
 
-/** One certificate with all that belongs to it. */
-export interface Generation {
+/** A private key, and its text as it lies on disk. */
+export interface StoredKey {
+  readonly key: KeyObject
   readonly keyPem: string
+}
+
+/** One certificate with all that belongs to it. */
+export interface Generation extends StoredKey {
   /** Leaf first, then intermediates. */
   readonly chainPem: string
   readonly bundlePem: string
+  /** Of the signed trust bundle that bundlePem came from; 0 before the first. */
+  readonly bundleVersion?: number
 }
 
 /**
@@ -34,15 +42,17 @@ export interface Generation {
  * generation, old or new.
  */
 export class Generations {
-  readonly #folder: string
+  readonly folder: string
+  readonly #protection: KeyProtection
 
-  constructor(folder: string) {
-    this.#folder = folder
+  constructor(folder: string, protection = new KeyProtection()) {
+    this.folder = folder
+    this.#protection = protection
   }
 
   /** Files of the generation in use, or undefined before the first. */
   get current(): KeyFilePaths | undefined {
-    const folder = join(this.#folder, CURRENT)
+    const folder = join(this.folder, CURRENT)
     if (!existsSync(join(folder, 'chain.pem'))) return undefined
     return {
       certificateFile: join(folder, 'chain.pem'),
@@ -51,42 +61,74 @@ export class Generations {
     }
   }
 
+  /** Version of the trust bundle of the generation in use. */
+  get bundleVersion(): number {
+    try {
+      const meta: unknown = JSON.parse(
+        readFileSync(join(this.folder, CURRENT, 'meta.json'), 'utf8'),
+      )
+      const { bundleVersion } = meta as { bundleVersion?: unknown }
+      return typeof bundleVersion === 'number' ? bundleVersion : 0
+    } catch {
+      return 0
+    }
+  }
+
   /**
    * The key that a request is or will be under way for. It is on disk before it is used, so that a
    * crash between request and answer asks again with the same.
-   * @throws STATE_UNWRITABLE, KEY_EXPOSED, KEY_MISMATCH
+   * @throws STATE_UNWRITABLE, KEY_EXPOSED, KEY_LOCKED, KEY_MISMATCH
    */
-  async pendingKey(make: () => Promise<string>): Promise<string> {
-    const folder = join(this.#folder, PENDING)
+  async pendingKey(make: () => Promise<KeyObject>): Promise<StoredKey> {
+    const folder = join(this.folder, PENDING)
     const path = join(folder, 'key.pem')
     if (existsSync(path)) {
       const keyPem = readSecretFile(path)
-      readPrivateKey(keyPem, path)
-      return keyPem
+      const isFit = !this.#protection.isOn || keyPem.includes('ENCRYPTED')
+      if (isFit) return { key: this.#protection.open(keyPem, path), keyPem }
     }
-    const keyPem = await make()
-    makeFolder(this.#folder)
+    const key = await make()
+    const keyPem = await this.#protection.seal(key)
+    makeFolder(this.folder)
     makeFolder(folder)
     writeState(path, keyPem, FOR_OWNER)
-    return keyPem
+    return { key, keyPem }
+  }
+
+  /** The same certificate and key with another trust bundle, as a generation of its own. */
+  installBundle(bundlePem: string, bundleVersion: number, nowMs: number): void {
+    const { current } = this
+    if (current === undefined) throw new PosternError('NOT_ENROLLED', `${this.folder} is empty`)
+    const keyPem = readSecretFile(current.keyFile)
+    const key = this.#protection.open(keyPem, current.keyFile)
+    const chainPem = attempt(current.certificateFile, () =>
+      readFileSync(current.certificateFile, 'utf8'),
+    )
+    this.#write({ key, keyPem, chainPem, bundlePem, bundleVersion }, nowMs)
   }
 
   /** Forgets the pending key, as when its request was refused for good. @throws STATE_UNWRITABLE */
   dropPending(): void {
-    const folder = join(this.#folder, PENDING)
+    const folder = join(this.folder, PENDING)
     attempt(folder, () => {
       rmSync(folder, { recursive: true, force: true })
     })
   }
 
   /** Makes a generation the current one. @throws STATE_UNWRITABLE, KEY_MISMATCH */
-  install({ keyPem, chainPem, bundlePem }: Generation, nowMs: number): void {
+  install(generation: Generation, nowMs: number): void {
+    this.#write(generation, nowMs)
+    this.dropPending()
+  }
+
+  #write(generation: Generation, nowMs: number): void {
+    const { key, keyPem, chainPem, bundlePem, bundleVersion = 0 } = generation
     const leaf = new X509Certificate(chainPem)
-    if (!leaf.checkPrivateKey(readPrivateKey(keyPem, 'the pending key')))
+    if (!leaf.checkPrivateKey(key))
       throw new PosternError('KEY_MISMATCH', 'the certificate is for another key')
-    makeFolder(this.#folder)
+    makeFolder(this.folder)
     const name = `gen-${String(this.#lastNumber() + 1).padStart(6, '0')}`
-    const folder = join(this.#folder, name)
+    const folder = join(this.folder, name)
     makeFolder(folder)
     writeState(join(folder, 'key.pem'), keyPem, FOR_OWNER)
     writeState(join(folder, 'chain.pem'), chainPem, FOR_ALL)
@@ -95,17 +137,17 @@ export class Generations {
       installedAt: new Date(nowMs).toISOString(),
       serial: leaf.serialNumber.toLowerCase(),
       notAfter: new Date(leaf.validTo).toISOString(),
+      bundleVersion,
     }
     writeState(join(folder, 'meta.json'), `${JSON.stringify(meta, null, 2)}\n`, FOR_ALL)
-    syncFolder(this.#folder)
+    syncFolder(this.folder)
     this.#switchTo(name)
-    this.dropPending()
     this.#dropOld(name)
   }
 
   #switchTo(name: string): void {
-    const link = join(this.#folder, CURRENT)
-    const fresh = join(this.#folder, `.${CURRENT}.new`)
+    const link = join(this.folder, CURRENT)
+    const fresh = join(this.folder, `.${CURRENT}.new`)
     attempt(link, () => {
       if (existsSync(link) && !lstatSync(link).isSymbolicLink())
         throw new Error('it is no link of ours; move it away')
@@ -113,12 +155,12 @@ export class Generations {
       symlinkSync(name, fresh)
       renameSync(fresh, link)
     })
-    syncFolder(this.#folder)
+    syncFolder(this.folder)
   }
 
   #numbers(): number[] {
-    return attempt(this.#folder, () =>
-      readdirSync(this.#folder).flatMap((name) => {
+    return attempt(this.folder, () =>
+      readdirSync(this.folder).flatMap((name) => {
         const number = NAME.exec(name)?.[1]
         return number === undefined ? [] : [Number(number)]
       }),
@@ -135,9 +177,9 @@ export class Generations {
       .sort((a, b) => b - a)
       .map((number) => `gen-${String(number).padStart(6, '0')}`)
     for (const name of names.slice(KEPT)) {
-      if (name === current || readlinkSync(join(this.#folder, CURRENT)) === name) continue
+      if (name === current || readlinkSync(join(this.folder, CURRENT)) === name) continue
       attempt(name, () => {
-        rmSync(join(this.#folder, name), { recursive: true, force: true })
+        rmSync(join(this.folder, name), { recursive: true, force: true })
       })
     }
   }

@@ -1,6 +1,8 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { X509Certificate, type KeyObject } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { PosternError } from '../base/errors.ts'
+import { KeyProtection } from './key-protection.ts'
+import { privatePem } from './keys.ts'
 import { judgeLeaf } from './leaf-rules.ts'
 import type { Identity, Role } from './name.ts'
 
@@ -28,26 +30,58 @@ export interface Credential {
   readonly keyPem: string
 }
 
+/** A credential as it lies somewhere, not judged yet. */
+export interface CredentialParts {
+  readonly certificatePem: string
+  readonly bundlePem: string
+  readonly key: KeyObject
+}
+
+export interface ReadOptions {
+  readonly protection?: KeyProtection
+  /** Taken although its time is over: for who may renew it nevertheless. */
+  readonly mayBeExpired?: boolean
+}
+
 /**
  * Reads and judges a credential.
- * @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE
+ * @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_LOCKED, KEY_MISMATCH, CERTIFICATE_UNUSABLE
  */
-export function readCredential(paths: KeyFilePaths, role: Role, nowMs: number): Credential {
-  const keyPem = readSecretFile(paths.keyFile)
+export function readCredential(
+  paths: KeyFilePaths,
+  role: Role,
+  nowMs: number,
+  { protection = new KeyProtection(), mayBeExpired = false }: ReadOptions = {},
+): Credential {
+  const key = protection.open(readSecretFile(paths.keyFile), paths.keyFile)
   const certificatePem = readPem(paths.certificateFile)
   const bundlePem = readPem(paths.bundleFile)
-  const leaf = parseCertificate(certificatePem, paths.certificateFile)
   parseCertificate(bundlePem, paths.bundleFile)
-  judgeMatch(leaf, keyPem, paths)
+  const credential = judgeCredential({ certificatePem, bundlePem, key }, role, paths)
+  if (credential.notAfterMs > nowMs || mayBeExpired) return credential
+  throw unusable(
+    paths.certificateFile,
+    `expired on ${new Date(credential.notAfterMs).toISOString()}`,
+  )
+}
+
+/** @throws KEY_MISMATCH, CERTIFICATE_UNUSABLE */
+export function judgeCredential(
+  { certificatePem, bundlePem, key }: CredentialParts,
+  role: Role,
+  paths: Pick<KeyFilePaths, 'certificateFile' | 'keyFile'>,
+): Credential {
+  const leaf = parseCertificate(certificatePem, paths.certificateFile)
+  if (!leaf.checkPrivateKey(key)) {
+    const text = `${paths.keyFile} does not belong to the first certificate of ${paths.certificateFile}`
+    throw new PosternError('KEY_MISMATCH', text)
+  }
   const identity = ownIdentity(leaf, role, paths.certificateFile)
   const notBeforeMs = Date.parse(leaf.validFrom)
   const notAfterMs = Date.parse(leaf.validTo)
-  if (notAfterMs <= nowMs) {
-    throw unusable(paths.certificateFile, `expired on ${new Date(notAfterMs).toISOString()}`)
-  }
   const credential = { identity, certificatePem, bundlePem, notBeforeMs, notAfterMs }
   return Object.defineProperty(credential, 'keyPem', {
-    value: keyPem,
+    value: privatePem(key),
     enumerable: false,
   }) as Credential
 }
@@ -96,27 +130,9 @@ function parseCertificate(pem: string, path: string): X509Certificate {
   }
 }
 
-function judgeMatch(leaf: X509Certificate, keyPem: string, paths: KeyFilePaths): void {
-  let matches: boolean
-  try {
-    matches = leaf.checkPrivateKey(createPrivateKey(keyPem))
-  } catch {
-    // The cause is dropped: OpenSSL's words could quote the key file.
-    throw new PosternError(
-      'KEY_MISMATCH',
-      `${paths.keyFile} holds no PEM private key without a passphrase`,
-    )
-  }
-  if (matches) return
-  const text = `${paths.keyFile} does not belong to the first certificate of ${paths.certificateFile}`
-  throw new PosternError('KEY_MISMATCH', text)
-}
-
 function ownIdentity(leaf: X509Certificate, role: Role, path: string): Identity {
   try {
-    const trustDomain =
-      /URI:"?spiffe:\/\/([a-z0-9.-]+)\//.exec(leaf.subjectAltName ?? '')?.[1] ?? ''
-    return judgeLeaf(leaf.raw, { trustDomain, roles: [role] })
+    return judgeLeaf(leaf.raw, { trustDomain: undefined, roles: [role] })
   } catch (error) {
     const text = error instanceof PosternError ? error.rawMessage : String(error)
     throw unusable(path, text, error)

@@ -1,19 +1,16 @@
 import {
   createHash,
-  createPrivateKey,
   createPublicKey,
   generateKeyPair,
   type KeyObject,
   type webcrypto,
 } from 'node:crypto'
 import { promisify } from 'node:util'
-import { PosternError } from '../base/errors.ts'
+import { KEY_KINDS, type KeyKind } from '../base/key-kinds.ts'
+
+export { KEY_KINDS, type KeyKind }
 
 const generate = promisify(generateKeyPair)
-
-/** Kinds of key that we make. P-256 unless somebody chooses otherwise. */
-export const KEY_KINDS = ['p256', 'p384', 'ed25519', 'rsa3072'] as const
-export type KeyKind = (typeof KEY_KINDS)[number]
 
 type SigningAlgorithm = webcrypto.EcKeyImportParams & { readonly hash: string }
 
@@ -47,16 +44,6 @@ export function publicDer(key: KeyObject): Buffer {
 /** PKCS#8 without a passphrase. */
 export function privatePem(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' })
-}
-
-/** @throws KEY_MISMATCH; the cause is dropped, as OpenSSL's words could quote the key */
-export function readPrivateKey(pem: string, path: string): KeyObject {
-  try {
-    return createPrivateKey(pem)
-  } catch {
-    const text = `${path} holds no PEM private key without a passphrase`
-    throw new PosternError('KEY_MISMATCH', text)
-  }
 }
 
 /** SHA-256 of the SubjectPublicKeyInfo: `sha256:` and 64 hex digits (RFC 7469 section 2.4). */

@@ -6,7 +6,7 @@ import {
   openSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
@@ -28,7 +28,7 @@ export function makeFolder(path: string): void {
  * a new file beside it, flushed, takes its name. A link of that name is replaced, never followed.
  * @throws STATE_UNWRITABLE
  */
-export function writeState(path: string, content: string, mode: number): void {
+export function writeState(path: string, content: string | Uint8Array, mode: number): void {
   const temporary = join(dirname(path), `.${basename(path)}.new`)
   attempt(path, () => {
     rmSync(temporary, { force: true })
@@ -36,7 +36,7 @@ export function writeState(path: string, content: string, mode: number): void {
     const file = openSync(temporary, 'wx', mode)
     try {
       chmodSync(temporary, mode)
-      writeSync(file, content)
+      writeFileSync(file, content)
       fsyncSync(file)
     } finally {
       closeSync(file)

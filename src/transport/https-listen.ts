@@ -12,7 +12,8 @@ import { judgeLeaf, type Expectation } from '../identity/leaf-rules.ts'
 import type { Identity } from '../identity/name.ts'
 import { HandshakeGate, peerKey, type HandshakeLimits } from './handshake-gate.ts'
 import { tlsError } from './tls-errors.ts'
-import { TLS_OPTIONS } from './tls-options.ts'
+import { exporterOf } from './tls-exporter.ts'
+import { secureContext } from './tls-options.ts'
 
 export type { AddressInfo }
 
@@ -35,12 +36,14 @@ export interface HttpRequest {
   readonly address: string
   /** Of the client's verified certificate, where the listener asks for one. */
   readonly peer: { readonly identity: Identity; readonly leaf: Buffer } | undefined
+  /** Bytes that only the two ends of this connection know (RFC 9266); undefined below TLS 1.3. */
+  readonly exporter: () => Buffer | undefined
 }
 
 export interface HttpResponse {
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string
+  readonly body: string | Buffer
 }
 
 export interface HttpsOptions {
@@ -75,10 +78,7 @@ export class HttpsListener {
     const { credential, expected } = options
     this.#server = createServer(
       {
-        ...TLS_OPTIONS,
-        ca: credential.bundlePem,
-        cert: credential.certificatePem,
-        key: credential.keyPem,
+        ...secureContext(credential),
         requestCert: expected !== undefined,
         handshakeTimeout: options.limits.timeoutMs,
         maxHeaderSize: HEADER_BYTES_MAX,
@@ -128,6 +128,11 @@ export class HttpsListener {
     return this.#server.address() as AddressInfo
   }
 
+  /** Handshakes from now on see this certificate, and are judged by these roots. */
+  use(credential: Credential): void {
+    this.#server.setSecureContext(secureContext(credential))
+  }
+
   close(): void {
     this.#server.close()
     this.#server.closeAllConnections()
@@ -162,6 +167,7 @@ export class HttpsListener {
         body,
         address: socket.remoteAddress ?? '',
         peer: this.#peerOf(socket),
+        exporter: () => (socket instanceof TLSSocket ? exporterOf(socket) : undefined),
       })
     } catch (error) {
       if (error instanceof PosternError && error.code !== 'INTERNAL') {
@@ -192,6 +198,16 @@ export class HttpsListener {
       throw new PosternError('CERT_UNTRUSTED', 'the chain was not verified in this handshake')
     return { identity: judgeLeaf(leaf.raw, expected), leaf: leaf.raw }
   }
+}
+
+export function json(status: number, value: object): HttpResponse {
+  const headers = { 'content-type': 'application/json' }
+  return { status, headers, body: `${JSON.stringify(value)}\n` }
+}
+
+export function notAllowed(method: string): HttpResponse {
+  const answer = text(405, `this takes ${method}`)
+  return { ...answer, headers: { ...answer.headers, allow: method } }
 }
 
 export function text(status: number, body: string): HttpResponse {

@@ -1,10 +1,12 @@
-import type { IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import { request as startRequest, type RequestOptions } from 'node:https'
+import type { TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { judgeHostName } from '../identity/host-name.ts'
 import { judgeLeaf } from '../identity/leaf-rules.ts'
 import { tlsError } from './tls-errors.ts'
-import { TLS_OPTIONS } from './tls-options.ts'
+import { exporterOf } from './tls-exporter.ts'
+import { rootsOf, TLS_OPTIONS } from './tls-options.ts'
 
 const ANSWER_BYTES_MAX = 64 * 1024
 
@@ -12,7 +14,8 @@ export interface HttpsCall {
   readonly url: URL
   readonly method: 'GET' | 'POST'
   readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string
+  /** Or made from bytes that only the two ends of the connection know (RFC 9266). */
+  readonly body?: string | ((exporter: Buffer) => string)
   readonly signal: AbortSignal
 }
 
@@ -42,7 +45,7 @@ export async function requestHttps(call: HttpsCall, trust: Trust): Promise<Https
   const host = hostname.replace(/^\[|\]$/g, '')
   return await send(call, {
     ...TLS_OPTIONS,
-    ca: trust.bundlePem,
+    ca: rootsOf(trust.bundlePem),
     ...(trust.certificatePem === undefined
       ? {}
       : { cert: trust.certificatePem, key: trust.keyPem }),
@@ -67,18 +70,27 @@ export async function requestUnverified(url: URL, signal: AbortSignal): Promise<
 
 async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnswer> {
   const { url, method, headers = {}, body = '', signal } = call
-  const length = method === 'POST' ? { 'content-length': String(Buffer.byteLength(body)) } : {}
   try {
     return await new Promise<HttpsAnswer>((resolve, reject) => {
       const request = startRequest(
         url,
-        { ...options, method, signal, agent: false, headers: { ...headers, ...length } },
+        { ...options, method, signal, agent: false, headers },
         (response) => {
           readAnswer(response).then(resolve, reject)
         },
       )
       request.once('error', reject)
-      request.end(method === 'POST' ? body : undefined)
+      if (method === 'GET') request.end()
+      else if (typeof body === 'string') finish(request, body)
+      else
+        request.once('socket', (socket: TLSSocket) => {
+          socket.once('secureConnect', () => {
+            const exporter = socket.authorized ? exporterOf(socket) : undefined
+            if (exporter === undefined)
+              request.destroy(new PosternError('TLS_VERSION', 'TLS 1.3 is needed for this'))
+            else finish(request, body(exporter))
+          })
+        })
     })
   } catch (error) {
     const peer = url.host
@@ -92,6 +104,11 @@ async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnsw
     const { code, rawMessage } = tlsError(error, 'DIAL_FAILED')
     throw new PosternError(code, `${peer}: ${rawMessage}`, { peer }, { cause: error })
   }
+}
+
+function finish(request: ClientRequest, body: string): void {
+  request.setHeader('content-length', Buffer.byteLength(body))
+  request.end(body)
 }
 
 async function readAnswer(response: IncomingMessage): Promise<HttpsAnswer> {

@@ -30,6 +30,7 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     cipher: socket.getCipher().standardName,
     group: group?.name ?? groupName(socket),
     address: `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`,
+    certificateNotBeforeMs: Date.parse(leaf.validFrom),
     certificateNotAfterMs: Date.parse(leaf.validTo),
     certificate: leaf.raw,
   })

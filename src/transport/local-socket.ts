@@ -10,20 +10,42 @@ const STICKY = 0o1000
 const ROOT = 0
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 const ASK_MS = 5000
+/** A renewal that was asked for waits for the gateway. */
+const ANSWER_MS_MAX = 60_000
+const LINE_BYTES_MAX = 256
 
 /**
- * Answers whoever connects to a unix socket with one text, and hangs up. Nothing is read. Only the
- * user of the process and root can open the socket.
+ * Answers whoever connects to a unix socket, and hangs up: one line comes in, one text goes out. Only
+ * the user of the process and root can open the socket.
  */
 export class LocalListener {
   readonly #path: string
   readonly #server: Server
 
-  constructor(path: string, answer: () => string) {
+  /** `answer` gets the line; what it throws is its own to turn into a text. */
+  constructor(path: string, answer: (line: string) => Promise<string>) {
     this.#path = path
-    this.#server = createServer((socket) => {
+    this.#server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => undefined)
-      socket.end(answer())
+      socket.setTimeout(ASK_MS, () => socket.destroy())
+      let line = ''
+      const onData = (piece: Buffer): void => {
+        line += piece.toString('latin1')
+        if (line.length > LINE_BYTES_MAX) socket.destroy()
+        const end = line.indexOf('\n')
+        if (end === -1) return
+        socket.off('data', onData)
+        socket.setTimeout(ANSWER_MS_MAX)
+        answer(line.slice(0, end)).then(
+          (text) => socket.end(text),
+          () => socket.destroy(),
+        )
+      }
+      socket.on('data', onData)
+      // Who sends no line asks for nothing.
+      socket.on('end', () => {
+        if (!line.includes('\n')) socket.destroy()
+      })
     })
   }
 
@@ -69,7 +91,7 @@ async function removeStale(path: string): Promise<void> {
   if (stat === undefined) return
   if (!stat.isSocket())
     throw new PosternError('LISTEN_FAILED', `${path} is there and is no socket`, { path })
-  const isLive = await askLocal(path).then(
+  const isLive = await askLocal(path, 'status').then(
     () => true,
     () => false,
   )
@@ -77,13 +99,14 @@ async function removeStale(path: string): Promise<void> {
   unlinkSync(path)
 }
 
-/** The text that the process behind a socket answers with. @throws DAEMON_NOT_RUNNING */
-export function askLocal(path: string): Promise<string> {
+/** The text that the process behind a socket answers a line with. @throws DAEMON_NOT_RUNNING */
+export function askLocal(path: string, line: string, timeoutMs = ASK_MS): Promise<string> {
   return new Promise((resolve, reject) => {
     const pieces: Buffer[] = []
     let bytes = 0
     const socket = connect(path)
-    socket.setTimeout(ASK_MS, () => socket.destroy(new Error('no answer in time')))
+    socket.setTimeout(timeoutMs, () => socket.destroy(new Error('no answer in time')))
+    socket.once('connect', () => socket.write(`${line}\n`))
     socket.on('data', (piece: Buffer) => {
       bytes += piece.length
       pieces.push(piece)

@@ -3,7 +3,14 @@ import type { TLSSocket } from 'node:tls'
 import { printable } from '../base/errors.ts'
 import { peerKey } from './handshake-gate.ts'
 
-const SUBJECTS = new WeakMap<TLSSocket, { subject: string | undefined; address: string }>()
+interface Remembered {
+  readonly subject: string | undefined
+  readonly address: string
+  readonly issuer?: string | undefined
+  readonly validity?: { readonly notBeforeMs: number; readonly notAfterMs: number } | undefined
+}
+
+const SUBJECTS = new WeakMap<TLSSocket, Remembered>()
 
 /**
  * Notes whom a peer claims to be as soon as its certificate is there, because Node destroys the
@@ -19,12 +26,26 @@ export function rememberSubject(socket: TLSSocket): void {
     SUBJECTS.set(socket, {
       subject: subject === undefined ? undefined : printable(subject),
       address,
+      ...(certificate === undefined
+        ? {}
+        : {
+            issuer: printable(certificate.issuer.replaceAll('\n', ', ')),
+            validity: {
+              notBeforeMs: Date.parse(certificate.validFrom),
+              notAfterMs: Date.parse(certificate.validTo),
+            },
+          }),
     })
   })
 }
 
 export function subjectOf(socket: TLSSocket): string | undefined {
   return SUBJECTS.get(socket)?.subject
+}
+
+/** What a refused peer's certificate said of its time and its issuer. For texts only. */
+export function claimsOf(socket: TLSSocket): Pick<Remembered, 'issuer' | 'validity'> {
+  return SUBJECTS.get(socket) ?? {}
 }
 
 /** The other end, even where a handshake failed before it said anything. */

@@ -13,7 +13,7 @@ import { judgePeer } from './judge-peer.ts'
 import type { Address } from '../config/address.ts'
 import { addressOf, rememberSubject, subjectOf } from './peer-subject.ts'
 import { tlsError } from './tls-errors.ts'
-import { ALPN, TLS_OPTIONS } from './tls-options.ts'
+import { ALPN, secureContext } from './tls-options.ts'
 import type { TlsWire } from './tls-wire.ts'
 
 /** Refusals that come after the chain was verified. */
@@ -22,6 +22,7 @@ const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'IDENTITY_ROLE',
   'IDENTITY_TRUST_DOMAIN',
   'IDENTITY_REVOKED',
+  'CLUSTER_LOCKED',
   'HANDSHAKE_LIMIT',
   'BUDGET_EXHAUSTED',
 ])
@@ -52,11 +53,8 @@ export class TlsListener {
     })
     const { credential } = options
     this.#server = createServer({
-      ...TLS_OPTIONS,
       // One context per port, chosen by no name that a peer sends.
-      ca: credential.bundlePem,
-      cert: credential.certificatePem,
-      key: credential.keyPem,
+      ...secureContext(credential),
       requestCert: true,
       handshakeTimeout: options.limits.timeoutMs,
       ALPNCallback: chooseAlpn,
@@ -92,6 +90,11 @@ export class TlsListener {
 
   get pendingCount(): number {
     return this.#gate.pendingCount
+  }
+
+  /** Handshakes from now on see this certificate, and are judged by these roots. */
+  use(credential: Credential): void {
+    this.#server.setSecureContext(secureContext(credential))
   }
 
   /** Takes no more connections; those that were handed out go on. */

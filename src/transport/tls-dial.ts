@@ -4,9 +4,9 @@ import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
 import { judgePeer } from './judge-peer.ts'
 import { tlsError } from './tls-errors.ts'
-import { ALPN, TLS_OPTIONS } from './tls-options.ts'
+import { ALPN, secureContext } from './tls-options.ts'
 import { judgeHostName } from '../identity/host-name.ts'
-import { rememberSubject, subjectOf } from './peer-subject.ts'
+import { claimsOf, rememberSubject, subjectOf } from './peer-subject.ts'
 import type { TlsWire } from './tls-wire.ts'
 
 export interface DialOptions {
@@ -17,6 +17,8 @@ export interface DialOptions {
   readonly credential: Credential
   readonly expected: Expectation
   readonly signal: AbortSignal
+  /** Our wall clock in ms, to say how far off a certificate's time is. */
+  readonly nowMs: number
 }
 
 /**
@@ -30,14 +32,11 @@ export function dialTls(options: DialOptions): Promise<TlsWire> {
   if (signal.aborted) return Promise.reject(timeout(options))
   const servername = options.serverName ?? options.host
   const socket = connect({
-    ...TLS_OPTIONS,
+    ...secureContext(credential),
     host: options.host,
     port: options.port,
     // An IP address is no name in SNI (RFC 6066, section 3).
     ...(isIp(servername) ? {} : { servername }),
-    ca: credential.bundlePem,
-    cert: credential.certificatePem,
-    key: credential.keyPem,
     ALPNProtocols: [ALPN],
     checkServerIdentity: (_host, certificate) => judgeHostName(certificate.raw, servername),
   })
@@ -92,5 +91,22 @@ function withPeer(error: PosternError, socket: TLSSocket, options: DialOptions):
   const peer = `${options.host}:${String(options.port)}`
   const subject = subjectOf(socket)
   const facts = { ...error.facts, peer, ...(subject === undefined ? {} : { subject }) }
-  return new PosternError(error.code, `${peer}: ${error.rawMessage}`, facts, { cause: error })
+  const text = `${peer}: ${error.rawMessage}${explanation(error.code, socket, options.nowMs)}`
+  return new PosternError(error.code, text, facts, { cause: error })
+}
+
+/** What a person needs to tell a wrong clock, or a proxy that re-signs, from a wrong certificate. */
+function explanation(code: PosternError['code'], socket: TLSSocket, nowMs: number): string {
+  const { validity, issuer } = claimsOf(socket)
+  const ours = new Date(nowMs).toISOString()
+  if (code === 'CERT_NOT_YET_VALID' && validity !== undefined) {
+    const seconds = Math.ceil((validity.notBeforeMs - nowMs) / 1000)
+    const from = new Date(validity.notBeforeMs).toISOString()
+    return `; it is valid from ${from}, ${String(seconds)} s after our clock (${ours}): this clock is behind, or that of its issuer ahead`
+  }
+  if (code === 'CERT_EXPIRED' && validity !== undefined) {
+    const seconds = Math.ceil((nowMs - validity.notAfterMs) / 1000)
+    return `; it ended ${String(seconds)} s before our clock (${ours})`
+  }
+  return code === 'CERT_UNTRUSTED' && issuer !== undefined ? `; its issuer is ${issuer}` : ''
 }

@@ -1,5 +1,7 @@
 import { constants } from 'node:crypto'
 import type { CommonConnectionOptions, SecureContextOptions } from 'node:tls'
+import { PosternError } from '../base/errors.ts'
+import type { Credential } from '../identity/key-files.ts'
 
 /** Our protocol's name in TLS (RFC 7301). */
 export const ALPN = 'postern/1'
@@ -38,8 +40,10 @@ const SIGNATURES = [
 const SECURE_OPTIONS =
   constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_COMPRESSION
 
+type TlsContext = SecureContextOptions & CommonConnectionOptions
+
 /** TLS settings of both ends. None of them can be configured. */
-export const TLS_OPTIONS: SecureContextOptions & CommonConnectionOptions = {
+export const TLS_OPTIONS: TlsContext = {
   minVersion: 'TLSv1.2',
   maxVersion: 'TLSv1.3',
   ciphers: CIPHERS,
@@ -47,4 +51,15 @@ export const TLS_OPTIONS: SecureContextOptions & CommonConnectionOptions = {
   sigalgs: SIGNATURES,
   secureOptions: SECURE_OPTIONS,
   rejectUnauthorized: true,
+}
+
+/** TLS settings of one end with its certificate. @throws CERTIFICATE_UNUSABLE for an empty bundle */
+export function secureContext({ bundlePem, certificatePem, keyPem }: Credential): TlsContext {
+  return { ...TLS_OPTIONS, ca: rootsOf(bundlePem), cert: certificatePem, key: keyPem }
+}
+
+/** The bundle; Node would take the roots of the system in place of none. @throws CERTIFICATE_UNUSABLE */
+export function rootsOf(bundlePem: string): string {
+  if (bundlePem.includes('-----BEGIN CERTIFICATE-----')) return bundlePem
+  throw new PosternError('CERTIFICATE_UNUSABLE', 'the trust bundle holds no root')
 }

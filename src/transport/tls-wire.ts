@@ -12,6 +12,7 @@ export interface TlsFacts {
   readonly group: string
   /** "address:port" of the other end. */
   readonly address: string
+  readonly certificateNotBeforeMs: number
   readonly certificateNotAfterMs: number
   /** The leaf in DER. */
   readonly certificate: Buffer

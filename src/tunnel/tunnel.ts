@@ -26,6 +26,8 @@ export interface TunnelOptions {
   /** The first call on a fresh session; its answer makes the tunnel ready. */
   register(connection: RpcConnection): Promise<RegisterResponse>
   onOpen: RpcConnectionEvents['onOpen']
+  /** The tunnel fell, or did not come up. */
+  onDown?(cause: PosternError): void
 }
 
 /** Streams that the gateway opened on the old connection before it knew of the new one have come by then. */
@@ -87,6 +89,13 @@ export class Tunnel {
     clock.startTimer(HANDOVER_MS, () => {
       before.connection.session.goAway('GOING_AWAY', 'another connection has taken over')
     })
+  }
+
+  /** What kept the tunnel down may be mended: dials at once where it waits. */
+  hurry(): void {
+    if (this.state.name !== 'backoff') return
+    this.#cancelTimer?.()
+    this.#connect()
   }
 
   /** Takes no new calls; resolves once the running ones have ended or `graceMs` has passed. */
@@ -304,6 +313,7 @@ export class Tunnel {
     this.#lastError = cause
     this.#attempt++
     this.#lifecycle.enter({ name: 'backoff', attempt: this.#attempt, delayMs, cause })
+    this.#options.onDown?.(cause)
     const { clock } = this.#options.process.runtime
     this.#cancelTimer = clock.startTimer(delayMs, () => {
       this.#connect()

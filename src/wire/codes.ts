@@ -34,6 +34,9 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [34, 'IDENTITY_REVOKED'],
   [35, 'CERT_LEAF_RULES'],
   [36, 'CERT_EXPIRED'],
+  [37, 'CERT_SUPERSEDED'],
+  [38, 'CLUSTER_LOCKED'],
+  [39, 'IDENTITY_CLONED'],
   [255, 'INTERNAL'],
 ]
 

@@ -6,7 +6,7 @@ import { Renewal } from '../../src/agent/renewal.ts'
 import { PosternError } from '../../src/base/errors.ts'
 import { Generations } from '../../src/identity/generations.ts'
 import { readCredential, type Credential } from '../../src/identity/key-files.ts'
-import { makeKey, privatePem } from '../../src/identity/keys.ts'
+import { makeKey } from '../../src/identity/keys.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogRecorder } from '../support/log-recorder.ts'
 import { AGENT, TestPki } from '../support/pki.ts'
@@ -41,7 +41,7 @@ describe('the renewal of a certificate', () => {
     clock = new SteppedClock()
     const generations = new Generations(folder)
     // A key that is there already, so that a try takes no time but ours.
-    await generations.pendingKey(async () => privatePem(await makeKey('p256')))
+    await generations.pendingKey(() => makeKey('p256'))
     asked = []
     renewal = new Renewal({
       generations,
@@ -53,6 +53,8 @@ describe('the renewal of a certificate', () => {
         asked.push(clock.wallMs())
         return Promise.reject(new PosternError('CONNECTION_LOST', 'the tunnel is not up'))
       },
+      bundleVersion: () => 0,
+      exclusively: (act) => act(),
       onRenewed: () => Promise.resolve(),
     })
     renewal.start()

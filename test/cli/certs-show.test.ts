@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { createPrivateKey } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -30,6 +31,7 @@ describe('agent certs show and needs-renewal', () => {
     new Generations(folder).install(
       {
         chainPem: read(files.certificateFile),
+        key: createPrivateKey(read(files.keyFile)),
         keyPem: read(files.keyFile),
         bundlePem: read(files.bundleFile),
       },

@@ -36,11 +36,17 @@ describe('gateway init and tokens', () => {
     expect(status).to.equal(0)
     const { pin } = JSON.parse(stdout) as { pin: string }
     expect(stderr).to.include(`Take ${at('root')} off this machine`)
-    const chain = ['-CAfile', at('bundle.pem'), '-untrusted', at('gateway.pem'), at('gateway.pem')]
+    const own = at('identity/current/chain.pem')
+    const chain = ['-CAfile', at('bundle.pem'), '-untrusted', own, own]
     expect(
       openssl(['verify', '-x509_strict', '-purpose', 'sslserver', ...chain]).output,
     ).to.include('OK')
-    for (const key of ['root/root.key', 'ca/agents.key', 'ca/gateways.key', 'gateway.key'])
+    for (const key of [
+      'root/root.key',
+      'ca/agents.key',
+      'ca/gateways.key',
+      'identity/current/key.pem',
+    ])
       expect(statSync(at(key)).mode & 0o077, key).to.equal(0)
     const key = openssl(['x509', '-in', at('root/root.pem'), '-pubkey', '-noout']).stdout
     const der = openssl(['pkey', '-pubin', '-outform', 'DER'], key).stdout

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { spawnSync } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
 import {
   mkdirSync,
   mkdtempSync,
@@ -16,7 +17,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Generations } from '../../src/identity/generations.ts'
 import { readCredential, type KeyFilePaths } from '../../src/identity/key-files.ts'
-import { makeKey, privatePem } from '../../src/identity/keys.ts'
+import { makeKey } from '../../src/identity/keys.ts'
 import { codeOf, rejection } from '../support/code-of.ts'
 import { AGENT, TestPki } from '../support/pki.ts'
 
@@ -43,6 +44,7 @@ describe('an identity on disk', function () {
   const read = ({ certificateFile, keyFile, bundleFile }: KeyFilePaths) => ({
     chainPem: readFileSync(certificateFile, 'utf8'),
     keyPem: readFileSync(keyFile, 'utf8'),
+    key: createPrivateKey(readFileSync(keyFile)),
     bundlePem: readFileSync(bundleFile, 'utf8'),
   })
   /** The chain of the current generation, after the whole of it was judged. */
@@ -91,13 +93,13 @@ describe('an identity on disk', function () {
     let made = 0
     const make = async () => {
       made++
-      return privatePem(await makeKey('p256'))
+      return await makeKey('p256')
     }
-    const first = await generations.pendingKey(make)
-    expect(await new Generations(folder).pendingKey(make)).to.equal(first)
+    const { keyPem: first } = await generations.pendingKey(make)
+    expect((await new Generations(folder).pendingKey(make)).keyPem).to.equal(first)
     expect(made).to.equal(1)
     generations.dropPending()
-    expect(await generations.pendingKey(make)).not.to.equal(first)
+    expect((await generations.pendingKey(make)).keyPem).not.to.equal(first)
     writeFileSync(join(folder, 'pending/key.pem'), first, { mode: 0o644 })
     rmSync(join(folder, 'pending/key.pem'))
     writeFileSync(join(folder, 'pending/key.pem'), first, { mode: 0o644 })
@@ -105,7 +107,8 @@ describe('an identity on disk', function () {
   })
 
   it('takes no certificate for another key, and no folder of somebody else', () => {
-    const mixed = { ...read(files[0]), keyPem: read(files[1]).keyPem }
+    const { key, keyPem } = read(files[1])
+    const mixed = { ...read(files[0]), key, keyPem }
     codeOf(() => {
       generations.install(mixed, NOW)
     }, 'KEY_MISMATCH')

@@ -85,7 +85,7 @@ describe('our own files', () => {
       passphrase: 'x',
     })
     writeFileSync(files.keyFile, sealed)
-    codeOf(read, 'KEY_MISMATCH')
+    codeOf(read, 'KEY_LOCKED')
   })
 
   it('are refused when the certificate is none, expired or of another role', async () => {

@@ -329,7 +329,7 @@ describe('the policy of the agent', function () {
     const expected = { trustDomain: TRUST_DOMAIN, roles: ['gateway' as const] }
     const address = { host: '127.0.0.1', port: stack.callerPort, serverName: 'localhost' }
     const signal = AbortSignal.timeout(5000)
-    const wire = await dialTls({ ...address, credential, expected, signal })
+    const wire = await dialTls({ ...address, credential, expected, signal, nowMs: Date.now() })
     const sink = new RecordingSink()
     const connection = new RpcConnection(wire, 'dialer', stack.gateway.parts, {
       onReady: ({ session }) => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { createPublicKey } from 'node:crypto'
+import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -144,7 +144,9 @@ describe('agent enroll', function () {
     )
     // As if the answer had never come: the key is still pending, and nothing was installed.
     rmSync(join(folder, 'state'), { recursive: true })
-    await new Generations(join(folder, 'state')).pendingKey(() => Promise.resolve(key ?? ''))
+    await new Generations(join(folder, 'state')).pendingKey(() =>
+      Promise.resolve(createPrivateKey(key ?? '')),
+    )
     expect((await enroll(token, ...pin())).status).to.equal(0)
     expect(readFileSync(join(folder, 'state/current/chain.pem'), 'utf8')).to.equal(chain)
   })
@@ -185,8 +187,8 @@ describe('agent enroll', function () {
       const at = (name: string): string => join(plane.folder, 'cp', name)
       agents = readAuthority(at('ca'), 'agents')
       const paths = {
-        certificateFile: at('gateway.pem'),
-        keyFile: at('gateway.key'),
+        certificateFile: at('identity/current/chain.pem'),
+        keyFile: at('identity/current/key.pem'),
         bundleFile: at('bundle.pem'),
       }
       impostor = new HttpsListener({

@@ -269,7 +269,7 @@ describe('EST, with curl and openssl alone', function () {
     const found = events.find((event) => event.serial === issued.toString('hex'))
     expect(found).to.include({
       kind: 'certificate.issued',
-      actor: id,
+      actor: `token ${id}`,
       identity: `spiffe://${DOMAIN}/cluster/c-1/agent/a-9`,
     })
     expect(found?.address).to.include('127.0.0.1')

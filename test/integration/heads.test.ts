@@ -23,7 +23,7 @@ describe('heads that break the protocol', function () {
     const address = { host: '127.0.0.1', port: stack.callerPort, serverName: 'localhost' }
     const expected = { trustDomain: TRUST_DOMAIN, roles: ['gateway' as const] }
     const signal = AbortSignal.timeout(5000)
-    const wire = await dialTls({ ...address, credential, expected, signal })
+    const wire = await dialTls({ ...address, credential, expected, signal, nowMs: Date.now() })
     connection = await new Promise((resolve) => {
       new RpcConnection(wire, 'dialer', stack.gateway.parts, {
         onReady: resolve,

@@ -38,6 +38,7 @@ describe('refusals after the handshake', function () {
       credential,
       expected: { trustDomain: TRUST_DOMAIN, roles: ['gateway'] },
       signal: AbortSignal.timeout(5000),
+      nowMs: Date.now(),
     })
     return await new Promise((resolve) => {
       new RpcConnection(wire, 'dialer', stack.gateway.parts, {

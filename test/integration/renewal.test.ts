@@ -156,7 +156,7 @@ describe('renewal', function () {
     )
     const { renewal } = agent
     if (renewal === undefined) throw new Error('no renewal')
-    await rejection(renewal.renewNow(), 'RENEWAL_REFUSED')
+    await rejection(renewal.renewNow(), 'CERT_SUPERSEDED')
     expect(readFileSync(join(folder, 'current/chain.pem'))).to.deep.equal(before)
     expect(agent.tunnel.state.name).to.equal('ready')
   })
@@ -186,6 +186,7 @@ describe('renewal', function () {
   it('goes over EST while no tunnel is up, where the settings name the address', async () => {
     agent.stop()
     const nowhere = { 'gateway.address': 'localhost:1' }
+    rmSync(join(folder, 'enrolled-at.json'))
     agent = startAgent(nowhere)
     await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'CONNECTION_LOST')
     agent.stop()

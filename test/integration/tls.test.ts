@@ -204,6 +204,7 @@ describe('mutual TLS', function () {
       credential,
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
       signal: AbortSignal.timeout(5000),
+      nowMs: Date.now(),
     })
     const chunks: Buffer[] = []
     await new Promise<void>((resolve) => {

@@ -44,6 +44,7 @@ class SimulatedWire implements PeerWire {
       cipher: 'none',
       group: 'none',
       address: 'simulated:1',
+      certificateNotBeforeMs: 0,
       certificateNotAfterMs: Number.MAX_SAFE_INTEGER,
       certificate: Buffer.alloc(0),
     }

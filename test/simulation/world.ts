@@ -66,12 +66,15 @@ export class World {
       logger: silentLogger,
       registerTimeoutMs: 5000,
       issuer: () => undefined,
+      judge: () => undefined,
+      onRegistered: () => undefined,
     })
     this.#callerSide = new CallerSide({
       parts: gateway,
       registry,
       shares: shares(gateway.budget),
       logger: silentLogger,
+      judge: () => undefined,
     })
     this.agentServer = new RpcServer(agent.runtime, () => undefined)
     for (const offer of simulatedOffers(this.clock)) this.agentServer.offer(offer)

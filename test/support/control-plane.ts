@@ -1,27 +1,60 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { createPublicKey } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Agent } from '../../src/agent/agent.ts'
+import { enrol } from '../../src/agent/enrol.ts'
+import { writeEnrolUrl } from '../../src/agent/enrol-url.ts'
 import { systemRandom } from '../../src/base/random.ts'
+import { systemClock } from '../../src/base/system-clock.ts'
+import { connectGateway, type GatewayClient } from '../../src/client.ts'
+import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
 import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
+import { enterCertificate } from '../../src/gateway/certificate-book.ts'
 import { Gateway, type GatewayAddresses } from '../../src/gateway/gateway.ts'
 import { initGateway, type InitResult } from '../../src/gateway/init.ts'
 import { Records } from '../../src/gateway/records/records.ts'
+import type { CertificateState } from '../../src/gateway/records/schema.ts'
 import { Tokens } from '../../src/gateway/tokens.ts'
-import { systemClock } from '../../src/base/system-clock.ts'
+import { readAuthority } from '../../src/identity/authority-files.ts'
+import { USAGE_CLIENT, type Authority } from '../../src/identity/authority.ts'
+import { Generations } from '../../src/identity/generations.ts'
+import { KeyProtection } from '../../src/identity/key-protection.ts'
+import { makeKey, privatePem } from '../../src/identity/keys.ts'
+import { identityUri } from '../../src/identity/name.ts'
+import { pemText } from '../../src/identity/pem.ts'
 import { LogRecorder } from './log-recorder.ts'
+import { runCli, type CliRun } from './run-cli.ts'
 
 export const DOMAIN = 'cp.postern.test'
+
+type Flags = Readonly<Record<string, string>>
+
+export interface Planted {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly state?: CertificateState
+  /** Whether the gateway has it in its records. */
+  readonly isKnown?: boolean
+  /** Default: the issuing CA of agents of this control plane. */
+  readonly authority?: Authority
+}
+
+const ALLOW_ALL = JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }])
 
 /** A control plane made by `gateway init`, with its listeners on loopback, in this process. */
 export class ControlPlane {
   readonly folder = mkdtempSync(join(tmpdir(), 'postern-cp-'))
   readonly log = new LogRecorder()
+  readonly agentLog = new LogRecorder()
+  readonly agents: Agent[] = []
+  readonly clients: GatewayClient[] = []
   init!: InitResult
   addresses!: GatewayAddresses
   gateway!: Gateway
 
-  static async start(flags: Readonly<Record<string, string>> = {}): Promise<ControlPlane> {
+  static async start(flags: Flags = {}): Promise<ControlPlane> {
     const plane = new ControlPlane()
     plane.init = await initGateway(
       {
@@ -38,7 +71,7 @@ export class ControlPlane {
     return plane
   }
 
-  async startGateway(flags: Readonly<Record<string, string>> = {}): Promise<void> {
+  async startGateway(flags: Flags = {}): Promise<void> {
     const listen = ['agents.listen', 'callers.listen', 'enroll.listen', 'enroll.renewListen']
     const { values } = loadSettings(GATEWAY_SETTINGS, {
       flags: { ...Object.fromEntries(listen.map((key) => [key, '127.0.0.1:0'])), ...flags },
@@ -48,6 +81,22 @@ export class ControlPlane {
     const ambient = { clock: systemClock, random: systemRandom, logger: this.log }
     this.gateway = new Gateway(values, ambient)
     this.addresses = await this.gateway.start()
+  }
+
+  /** Flags that make the next gateway listen where this one did. */
+  get sameAddresses(): Flags {
+    const { agents, callers, enroll, renew } = this.addresses
+    const at = (info: { port: number } | undefined) => `127.0.0.1:${String(info?.port)}`
+    return {
+      'agents.listen': at(agents),
+      'callers.listen': at(callers),
+      'enroll.listen': at(enroll),
+      'enroll.renewListen': at(renew),
+    }
+  }
+
+  get configFile(): string {
+    return this.init.configFile
   }
 
   get bundleFile(): string {
@@ -73,17 +122,130 @@ export class ControlPlane {
   }
 
   /** A new join token. */
-  async token(more: { agent?: string; uses?: number; ttlMs?: number } = {}): Promise<{
+  async token(
+    more: { cluster?: string; agent?: string; uses?: number; ttlMs?: number } = {},
+  ): Promise<{
     id: string
     token: string
   }> {
-    const { agent, uses = 1, ttlMs = 3_600_000 } = more
-    const request = { cluster: 'c-1', agent, uses, ttlMs, actor: 'test' }
+    const { cluster = 'c-1', agent, uses = 1, ttlMs = 3_600_000 } = more
+    const request = { cluster, agent, uses, ttlMs, actor: 'test' }
     return await this.records((_, tokens) => tokens.create(request, Date.now()))
   }
 
+  /** A command of the gateway's on this control plane. */
+  async command(...args: readonly string[]): Promise<CliRun> {
+    return await runCli('gateway', [...args, '--config', this.configFile])
+  }
+
+  stateOf(name: string): string {
+    return join(this.folder, 'agents', name)
+  }
+
+  /** Enrols an agent, whose state is kept in a folder of its name. */
+  async enrol(
+    name: string,
+    { protection = new KeyProtection(), cluster = 'c-1' } = {},
+  ): Promise<void> {
+    const { token } = await this.token({ agent: name, cluster })
+    await enrol(
+      {
+        gateway: new URL(this.enrollUrl),
+        token,
+        pins: [this.init.pin],
+        bundlePem: undefined,
+        trustDomain: DOMAIN,
+        keyKind: 'p256',
+        onStep: () => undefined,
+      },
+      new Generations(this.stateOf(name), protection),
+      () => systemClock.wallMs(),
+    )
+  }
+
+  /** Gives an agent a certificate that the gateway knows, with any times, as if it had been issued then. */
+  async plant(name: string, planted: Planted): Promise<void> {
+    const { fromMs, toMs, state = 'current', isKnown = true } = planted
+    const agents = planted.authority ?? readAuthority(join(this.folder, 'cp/ca'), 'agents')
+    const key = await makeKey('p256')
+    const identity = { role: 'agent', trustDomain: DOMAIN, cluster: 'c-1', agent: name } as const
+    const certificate = await agents.issue(createPublicKey(key), {
+      commonName: name,
+      uris: [identityUri(identity)],
+      usage: [USAGE_CLIENT],
+      notBefore: new Date(fromMs),
+      notAfter: new Date(toMs),
+    })
+    const der = Buffer.from(certificate.rawData)
+    const issued = { der, identity, state, grant: 'planted', nowMs: fromMs }
+    if (isKnown) await this.records(({ database }) => enterCertificate(issued, database))
+    writeEnrolUrlIn(this.stateOf(name), this.enrollUrl)
+    new Generations(this.stateOf(name)).install(
+      {
+        key,
+        keyPem: privatePem(key),
+        chainPem: pemText('CERTIFICATE', der) + agents.certificatePem,
+        bundlePem: readFileSync(this.bundleFile, 'utf8'),
+      },
+      Date.now(),
+    )
+  }
+
+  /** An agent that has enrolled under this name; its tunnel is not waited for. */
+  startAgent(name: string, flags: Flags = {}): Agent {
+    const agent = this.makeAgent(name, flags)
+    agent.start()
+    return agent
+  }
+
+  makeAgent(name: string, flags: Flags = {}): Agent {
+    const { values } = loadSettings(AGENT_SETTINGS, {
+      flags: {
+        'gateway.address': `localhost:${String(this.addresses.agents.port)}`,
+        trustDomain: DOMAIN,
+        'state.directory': this.stateOf(name),
+        'status.socket': join(this.folder, `${name}.sock`),
+        'backoff.min': '20ms',
+        'backoff.max': '300ms',
+        allow: ALLOW_ALL,
+        ...flags,
+      },
+      environment: {},
+      file: undefined,
+    })
+    const ambient = { clock: systemClock, random: systemRandom, logger: this.agentLog }
+    const agent = new Agent(values, ambient)
+    this.agents.push(agent)
+    return agent
+  }
+
+  /** A caller with a certificate that `gateway certs issue` made. */
+  async connect(name = 'tester'): Promise<GatewayClient> {
+    const dir = join(this.folder, 'callers')
+    const { status, stderr } = await this.command('certs', 'issue', '--caller', name, '--dir', dir)
+    if (status !== 0) throw new Error(stderr)
+    const client = await connectGateway({
+      address: { host: 'localhost', port: this.addresses.callers.port },
+      trustDomain: DOMAIN,
+      files: {
+        certificateFile: join(dir, `${name}.pem`),
+        keyFile: join(dir, `${name}.key`),
+        bundleFile: join(dir, 'bundle.pem'),
+      },
+    })
+    this.clients.push(client)
+    return client
+  }
+
   stop(): void {
+    for (const client of this.clients) client.close()
+    for (const agent of this.agents) agent.stop()
     this.gateway.stop()
     rmSync(this.folder, { recursive: true, force: true })
   }
+}
+
+function writeEnrolUrlIn(folder: string, url: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  writeEnrolUrl(folder, new URL(url))
 }

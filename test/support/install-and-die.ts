@@ -2,6 +2,7 @@
  * Installs a generation, and is killed by SIGKILL before the Nth change that it makes to the disk.
  * Arguments: folder, chain, key and bundle files, N. Exits 0 when it came through.
  */
+import { createPrivateKey } from 'node:crypto'
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 
@@ -14,7 +15,7 @@ const table = fs as unknown as Record<string, Call>
 for (const name of [
   'mkdirSync',
   'openSync',
-  'writeSync',
+  'writeFileSync',
   'fsyncSync',
   'chmodSync',
   'renameSync',
@@ -35,6 +36,11 @@ syncBuiltinESMExports()
 const { Generations } = await import('../../src/identity/generations.ts')
 left = Number(step)
 new Generations(folder).install(
-  { chainPem: chainPem ?? '', keyPem: keyPem ?? '', bundlePem: bundlePem ?? '' },
+  {
+    key: createPrivateKey(keyPem ?? ''),
+    chainPem: chainPem ?? '',
+    keyPem: keyPem ?? '',
+    bundlePem: bundlePem ?? '',
+  },
   Date.now(),
 )

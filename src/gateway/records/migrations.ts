@@ -49,6 +49,57 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute()
     },
   },
+  '002-revocation-and-change-of-ca': {
+    async up(database: Kysely<Tables>): Promise<void> {
+      await database.schema
+        .alterTable('certificates')
+        .addColumn('identity', 'varchar(256)', (column) => column.notNull().defaultTo(''))
+        .execute()
+      await database.schema
+        .createTable('denials')
+        .addColumn('id', 'integer', (column) => column.primaryKey().autoIncrement())
+        .addColumn('kind', 'varchar(16)', (column) => column.notNull())
+        .addColumn('issuer', 'varchar(64)')
+        .addColumn('serial', 'varchar(40)')
+        .addColumn('spki', 'varchar(71)')
+        .addColumn('cluster', 'varchar(63)')
+        .addColumn('agent', 'varchar(63)')
+        .addColumn('reason', 'varchar(256)', (column) => column.notNull())
+        .addColumn('actor', 'varchar(256)', (column) => column.notNull())
+        .addColumn('at', 'bigint', (column) => column.notNull())
+        .addColumn('lifted_at', 'bigint')
+        .execute()
+      await database.schema
+        .createTable('revisions')
+        .addColumn('name', 'varchar(16)', (column) => column.primaryKey())
+        .addColumn('number', 'integer', (column) => column.notNull())
+        .execute()
+      await database.schema
+        .createTable('authorities')
+        .addColumn('id', 'integer', (column) => column.primaryKey())
+        .addColumn('folder', 'varchar(64)', (column) => column.notNull())
+        .addColumn('phase', 'varchar(16)', (column) => column.notNull())
+        .addColumn('root_pin', 'varchar(71)', (column) => column.notNull())
+        .addColumn('agents_key', 'varchar(64)', (column) => column.notNull())
+        .addColumn('at', 'bigint', (column) => column.notNull())
+        .execute()
+      await database.schema
+        .createTable('bundles')
+        .addColumn('version', 'integer', (column) => column.primaryKey())
+        .addColumn('content', 'varchar(16)', (column) => column.notNull())
+        .addColumn('state', 'varchar(16)', (column) => column.notNull())
+        .addColumn('signed', 'text', (column) => column.notNull())
+        .execute()
+      await database.schema
+        .createTable('agents')
+        .addColumn('cluster', 'varchar(63)', (column) => column.notNull())
+        .addColumn('agent', 'varchar(63)', (column) => column.notNull())
+        .addColumn('bundle_version', 'integer', (column) => column.notNull())
+        .addColumn('seen_at', 'bigint', (column) => column.notNull())
+        .addPrimaryKeyConstraint('agents_key', ['cluster', 'agent'])
+        .execute()
+    },
+  },
 }
 
 export const migrationProvider: MigrationProvider = {

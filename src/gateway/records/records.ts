@@ -3,7 +3,7 @@ import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import { Kysely, Migrator, SqliteDialect, type SqliteDatabase } from 'kysely'
 import { PosternError } from '../../base/errors.ts'
 import { migrationProvider } from './migrations.ts'
-import type { EventRow, Tables } from './schema.ts'
+import type { EventRow, RevisionRow, Tables } from './schema.ts'
 
 export type Database = Kysely<Tables>
 
@@ -52,9 +52,52 @@ export class Records {
       .execute()
   }
 
+  /** How often what `name` stands for has changed. */
+  async revision(name: RevisionRow['name']): Promise<number> {
+    const row = await this.database
+      .selectFrom('revisions')
+      .select('number')
+      .where('name', '=', name)
+      .executeTakeFirst()
+    return row?.number ?? 0
+  }
+
+  /** Says to every gateway on this store that it has changed. */
+  async bump(name: RevisionRow['name'], within: Database): Promise<void> {
+    const { numUpdatedRows } = await within
+      .updateTable('revisions')
+      .set((expression) => ({ number: expression('number', '+', 1) }))
+      .where('name', '=', name)
+      .executeTakeFirst()
+    if (numUpdatedRows === 0n)
+      await within.insertInto('revisions').values({ name, number: 1 }).execute()
+  }
+
+  /** Which trust bundle an agent holds; written only when that is news. */
+  async acknowledge({ cluster, agent, version, nowMs }: Acknowledgement): Promise<void> {
+    await this.database
+      .insertInto('agents')
+      .values({ cluster, agent, bundle_version: version, seen_at: nowMs })
+      .onConflict((conflict) =>
+        conflict
+          .columns(['cluster', 'agent'])
+          .doUpdateSet({ bundle_version: version, seen_at: nowMs })
+          .where('agents.bundle_version', '!=', version),
+      )
+      .execute()
+  }
+
   async close(): Promise<void> {
     await this.database.destroy()
   }
+}
+
+export interface Acknowledgement {
+  readonly cluster: string
+  readonly agent: string
+  /** Of the trust bundle. */
+  readonly version: number
+  readonly nowMs: number
 }
 
 type Optional = 'identity' | 'serial' | 'address' | 'detail'

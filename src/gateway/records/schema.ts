@@ -5,6 +5,11 @@ export interface Tables {
   tokens: TokenRow
   certificates: CertificateRow
   events: EventRow
+  denials: Omit<DenialRow, 'id'> & { id: Generated<number> }
+  revisions: RevisionRow
+  authorities: AuthorityRow
+  bundles: BundleRow
+  agents: AgentRow
 }
 
 export interface TokenRow {
@@ -40,6 +45,69 @@ export interface CertificateRow {
   grant: string
   /** The certificate in DER, base64. */
   der: string
+  /** Its URI name; empty for agents' of the first version of this table. */
+  identity: string
+}
+
+/**
+ * What is let in no more: one certificate by issuer and serial, every certificate of a key, or all that
+ * an agent or a cluster (agent null) was given up to `at`. A lock holds back a whole cluster until it
+ * is lifted. Never a fingerprint: a signature can be altered without breaking it.
+ */
+export type DenialKind = 'certificate' | 'key' | 'agent' | 'cluster' | 'lock'
+
+export interface DenialRow {
+  id: number
+  kind: DenialKind
+  issuer: string | null
+  serial: string | null
+  spki: string | null
+  cluster: string | null
+  agent: string | null
+  reason: string
+  actor: string
+  at: number
+  lifted_at: number | null
+}
+
+/** Grows with each change of what it names, so that a running gateway sees what commands did. */
+export interface RevisionRow {
+  name: 'denials' | 'ca'
+  number: number
+}
+
+/** `prepared`: trusted, issues nothing; `active`: issues; `previous`: trusted, issued before. */
+export type AuthorityPhase = 'prepared' | 'active' | 'previous' | 'retired' | 'abandoned'
+
+/** One generation of CAs: a root and the two issuing CAs under it, in a folder of ca.directory. */
+export interface AuthorityRow {
+  id: number
+  folder: string
+  phase: AuthorityPhase
+  root_pin: string
+  /** Key identifier of the issuing CA of agents, hex. */
+  agents_key: string
+  at: number
+}
+
+/** Which roots and issuing CAs a bundle holds, of a change under way: the old, both, the new. */
+export type BundleContentKind = 'old' | 'both' | 'new'
+
+/** Bundles are signed ahead, while the root is at hand; `current` is the one that agents are given. */
+export interface BundleRow {
+  version: number
+  content: BundleContentKind
+  state: 'ahead' | 'current' | 'past'
+  /** SignedBundle, base64. */
+  signed: string
+}
+
+/** What agents have acknowledged. */
+export interface AgentRow {
+  cluster: string
+  agent: string
+  bundle_version: number
+  seen_at: number
 }
 
 export interface EventRow {

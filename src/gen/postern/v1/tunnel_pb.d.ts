@@ -11,6 +11,160 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_postern_v1_tunnel: GenFile;
 
 /**
+ * @generated from message postern.v1.Notice
+ */
+export declare type Notice = Message<"postern.v1.Notice"> & {
+  /**
+   * SignedBundle messages, oldest first.
+   *
+   * @generated from field: repeated bytes bundles = 1;
+   */
+  bundles: Uint8Array[];
+
+  /**
+   * CRLs of the issuing CAs of gateways (RFC 5280 section 5), in DER, and those CAs.
+   *
+   * @generated from field: repeated bytes crls = 2;
+   */
+  crls: Uint8Array[];
+
+  /**
+   * @generated from field: repeated bytes gateway_authorities = 5;
+   */
+  gatewayAuthorities: Uint8Array[];
+
+  /**
+   * Renew the certificate now, at a moment within so many ms that the agent draws.
+   *
+   * @generated from field: optional uint32 renew_within_ms = 3;
+   */
+  renewWithinMs?: number | undefined;
+
+  /**
+   * For people: shown by the agent's log and status.
+   *
+   * @generated from field: repeated string warnings = 4;
+   */
+  warnings: string[];
+};
+
+/**
+ * Describes the message postern.v1.Notice.
+ * Use `create(NoticeSchema)` to create a new message.
+ */
+export declare const NoticeSchema: GenMessage<Notice>;
+
+/**
+ * @generated from message postern.v1.NoticeAnswer
+ */
+export declare type NoticeAnswer = Message<"postern.v1.NoticeAnswer"> & {
+  /**
+   * Version of the trust bundle that the agent now holds.
+   *
+   * @generated from field: uint32 bundle_version = 1;
+   */
+  bundleVersion: number;
+};
+
+/**
+ * Describes the message postern.v1.NoticeAnswer.
+ * Use `create(NoticeAnswerSchema)` to create a new message.
+ */
+export declare const NoticeAnswerSchema: GenMessage<NoticeAnswer>;
+
+/**
+ * The roots to trust, signed by roots: only who is trusted can change who is trusted.
+ *
+ * @generated from message postern.v1.TrustBundle
+ */
+export declare type TrustBundle = Message<"postern.v1.TrustBundle"> & {
+  /**
+   * @generated from field: string trust_domain = 1;
+   */
+  trustDomain: string;
+
+  /**
+   * Grows by every change; an older one than the one held is refused.
+   *
+   * @generated from field: uint32 version = 2;
+   */
+  version: number;
+
+  /**
+   * X.509 in DER.
+   *
+   * @generated from field: repeated bytes roots = 3;
+   */
+  roots: Uint8Array[];
+
+  /**
+   * Issuing CAs, of agents and gateways.
+   *
+   * @generated from field: repeated bytes issuing = 4;
+   */
+  issuing: Uint8Array[];
+
+  /**
+   * @generated from field: int64 made_at_ms = 5;
+   */
+  madeAtMs: bigint;
+};
+
+/**
+ * Describes the message postern.v1.TrustBundle.
+ * Use `create(TrustBundleSchema)` to create a new message.
+ */
+export declare const TrustBundleSchema: GenMessage<TrustBundle>;
+
+/**
+ * @generated from message postern.v1.SignedBundle
+ */
+export declare type SignedBundle = Message<"postern.v1.SignedBundle"> & {
+  /**
+   * A TrustBundle, encoded.
+   *
+   * @generated from field: bytes bundle = 1;
+   */
+  bundle: Uint8Array;
+
+  /**
+   * @generated from field: repeated postern.v1.BundleSignature signatures = 2;
+   */
+  signatures: BundleSignature[];
+};
+
+/**
+ * Describes the message postern.v1.SignedBundle.
+ * Use `create(SignedBundleSchema)` to create a new message.
+ */
+export declare const SignedBundleSchema: GenMessage<SignedBundle>;
+
+/**
+ * @generated from message postern.v1.BundleSignature
+ */
+export declare type BundleSignature = Message<"postern.v1.BundleSignature"> & {
+  /**
+   * "sha256:HEX" of the root's SubjectPublicKeyInfo.
+   *
+   * @generated from field: string root_pin = 1;
+   */
+  rootPin: string;
+
+  /**
+   * Over "postern trust bundle 1\n" and the bundle.
+   *
+   * @generated from field: bytes signature = 2;
+   */
+  signature: Uint8Array;
+};
+
+/**
+ * Describes the message postern.v1.BundleSignature.
+ * Use `create(BundleSignatureSchema)` to create a new message.
+ */
+export declare const BundleSignatureSchema: GenMessage<BundleSignature>;
+
+/**
  * @generated from message postern.v1.RenewRequest
  */
 export declare type RenewRequest = Message<"postern.v1.RenewRequest"> & {
@@ -92,6 +246,20 @@ export declare type RegisterRequest = Message<"postern.v1.RegisterRequest"> & {
    * @generated from field: repeated string features = 6;
    */
   features: string[];
+
+  /**
+   * Version of the trust bundle that the agent holds; 0: the one it enrolled with.
+   *
+   * @generated from field: uint32 bundle_version = 7;
+   */
+  bundleVersion: number;
+
+  /**
+   * Drawn by the process at its start, told nobody else: two of them under one certificate are a clone.
+   *
+   * @generated from field: string instance = 8;
+   */
+  instance: string;
 };
 
 /**
@@ -218,6 +386,23 @@ export declare const Tunnel: GenService<{
     methodKind: "unary";
     input: typeof RenewRequestSchema;
     output: typeof RenewResponseSchema;
+  },
+}>;
+
+/**
+ * What a gateway tells an agent over its tunnel. Calls of the gateway's own have no caller, a name
+ * that no caller can have.
+ *
+ * @generated from service postern.v1.Notices
+ */
+export declare const Notices: GenService<{
+  /**
+   * @generated from rpc postern.v1.Notices.Tell
+   */
+  tell: {
+    methodKind: "unary";
+    input: typeof NoticeSchema;
+    output: typeof NoticeAnswerSchema;
   },
 }>;
 

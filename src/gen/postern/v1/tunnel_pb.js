@@ -8,49 +8,84 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file postern/v1/tunnel.proto.
  */
 export const file_postern_v1_tunnel = /*@__PURE__*/
-  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSInCgxSZW5ld1JlcXVlc3QSFwoPc2lnbmluZ19yZXF1ZXN0GAEgASgMIjMKDVJlbmV3UmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAwSDQoFY2hhaW4YAiADKAwipgEKD1JlZ2lzdGVyUmVxdWVzdBIVCg1hZ2VudF92ZXJzaW9uGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSDQoFYWdlbnQYAyABKAkSIwoHbWV0aG9kcxgEIAMoCzISLnBvc3Rlcm4udjEuTWV0aG9kEiUKCHNlcnZpY2VzGAUgAygLMhMucG9zdGVybi52MS5TZXJ2aWNlEhAKCGZlYXR1cmVzGAYgAygJIm8KEFJlZ2lzdGVyUmVzcG9uc2USFwoPZ2F0ZXdheV92ZXJzaW9uGAEgASgJEg8KB2dhdGV3YXkYAiABKAkSDgoGcmVnaW9uGAMgASgJEg8KB3RpbWVfbXMYBCABKAMSEAoIZmVhdHVyZXMYBSADKAkiNwoGTWV0aG9kEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIRCglkYXRhX3R5cGUYAyABKAkiKgoHU2VydmljZRIMCgRuYW1lGAEgASgJEhEKCWRhdGFfdHlwZRgCIAEoCTKNAQoGVHVubmVsEkUKCFJlZ2lzdGVyEhsucG9zdGVybi52MS5SZWdpc3RlclJlcXVlc3QaHC5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVzcG9uc2USPAoFUmVuZXcSGC5wb3N0ZXJuLnYxLlJlbmV3UmVxdWVzdBoZLnBvc3Rlcm4udjEuUmVuZXdSZXNwb25zZWIGcHJvdG8z");
+  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSKIAQoGTm90aWNlEg8KB2J1bmRsZXMYASADKAwSDAoEY3JscxgCIAMoDBIbChNnYXRld2F5X2F1dGhvcml0aWVzGAUgAygMEhwKD3JlbmV3X3dpdGhpbl9tcxgDIAEoDUgAiAEBEhAKCHdhcm5pbmdzGAQgAygJQhIKEF9yZW5ld193aXRoaW5fbXMiJgoMTm90aWNlQW5zd2VyEhYKDmJ1bmRsZV92ZXJzaW9uGAEgASgNImgKC1RydXN0QnVuZGxlEhQKDHRydXN0X2RvbWFpbhgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEg0KBXJvb3RzGAMgAygMEg8KB2lzc3VpbmcYBCADKAwSEgoKbWFkZV9hdF9tcxgFIAEoAyJPCgxTaWduZWRCdW5kbGUSDgoGYnVuZGxlGAEgASgMEi8KCnNpZ25hdHVyZXMYAiADKAsyGy5wb3N0ZXJuLnYxLkJ1bmRsZVNpZ25hdHVyZSI2Cg9CdW5kbGVTaWduYXR1cmUSEAoIcm9vdF9waW4YASABKAkSEQoJc2lnbmF0dXJlGAIgASgMIicKDFJlbmV3UmVxdWVzdBIXCg9zaWduaW5nX3JlcXVlc3QYASABKAwiMwoNUmVuZXdSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoDBINCgVjaGFpbhgCIAMoDCLQAQoPUmVnaXN0ZXJSZXF1ZXN0EhUKDWFnZW50X3ZlcnNpb24YASABKAkSDwoHY2x1c3RlchgCIAEoCRINCgVhZ2VudBgDIAEoCRIjCgdtZXRob2RzGAQgAygLMhIucG9zdGVybi52MS5NZXRob2QSJQoIc2VydmljZXMYBSADKAsyEy5wb3N0ZXJuLnYxLlNlcnZpY2USEAoIZmVhdHVyZXMYBiADKAkSFgoOYnVuZGxlX3ZlcnNpb24YByABKA0SEAoIaW5zdGFuY2UYCCABKAkibwoQUmVnaXN0ZXJSZXNwb25zZRIXCg9nYXRld2F5X3ZlcnNpb24YASABKAkSDwoHZ2F0ZXdheRgCIAEoCRIOCgZyZWdpb24YAyABKAkSDwoHdGltZV9tcxgEIAEoAxIQCghmZWF0dXJlcxgFIAMoCSI3CgZNZXRob2QSDAoEbmFtZRgBIAEoCRIMCgRraW5kGAIgASgJEhEKCWRhdGFfdHlwZRgDIAEoCSIqCgdTZXJ2aWNlEgwKBG5hbWUYASABKAkSEQoJZGF0YV90eXBlGAIgASgJMo0BCgZUdW5uZWwSRQoIUmVnaXN0ZXISGy5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVxdWVzdBocLnBvc3Rlcm4udjEuUmVnaXN0ZXJSZXNwb25zZRI8CgVSZW5ldxIYLnBvc3Rlcm4udjEuUmVuZXdSZXF1ZXN0GhkucG9zdGVybi52MS5SZW5ld1Jlc3BvbnNlMj8KB05vdGljZXMSNAoEVGVsbBISLnBvc3Rlcm4udjEuTm90aWNlGhgucG9zdGVybi52MS5Ob3RpY2VBbnN3ZXJiBnByb3RvMw");
+
+/**
+ * Describes the message postern.v1.Notice.
+ * Use `create(NoticeSchema)` to create a new message.
+ */
+export const NoticeSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 0);
+
+/**
+ * Describes the message postern.v1.NoticeAnswer.
+ * Use `create(NoticeAnswerSchema)` to create a new message.
+ */
+export const NoticeAnswerSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 1);
+
+/**
+ * Describes the message postern.v1.TrustBundle.
+ * Use `create(TrustBundleSchema)` to create a new message.
+ */
+export const TrustBundleSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 2);
+
+/**
+ * Describes the message postern.v1.SignedBundle.
+ * Use `create(SignedBundleSchema)` to create a new message.
+ */
+export const SignedBundleSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 3);
+
+/**
+ * Describes the message postern.v1.BundleSignature.
+ * Use `create(BundleSignatureSchema)` to create a new message.
+ */
+export const BundleSignatureSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 4);
 
 /**
  * Describes the message postern.v1.RenewRequest.
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 0);
+  messageDesc(file_postern_v1_tunnel, 5);
 
 /**
  * Describes the message postern.v1.RenewResponse.
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 1);
+  messageDesc(file_postern_v1_tunnel, 6);
 
 /**
  * Describes the message postern.v1.RegisterRequest.
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 2);
+  messageDesc(file_postern_v1_tunnel, 7);
 
 /**
  * Describes the message postern.v1.RegisterResponse.
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 3);
+  messageDesc(file_postern_v1_tunnel, 8);
 
 /**
  * Describes the message postern.v1.Method.
  * Use `create(MethodSchema)` to create a new message.
  */
 export const MethodSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 4);
+  messageDesc(file_postern_v1_tunnel, 9);
 
 /**
  * Describes the message postern.v1.Service.
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 5);
+  messageDesc(file_postern_v1_tunnel, 10);
 
 /**
  * What agent and gateway say to each other over a fresh session, before anything else.
@@ -59,4 +94,13 @@ export const ServiceSchema = /*@__PURE__*/
  */
 export const Tunnel = /*@__PURE__*/
   serviceDesc(file_postern_v1_tunnel, 0);
+
+/**
+ * What a gateway tells an agent over its tunnel. Calls of the gateway's own have no caller, a name
+ * that no caller can have.
+ *
+ * @generated from service postern.v1.Notices
+ */
+export const Notices = /*@__PURE__*/
+  serviceDesc(file_postern_v1_tunnel, 1);
 

@@ -1,0 +1,168 @@
+import type { Clock } from '../base/clock.ts'
+import { asPosternError, PosternError } from '../base/errors.ts'
+import type { AgentSettings } from '../config/agent-settings.ts'
+import { certificatesIn } from '../identity/certificate-files.ts'
+import { Generations } from '../identity/generations.ts'
+import { readCredential, type Credential } from '../identity/key-files.ts'
+import { identityUri } from '../identity/name.ts'
+import { readProtection } from '../identity/passphrase.ts'
+import { renewAtMs } from '../identity/schedule.ts'
+import { validatePath } from '../identity/validation/path.ts'
+import { dialTls } from '../transport/tls-dial.ts'
+import { readEnrolUrl } from './enrol-url.ts'
+import { enrolledFiles, isManaged, namedFiles } from './identity-files.ts'
+import { diagnose } from './proof-client.ts'
+
+const DIAL_MS_MAX = 10_000
+/** Certificates are backdated by 5 min. */
+const SKEW_MS_MAX = 60_000
+
+/** One thing that was looked at. */
+export interface CheckStep {
+  readonly name: string
+  readonly outcome: 'OK' | 'WARN' | 'FAIL' | 'SKIP'
+  readonly text: string
+  /** What to do. */
+  readonly fix?: string
+}
+
+/** The agent's certificate, step by step: files, chain, time, the gateway's own chain, its verdict. */
+export async function* certificateSteps(
+  settings: AgentSettings,
+  clock: Clock,
+): AsyncGenerator<CheckStep> {
+  let credential: Credential
+  try {
+    credential = read(settings, clock.wallMs())
+  } catch (error) {
+    yield failed('files', error, 'mend the file that it names; NOT_ENROLLED: run agent enroll')
+    return
+  }
+  yield { name: 'files', outcome: 'OK', text: `${identityUri(credential.identity)}, key fits` }
+  yield chainStep(credential, clock.wallMs())
+  yield timeStep(credential, clock.wallMs(), isManaged(settings))
+  yield await gatewayStep(settings, credential, clock.wallMs())
+  yield* verdictSteps(settings, credential, clock)
+}
+
+/** @throws what readCredential throws, NOT_ENROLLED, CONFIG_INVALID */
+function read(settings: AgentSettings, nowMs: number): Credential {
+  const protection = readProtection({
+    file: settings['identity.passphraseFile'],
+    command: settings['identity.passphraseCommand'],
+  })
+  const generations = new Generations(settings['state.directory'])
+  const files = namedFiles(settings) ?? enrolledFiles(generations, settings)
+  return readCredential(files, 'agent', nowMs, { protection, mayBeExpired: true })
+}
+
+function chainStep({ certificatePem, bundlePem }: Credential, timeMs: number): CheckStep {
+  const [leaf, ...intermediates] = certificatesIn(certificatePem)
+  const roots = certificatesIn(bundlePem)
+  if (leaf === undefined) return { name: 'chain', outcome: 'FAIL', text: 'no certificate' }
+  const { isValid, path, faults } = validatePath({
+    leaf,
+    intermediates,
+    roots,
+    // Time has a step of its own.
+    timeMs: Math.min(Math.max(timeMs, leaf.notBeforeMs), leaf.notAfterMs),
+    role: 'client',
+  })
+  if (isValid) {
+    const text = `${String(path.length)} certificates up to a root of the bundle`
+    return { name: 'chain', outcome: 'OK', text }
+  }
+  const text = faults.map(({ place, text: rule }) => `the ${place} ${rule}`).join('; ')
+  return { name: 'chain', outcome: 'FAIL', text, fix: 'enrol anew: agent enroll --force' }
+}
+
+function timeStep(credential: Credential, nowMs: number, isOurs: boolean): CheckStep {
+  const { notBeforeMs, notAfterMs, certificatePem } = credential
+  const iso = (ms: number): string => new Date(ms).toISOString()
+  const name = 'validity'
+  if (nowMs < notBeforeMs) {
+    const text = `valid from ${iso(notBeforeMs)}, our clock says ${iso(nowMs)}`
+    return { name, outcome: 'FAIL', text, fix: 'set the clock of this machine (NTP)' }
+  }
+  if (nowMs >= notAfterMs) {
+    const fix = 'agent certs renew within the grace of the gateway, else a new join token'
+    return { name, outcome: 'FAIL', text: `ended ${iso(notAfterMs)}`, fix }
+  }
+  const serial = certificatesIn(certificatePem)[0]?.serial.toString('hex') ?? ''
+  const isDue = nowMs > renewAtMs({ serial, notBeforeMs, notAfterMs })
+  const text = `until ${iso(notAfterMs)}`
+  if (!isDue) return { name, outcome: 'OK', text }
+  const fix = isOurs ? 'agent status says why it is not renewed' : 'ask who manages the files'
+  return { name, outcome: 'WARN', text: `${text}, due for renewal`, fix }
+}
+
+async function gatewayStep(
+  settings: AgentSettings,
+  credential: Credential,
+  nowMs: number,
+): Promise<CheckStep> {
+  const name = 'gateway'
+  const { host, port } = settings['gateway.address']
+  try {
+    const wire = await dialTls({
+      host,
+      port,
+      serverName: settings['gateway.serverName'],
+      credential,
+      expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
+      signal: AbortSignal.timeout(DIAL_MS_MAX),
+      nowMs,
+    })
+    wire.destroy()
+    const { identity, tlsVersion, group } = wire.facts
+    return { name, outcome: 'OK', text: `${identityUri(identity)}, ${tlsVersion}, ${group}` }
+  } catch (error) {
+    return failed(name, error, 'docs/ERRORS.md says what the code means')
+  }
+}
+
+async function* verdictSteps(
+  settings: AgentSettings,
+  credential: Credential,
+  clock: Clock,
+): AsyncGenerator<CheckStep> {
+  const name = 'verdict'
+  const named = settings['identity.enrollUrl']
+  const url = named === undefined ? readEnrolUrl(settings['state.directory']) : new URL(named)
+  if (url === undefined) {
+    const text = 'identity.enrollUrl is not set: the gateway cannot be asked'
+    yield { name, outcome: 'SKIP', text }
+    return
+  }
+  try {
+    const { verdict, text, gatewayTimeMs } = await diagnose(url, credential)
+    const skewMs = gatewayTimeMs - clock.wallMs()
+    yield {
+      name: 'clock',
+      outcome: Math.abs(skewMs) > SKEW_MS_MAX ? 'WARN' : 'OK',
+      text: `the gateway's is ${(Math.abs(skewMs) / 1000).toFixed(1)} s ${skewMs < 0 ? 'behind' : 'ahead of'} ours`,
+      ...(Math.abs(skewMs) > SKEW_MS_MAX ? { fix: 'set the clock that is wrong (NTP)' } : {}),
+    }
+    const isFine = verdict === 'fine'
+    const said = `the gateway says: ${verdict} (${text})`
+    yield isFine
+      ? { name, outcome: 'OK', text: said }
+      : { name, outcome: 'FAIL', text: said, fix: FIXES[verdict] }
+  } catch (error) {
+    yield failed(name, error, 'the enrolment address (identity.enrollUrl) does not answer')
+  }
+}
+
+const FIXES = {
+  expired: 'agent certs renew within the grace of the gateway, else a new join token',
+  'not-yet-valid': 'set the clock that is wrong (NTP)',
+  'unknown-issuer': 'this gateway has not issued it: enrol there',
+  superseded: 'another process renewed it: is this a copy? agent enroll --force',
+  revoked: 'ask who runs the gateway; a new join token lets it in again',
+  locked: 'ask who runs the gateway: gateway clusters unlock',
+} as const
+
+function failed(name: string, error: unknown, fix: string): CheckStep {
+  const { code, rawMessage } = error instanceof PosternError ? error : asPosternError(error)
+  return { name, outcome: 'FAIL', text: `${code}: ${rawMessage}`, fix }
+}

@@ -1,0 +1,88 @@
+import { X509Certificate } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
+import { asPosternError, PosternError, type ErrorCode } from '../base/errors.ts'
+import { ERROR_CODES } from '../base/error-codes.ts'
+import { KEY_KINDS } from '../base/key-kinds.ts'
+import type { Agent } from './agent.ts'
+import { agentStatus } from './status.ts'
+
+/** What a renewal has changed. */
+export interface Renewed {
+  readonly serialBefore: string
+  readonly serial: string
+  readonly notAfter: string
+  readonly key: string
+}
+
+/**
+ * Orders that come over the daemon's unix socket, which only its own user and root can open: one line
+ * each, answered by one JSON object.
+ */
+export class AgentControl {
+  readonly #agent: Agent
+  readonly #clock: Clock
+
+  constructor(agent: Agent, clock: Clock) {
+    this.#agent = agent
+    this.#clock = clock
+  }
+
+  async answer(line: string): Promise<string> {
+    try {
+      return JSON.stringify(await this.#act(line.trim().split(' ')))
+    } catch (error) {
+      const { code, rawMessage: message } = asPosternError(error)
+      return JSON.stringify({ error: { code, message } })
+    }
+  }
+
+  async #act([order, ...words]: readonly string[]): Promise<object> {
+    switch (order) {
+      case 'status':
+        return agentStatus(this.#agent, this.#clock.wallMs())
+      case 'renew':
+        return await this.#renew(words[0])
+      case 'reload':
+        await this.#agent.reload()
+        return { reloaded: true }
+      default:
+        throw new PosternError('USAGE', 'status, renew and reload are known')
+    }
+  }
+
+  async #renew(kindName: string | undefined): Promise<Renewed> {
+    const { renewal } = this.#agent
+    if (renewal === undefined) {
+      const text = 'somebody else manages the certificate (identity.source: files)'
+      throw new PosternError('RENEWAL_REFUSED', text)
+    }
+    const kind = KEY_KINDS.find((one) => one === kindName)
+    if (kindName !== undefined && kind === undefined)
+      throw new PosternError('USAGE', `${kindName} is no kind of key`)
+    const before = new X509Certificate(this.#agent.credential.certificatePem)
+    await renewal.renewNow(kind)
+    const after = new X509Certificate(this.#agent.credential.certificatePem)
+    const { asymmetricKeyType, asymmetricKeyDetails } = after.publicKey
+    return {
+      serialBefore: before.serialNumber.toLowerCase(),
+      serial: after.serialNumber.toLowerCase(),
+      notAfter: new Date(after.validTo).toISOString(),
+      key: `${asymmetricKeyType ?? ''} ${asymmetricKeyDetails?.namedCurve ?? ''}`.trim(),
+    }
+  }
+}
+
+/** What the daemon answered. @throws its error, DAEMON_NOT_RUNNING when it is no answer */
+export function parseAnswer(text: string): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    const message = 'what answers on the socket is no agent'
+    throw new PosternError('DAEMON_NOT_RUNNING', message, {}, { cause: error })
+  }
+  const { error } = value as { error?: { code: string; message: string } }
+  if (error === undefined) return value
+  const code = Object.hasOwn(ERROR_CODES, error.code) ? (error.code as ErrorCode) : 'INTERNAL'
+  throw new PosternError(code, error.message)
+}

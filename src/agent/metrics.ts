@@ -1,0 +1,74 @@
+import type { Clock } from '../base/clock.ts'
+import { Metrics, type MetricRow, type Sample } from '../base/metrics.ts'
+import type { Agent } from './agent.ts'
+
+/** What `metrics.listen` of the agent shows. */
+export const AGENT_METRICS: readonly MetricRow[] = [
+  {
+    name: 'postern_tunnel_up',
+    kind: 'gauge',
+    help: '1 while the tunnel is welcomed by the gateway, else 0.',
+  },
+  {
+    name: 'postern_certificate_expiry_seconds',
+    kind: 'gauge',
+    help: 'Seconds until the certificate of the agent ends; negative once it has.',
+  },
+  {
+    name: 'postern_certificate_not_after_timestamp_seconds',
+    kind: 'gauge',
+    help: 'When the certificate of the agent ends.',
+  },
+  {
+    name: 'postern_certificate_renewal_timestamp_seconds',
+    kind: 'gauge',
+    help: 'When its next renewal is due; absent where somebody else manages it.',
+  },
+  {
+    name: 'postern_certificate_renewals_total',
+    kind: 'counter',
+    help: 'Renewals of this process.',
+    labels: ['result'],
+  },
+  {
+    name: 'postern_trust_bundle_version',
+    kind: 'gauge',
+    help: 'Version of the signed trust bundle that is held.',
+  },
+  {
+    name: 'postern_clock_skew_seconds',
+    kind: 'gauge',
+    help: 'The clock of the gateway less ours; absent until it told its time.',
+  },
+]
+
+export function agentMetrics(agent: Agent, clock: Clock): Metrics {
+  return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent, clock.wallMs())))
+}
+
+function samples({ tunnel, credential, keeper, renewal, care }: Agent, nowMs: number): Sample[] {
+  const { clockSkewMs } = care
+  const found: Sample[] = [
+    { name: 'postern_tunnel_up', value: tunnel.state.name === 'ready' ? 1 : 0 },
+    {
+      name: 'postern_certificate_expiry_seconds',
+      value: (credential.notAfterMs - nowMs) / 1000,
+    },
+    {
+      name: 'postern_certificate_not_after_timestamp_seconds',
+      value: credential.notAfterMs / 1000,
+    },
+    { name: 'postern_trust_bundle_version', value: keeper.bundleVersion },
+  ]
+  if (clockSkewMs !== undefined)
+    found.push({ name: 'postern_clock_skew_seconds', value: clockSkewMs / 1000 })
+  if (renewal === undefined) return found
+  const { dueAtMs, succeeded, failed } = renewal
+  const renewals = 'postern_certificate_renewals_total'
+  return [
+    ...found,
+    { name: 'postern_certificate_renewal_timestamp_seconds', value: dueAtMs / 1000 },
+    { name: renewals, value: succeeded, labels: { result: 'succeeded' } },
+    { name: renewals, value: failed, labels: { result: 'failed' } },
+  ]
+}

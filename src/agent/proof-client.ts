@@ -1,0 +1,106 @@
+import { createPrivateKey } from 'node:crypto'
+import { PosternError, printable } from '../base/errors.ts'
+import { readCertsOnly } from '../identity/certs-only.ts'
+import type { Credential } from '../identity/key-files.ts'
+import { makeProof, type ProofPurpose } from '../identity/key-proof.ts'
+import { pemBlocks } from '../identity/pem.ts'
+import { requestHttps, requestUnverified, type Trust } from '../transport/https-request.ts'
+import { invalidAnswer } from './judge-issued.ts'
+import { refusalOf } from './refusals.ts'
+
+const BASE = '/.well-known/postern/'
+const REQUEST_MS_MAX = 20_000
+const VERDICTS = [
+  'fine',
+  'expired',
+  'not-yet-valid',
+  'unknown-issuer',
+  'superseded',
+  'revoked',
+  'locked',
+] as const
+const BUNDLES_MAX = 16
+
+/** What the gateway says of our certificate. */
+export interface Diagnosis {
+  readonly verdict: (typeof VERDICTS)[number]
+  readonly text: string
+  /** The gateway's wall clock, in ms. */
+  readonly gatewayTimeMs: number
+}
+
+/** Asks why we are refused, by proving that we hold the key. @throws network codes, ENROL_FAILED, ENROL_ANSWER_INVALID */
+export async function diagnose(gateway: URL, credential: Credential): Promise<Diagnosis> {
+  const answer = await ask(gateway, 'diagnose', credential, {})
+  const { verdict, text, timeMs } = answer
+  const known = VERDICTS.find((one) => one === verdict)
+  if (known === undefined || typeof text !== 'string' || typeof timeMs !== 'number')
+    throw invalidAnswer('it is no diagnosis')
+  return { verdict: known, text: printable(text), gatewayTimeMs: timeMs }
+}
+
+/** Certificates for one that may have expired, ours and what stands above it, in DER. @throws as diagnose, and what the gateway refuses with */
+export async function recover(
+  gateway: URL,
+  credential: Credential,
+  signingRequest: Buffer,
+): Promise<Buffer[]> {
+  const more = { signingRequest: signingRequest.toString('base64') }
+  const { certificates } = await ask(gateway, 'recover', credential, more)
+  if (typeof certificates !== 'string') throw invalidAnswer('it holds no certificates')
+  try {
+    return readCertsOnly(Buffer.from(certificates, 'base64'))
+  } catch (error) {
+    throw invalidAnswer(`it cannot be decoded: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * Signed trust bundles after the version that we hold. Read from whoever answers: each is worth what
+ * its signature is. @throws network codes, ENROL_FAILED
+ */
+export async function bundlesSince(gateway: URL, version: number): Promise<Buffer[]> {
+  const url = new URL(`${BASE}bundles/${String(version)}`, gateway)
+  const { status, body } = await requestUnverified(url, AbortSignal.timeout(REQUEST_MS_MAX))
+  if (status !== 200) throw failed(gateway, status, body)
+  const lines = body.split('\n').filter((line) => line !== '')
+  return lines.slice(0, BUNDLES_MAX).map((line) => Buffer.from(line, 'base64'))
+}
+
+async function ask(
+  gateway: URL,
+  purpose: ProofPurpose,
+  { certificatePem, keyPem, bundlePem, identity }: Credential,
+  more: Readonly<Record<string, string>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  const certificate = pemBlocks(certificatePem, 'CERTIFICATE')[0]?.toString('base64')
+  const key = createPrivateKey(keyPem)
+  const trust: Trust = { bundlePem, trustDomain: identity.trustDomain }
+  const answer = await requestHttps(
+    {
+      url: new URL(`${BASE}${purpose}`, gateway),
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: (exporter) => {
+        const signature = makeProof(key, purpose, exporter).toString('base64')
+        return JSON.stringify({ certificate, signature, ...more })
+      },
+      signal: AbortSignal.timeout(REQUEST_MS_MAX),
+    },
+    trust,
+  )
+  if (answer.status !== 200)
+    throw refusalOf(answer.body) ?? failed(gateway, answer.status, answer.body)
+  try {
+    const value: unknown = JSON.parse(answer.body)
+    if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
+  } catch {
+    // Said below.
+  }
+  throw invalidAnswer('it is no JSON object')
+}
+
+function failed(gateway: URL, status: number, body: string): PosternError {
+  const text = printable(body.trim().slice(0, 200))
+  return new PosternError('ENROL_FAILED', `${gateway.host} answered ${String(status)}: ${text}`)
+}

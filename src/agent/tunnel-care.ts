@@ -1,0 +1,126 @@
+import type { CancelTimer, Clock } from '../base/clock.ts'
+import { asPosternError, type PosternError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import type { Credential } from '../identity/key-files.ts'
+import type { TlsFacts } from '../transport/tls-wire.ts'
+import type { Tunnel } from '../tunnel/tunnel.ts'
+import { bundlesSince, diagnose, type Diagnosis } from './proof-client.ts'
+
+const TEND_MS = 5000
+/** A tunnel is replaced when a certificate that it stands on has less left than this, or a quarter. */
+const END_MS = 3_600_000
+const REPLACE_APART_MS = 60_000
+/** The gateway is asked why at most this often. */
+const ASK_APART_MS = 15_000
+
+export interface TunnelCareParts {
+  readonly tunnel: Tunnel
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly credential: () => Credential
+  readonly enrolUrl: () => URL | undefined
+  readonly bundleVersion: () => number
+  readonly adopt: (bundles: readonly Uint8Array[]) => Promise<number>
+}
+
+/**
+ * Looks after the tunnel: finds out why it is refused, catches up on trust, moves it off certificates
+ * that near their end, and compares the clocks.
+ */
+export class TunnelCare {
+  readonly #parts: TunnelCareParts
+  readonly #credentialOf = new WeakMap<TlsFacts, Credential>()
+  #cancelTimer: CancelTimer | undefined
+  #replacedAtMs = Number.NEGATIVE_INFINITY
+  #askedAtMs = Number.NEGATIVE_INFINITY
+  /** What the gateway said of our certificate when it last refused us; until a tunnel is up. */
+  diagnosis: Diagnosis | undefined
+  /** The gateway's clock less ours, in ms; undefined until it told its time. */
+  clockSkewMs: number | undefined
+
+  constructor(parts: TunnelCareParts) {
+    this.#parts = parts
+  }
+
+  start(): void {
+    this.#cancelTimer = this.#parts.clock.startTimer(TEND_MS, () => {
+      this.start()
+      this.#tend()
+    })
+  }
+
+  stop(): void {
+    this.#cancelTimer?.()
+  }
+
+  dialled(facts: TlsFacts, credential: Credential): void {
+    this.#credentialOf.set(facts, credential)
+  }
+
+  /** The gateway let us in, and told its time. */
+  welcomed(gatewayTimeMs: number, rttMs: number): void {
+    this.diagnosis = undefined
+    if (gatewayTimeMs > 0) this.#compare(gatewayTimeMs + rttMs / 2)
+  }
+
+  /** The tunnel is down, or did not come up. */
+  explain({ code }: PosternError): void {
+    const enrolUrl = this.#parts.enrolUrl()
+    const { clock, logger } = this.#parts
+    if (enrolUrl === undefined || clock.nowMs() - this.#askedAtMs < ASK_APART_MS) return
+    const ask =
+      code === 'PEER_REFUSED' || code === 'CERT_EXPIRED'
+        ? this.#diagnose
+        : code === 'CERT_UNTRUSTED'
+          ? this.#catchUp
+          : undefined
+    if (ask === undefined) return
+    this.#askedAtMs = clock.nowMs()
+    ask(enrolUrl).catch((error: unknown) => {
+      const { code: cause, rawMessage: reason } = asPosternError(error)
+      logger.warn(
+        { code: cause, reason, peer: enrolUrl.host },
+        'the gateway could not be asked why',
+      )
+    })
+  }
+
+  readonly #diagnose = async (enrolUrl: URL): Promise<void> => {
+    const diagnosis = await diagnose(enrolUrl, this.#parts.credential())
+    this.diagnosis = diagnosis
+    this.#compare(diagnosis.gatewayTimeMs)
+    const { verdict, text: reason } = diagnosis
+    this.#parts.logger.warn({ verdict, reason }, 'the gateway says of our certificate')
+  }
+
+  /** We trust other roots than the gateway's, perhaps as we slept through a change of CA. */
+  readonly #catchUp = async (enrolUrl: URL): Promise<void> => {
+    const { adopt, bundleVersion, tunnel } = this.#parts
+    const before = bundleVersion()
+    const bundles = await bundlesSince(enrolUrl, before)
+    if (bundles.length === 0 || (await adopt(bundles)) === before) return
+    tunnel.hurry()
+  }
+
+  #compare(gatewayTimeMs: number): void {
+    this.clockSkewMs = Math.round(gatewayTimeMs - this.#parts.clock.wallMs())
+  }
+
+  #tend(): void {
+    const { tunnel, clock, credential, logger } = this.#parts
+    const { state } = tunnel
+    if (state.name !== 'ready' || clock.nowMs() - this.#replacedAtMs < REPLACE_APART_MS) return
+    const { facts } = state.connection
+    const used = this.#credentialOf.get(facts)
+    const nowMs = clock.wallMs()
+    const isOurs = used !== undefined && used !== credential()
+    const leftMs = facts.certificateNotAfterMs - nowMs
+    const lifeMs = facts.certificateNotAfterMs - facts.certificateNotBeforeMs
+    if (!isOurs && leftMs > Math.min(END_MS, lifeMs / 4)) return
+    this.#replacedAtMs = clock.nowMs()
+    tunnel.replace().catch((error: unknown) => {
+      const { code, rawMessage: reason } = asPosternError(error)
+      logger.warn({ code, reason }, 'no other tunnel came up; the one that is there stays')
+    })
+  }
+}

@@ -1,0 +1,57 @@
+import { PosternError } from '../base/errors.ts'
+import { Tunnel as TunnelService } from '../gen/postern/v1/tunnel_pb.js'
+import type { Credential } from '../identity/key-files.ts'
+import { clientOf } from '../rpc/typed.ts'
+import type { Tunnel } from '../tunnel/tunnel.ts'
+import { caCertificates, estIssue } from './est.ts'
+import { recover } from './proof-client.ts'
+import { errorOfCall } from './refusals.ts'
+
+const RENEW_MS_MAX = 20_000
+
+/** What a gateway answered: certificates in DER, ours among them or by itself. */
+export type Answered = readonly Buffer[]
+
+export interface WaysParts {
+  readonly tunnel: Tunnel
+  readonly credential: () => Credential
+  /** EST with mutual TLS; undefined: not known. */
+  readonly renewUrl: URL | undefined
+  /** Where no certificate is asked for. */
+  readonly enrolUrl: URL | undefined
+  readonly nowMs: () => number
+}
+
+/**
+ * Asks for the next certificate over whatever way is open: the tunnel; EST with the certificate that we
+ * have; and where that has expired, or there is no such address, the enrolment address, to which we
+ * prove that we hold the key. @throws what the gateway refuses with, network codes
+ */
+export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): Promise<Answered> {
+  const { tunnel, credential, renewUrl, enrolUrl, nowMs } = parts
+  const { state } = tunnel
+  if (state.name === 'ready') {
+    const client = clientOf(TunnelService, state.connection.channel())
+    try {
+      const { certificate, chain } = await client.renew(
+        { signingRequest },
+        { timeoutMs: RENEW_MS_MAX },
+      )
+      return [certificate, ...chain].map((der) => Buffer.from(der))
+    } catch (error) {
+      throw errorOfCall(error)
+    }
+  }
+  const own = credential()
+  if (renewUrl !== undefined && own.notAfterMs > nowMs()) {
+    const { bundlePem, certificatePem, keyPem, identity } = own
+    const trust = { bundlePem, trustDomain: identity.trustDomain, certificatePem, keyPem }
+    const chain = await caCertificates(renewUrl, trust)
+    const issued = await estIssue(renewUrl, 'simplereenroll', signingRequest, trust)
+    return [...issued, ...chain].map(({ der }) => der)
+  }
+  if (enrolUrl !== undefined) return await recover(enrolUrl, own, signingRequest)
+  const text =
+    'no tunnel is up, and neither identity.enrolUrl nor identity.renewUrl names another way to renew'
+  throw new PosternError('CONNECTION_LOST', text)
+}

@@ -1,0 +1,46 @@
+import { Counter, Gauge, Registry } from 'prom-client'
+
+/** One row of a table of metrics; docs/METRICS.md is generated from it. */
+export interface MetricRow {
+  readonly name: string
+  readonly kind: 'gauge' | 'counter'
+  readonly help: string
+  readonly labels?: readonly string[]
+}
+
+export interface Sample {
+  readonly name: string
+  readonly value: number
+  readonly labels?: Readonly<Record<string, string>>
+}
+
+/** Metrics that are read when they are asked for, so that they cost nothing in between. */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #byName = new Map<string, Gauge | Counter>()
+  readonly #collect: () => Promise<readonly Sample[]>
+
+  constructor(rows: readonly MetricRow[], collect: () => Promise<readonly Sample[]>) {
+    this.#collect = collect
+    for (const { name, kind, help, labels = [] } of rows) {
+      const options = { name, help, labelNames: [...labels], registers: [this.#registry] }
+      this.#byName.set(name, kind === 'gauge' ? new Gauge(options) : new Counter(options))
+    }
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType
+  }
+
+  /** All of them in Prometheus' text format. */
+  async text(): Promise<string> {
+    const samples = await this.#collect()
+    this.#registry.resetMetrics()
+    for (const { name, value, labels = {} } of samples) {
+      const metric = this.#byName.get(name)
+      // A counter begins anew at each reading, and takes the whole count at once.
+      metric?.inc(labels, value)
+    }
+    return await this.#registry.metrics()
+  }
+}

@@ -1,0 +1,57 @@
+import { Agent } from '../agent/agent.ts'
+import { joinWhenNeeded } from '../agent/join.ts'
+import { AgentControl } from '../agent/local-control.ts'
+import { agentMetrics } from '../agent/metrics.ts'
+import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
+import { LocalListener } from '../transport/local-socket.ts'
+import { MetricsListener } from '../transport/metrics-listen.ts'
+import { untilSignal } from './daemon.ts'
+import type { AddCommand, Surroundings } from './program.ts'
+import { addSettings, settingsOf } from './settings-options.ts'
+import { withPassphrase, withToken } from './systemd-credentials.ts'
+
+/** `agent run`: the daemon. */
+export const agentRun: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'run',
+    'Run the daemon: keep a tunnel to the gateway, and serve calls, until SIGTERM. SIGHUP reads the identity anew.',
+    (y) => addSettings(y, AGENT_SETTINGS),
+    (args) => {
+      const start = async (): Promise<number> => {
+        const { values } = settingsOf(AGENT_SETTINGS, args, surroundings.environment)
+        const { environment } = surroundings
+        const settings = withPassphrase(withToken(values, environment), environment)
+        return await runAgent(settings, surroundings)
+      }
+      done(start())
+    },
+  )
+
+async function runAgent(settings: AgentSettings, surroundings: Surroundings): Promise<number> {
+  const ambient = surroundings.ambient(settings['log.level'], 'agent')
+  const stop = new AbortController()
+  const unsubscribe = surroundings.onSignal((signal) => {
+    if (signal !== 'SIGHUP') stop.abort()
+  })
+  try {
+    await joinWhenNeeded(settings, ambient, stop.signal)
+  } finally {
+    unsubscribe()
+  }
+  if (stop.signal.aborted) return 0
+  const agent = new Agent(settings, ambient)
+  const control = new AgentControl(agent, ambient.clock)
+  const socket = new LocalListener(settings['status.socket'], (line) => control.answer(line))
+  await socket.listen()
+  const at = settings['metrics.listen']
+  const metrics =
+    at === undefined ? undefined : new MetricsListener(at, agentMetrics(agent, ambient.clock))
+  await metrics?.listen()
+  agent.start()
+  try {
+    return await untilSignal(agent, ambient.logger, surroundings)
+  } finally {
+    socket.close()
+    metrics?.close()
+  }
+}

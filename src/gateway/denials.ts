@@ -1,0 +1,192 @@
+import { PosternError } from '../base/errors.ts'
+import { spkiPin } from '../identity/keys.ts'
+import type { Identity } from '../identity/name.ts'
+import { readCertificate } from '../identity/validation/certificate.ts'
+import type { Records } from './records/records.ts'
+import type { CertificateRow, DenialRow } from './records/schema.ts'
+
+/** What of a certificate a denial can name. */
+export interface Credentials {
+  /** Key identifier of the issuer, and serial, in hex. */
+  readonly issuer: string
+  readonly serial: string
+  readonly spki: string
+  readonly notBeforeMs: number
+  readonly cluster: string
+  readonly agent: string
+}
+
+/** Where a denial came from. */
+export interface Order {
+  readonly reason: string
+  readonly actor: string
+  readonly nowMs: number
+}
+
+export type Denied = Pick<
+  Partial<DenialRow>,
+  'issuer' | 'serial' | 'spki' | 'cluster' | 'agent'
+> & { readonly kind: DenialRow['kind'] }
+
+/** Reads them from a leaf whose chain was verified. */
+export function credentialsOf(leafDer: Buffer, identity: Identity): Credentials {
+  const facts = readCertificate(leafDer)
+  const isAgent = identity.role === 'agent'
+  return {
+    issuer: facts.extensions.authorityKeyId?.keyId ?? '',
+    serial: facts.serial.toString('hex'),
+    spki: spkiPin(facts.publicKey),
+    notBeforeMs: facts.notBeforeMs,
+    cluster: isAgent ? identity.cluster : '',
+    agent: isAgent ? identity.agent : '',
+  }
+}
+
+/** The same of a certificate that we issued. */
+export function credentialsOfRow(row: CertificateRow): Credentials {
+  const { issuer, serial, spki, cluster, agent, not_before } = row
+  return { issuer, serial, spki, cluster, agent, notBeforeMs: not_before }
+}
+
+/**
+ * Who is let in no more. The whole list is held in memory and judged at every handshake, before
+ * anything else of the peer; `refresh` takes over what a command has changed in the store.
+ */
+export class Denials {
+  readonly #records: Records
+  #revision = -1
+  #rows: readonly DenialRow[] = []
+  readonly #byCertificate = new Map<string, DenialRow>()
+  readonly #byKey = new Map<string, DenialRow>()
+  /** Of an agent, or with an empty agent of a whole cluster: the latest counts. */
+  readonly #byName = new Map<string, DenialRow>()
+  readonly #locks = new Map<string, DenialRow>()
+
+  constructor(records: Records) {
+    this.#records = records
+  }
+
+  /** Grows whenever the list has changed. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  get rows(): readonly DenialRow[] {
+    return this.#rows
+  }
+
+  /** Takes the list as it stands in the store; returns whether it has changed. */
+  async refresh(): Promise<boolean> {
+    const revision = await this.#records.revision('denials')
+    if (revision === this.#revision) return false
+    const rows = await this.#records.database
+      .selectFrom('denials')
+      .selectAll()
+      .where('lifted_at', 'is', null)
+      .orderBy('id')
+      .execute()
+    this.#revision = revision
+    this.#index(rows)
+    return true
+  }
+
+  /** Why a certificate is refused, or undefined. */
+  judge(of: Credentials): PosternError | undefined {
+    if (this.#locks.has(of.cluster)) return lockedError(of.cluster)
+    const row =
+      this.#byCertificate.get(`${of.issuer}:${of.serial}`) ??
+      this.#byKey.get(of.spki) ??
+      this.#nameDenial(of)
+    if (row === undefined) return undefined
+    const what = { certificate: 'certificate', key: 'key', agent: 'agent', cluster: 'cluster' }
+    const name = what[row.kind as keyof typeof what]
+    return new PosternError('IDENTITY_REVOKED', `the ${name} was revoked: ${row.reason}`)
+  }
+
+  /** @throws CLUSTER_LOCKED */
+  judgeLock(cluster: string): void {
+    if (this.#locks.has(cluster)) throw lockedError(cluster)
+  }
+
+  hasKey(spki: string): boolean {
+    return this.#byKey.has(spki)
+  }
+
+  /** Latest denial by name, of what was issued before it. */
+  lastByName(cluster: string, agent: string): number | undefined {
+    const times = [nameKey(cluster, agent), nameKey(cluster, '')].flatMap((key) => {
+      const row = this.#byName.get(key)
+      return row === undefined ? [] : [row.at]
+    })
+    return times.length === 0 ? undefined : Math.max(...times)
+  }
+
+  /** @throws NOT_KNOWN when it is denied already */
+  async deny(what: Denied, { reason, actor, nowMs }: Order): Promise<void> {
+    const { issuer = null, serial = null, spki = null, cluster = null, agent = null } = what
+    const { database } = this.#records
+    // In whole seconds, as certificates tell their time: what was issued in this one is denied too.
+    const at = Math.floor(nowMs / 1000) * 1000
+    await database.transaction().execute(async (within) => {
+      const row = { issuer, serial, spki, cluster, agent, reason, actor, at, lifted_at: null }
+      await within
+        .insertInto('denials')
+        .values({ kind: what.kind, ...row })
+        .execute()
+      await this.#records.bump('denials', within)
+      const kind = what.kind === 'lock' ? 'cluster.locked' : `${what.kind}.revoked`
+      const detail = spki === null ? reason : `${spki}: ${reason}`
+      const identity = agent === null ? cluster : `${cluster ?? ''}/${agent}`
+      await this.#records.note({ at: nowMs, kind, actor, identity, serial, detail }, within)
+    })
+    await this.refresh()
+  }
+
+  /** Ends the lock of a cluster. @throws NOT_KNOWN when it is not locked */
+  async unlock(cluster: string, { reason, actor, nowMs }: Order): Promise<void> {
+    const { database } = this.#records
+    await database.transaction().execute(async (within) => {
+      const { numUpdatedRows } = await within
+        .updateTable('denials')
+        .set({ lifted_at: nowMs })
+        .where('kind', '=', 'lock')
+        .where('cluster', '=', cluster)
+        .where('lifted_at', 'is', null)
+        .executeTakeFirst()
+      if (numUpdatedRows === 0n)
+        throw new PosternError('NOT_KNOWN', `cluster ${cluster} is not locked`)
+      await this.#records.bump('denials', within)
+      const event = { at: nowMs, kind: 'cluster.unlocked', actor, identity: cluster }
+      await this.#records.note({ ...event, detail: reason }, within)
+    })
+    await this.refresh()
+  }
+
+  /** What a denial by name says of a certificate: it holds for all that were issued up to it. */
+  #nameDenial({ cluster, agent, notBeforeMs }: Credentials): DenialRow | undefined {
+    return [nameKey(cluster, agent), nameKey(cluster, '')]
+      .map((key) => this.#byName.get(key))
+      .find((row) => row !== undefined && notBeforeMs <= row.at)
+  }
+
+  #index(rows: readonly DenialRow[]): void {
+    this.#rows = rows
+    const indices = [this.#byCertificate, this.#byKey, this.#byName, this.#locks]
+    for (const index of indices) index.clear()
+    for (const row of rows) {
+      const { kind, issuer, serial, spki, cluster, agent } = row
+      if (kind === 'certificate') this.#byCertificate.set(`${issuer ?? ''}:${serial ?? ''}`, row)
+      else if (kind === 'key') this.#byKey.set(spki ?? '', row)
+      else if (kind === 'lock') this.#locks.set(cluster ?? '', row)
+      else this.#byName.set(nameKey(cluster ?? '', agent ?? ''), row)
+    }
+  }
+}
+
+function lockedError(cluster: string): PosternError {
+  return new PosternError('CLUSTER_LOCKED', `cluster ${cluster} is locked`)
+}
+
+function nameKey(cluster: string, agent: string): string {
+  return `${cluster}/${agent}`
+}

@@ -1,0 +1,118 @@
+import type { Clock } from '../base/clock.ts'
+import { PosternError, printable } from '../base/errors.ts'
+import { LogLimiter } from '../base/log-limiter.ts'
+import type { Logger } from '../base/logger.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
+import { identityUri } from '../identity/name.ts'
+import { notAllowed, text, type HttpRequest, type HttpResponse } from '../transport/https-listen.ts'
+import type { Authorities } from './authorities.ts'
+import type { Crls } from './crls.ts'
+import { EST_BASE, unauthorized, type Est } from './est.ts'
+import { NetworkRate } from './network-rate.ts'
+import { PROOF_BASE, type Proofs } from './proofs.ts'
+import type { Records } from './records/records.ts'
+
+const CRL = /^\/crl\/([0-9a-z]{1,64})\.crl$/
+const BUNDLES = /^bundles\/(\d{1,9})$/
+const BUNDLES_MAX = 16
+/** Refusals written to the store; a flood of them goes to the log alone, which is limited itself. */
+const NOTES_PER_SECOND = 2
+const NOTES_BURST = 200
+
+export interface EnrolmentHttpParts {
+  readonly est: Est
+  readonly proofs: Proofs
+  readonly crls: Crls
+  readonly authorities: Authorities
+  readonly records: Records
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** What the two enrolment listeners answer, and to whom how often. */
+export class EnrolmentHttp {
+  readonly #parts: EnrolmentHttpParts
+  readonly #log: LogLimiter
+  readonly #rate = new NetworkRate()
+  readonly #notes = new TokenBucket(NOTES_PER_SECOND, NOTES_BURST)
+  /** How requests for something ended: issued, or the code of the refusal. */
+  readonly answers = new Map<string, number>()
+
+  constructor(parts: EnrolmentHttpParts) {
+    this.#parts = parts
+    this.#log = new LogLimiter(parts.logger, parts.clock)
+  }
+
+  async handle(request: HttpRequest): Promise<HttpResponse> {
+    const { path, method } = request
+    const isPost = method === 'POST'
+    if (isPost && !this.#rate.take(request.address, this.#parts.clock.nowMs())) {
+      const busy = text(429, 'too many requests from this network')
+      return { ...busy, headers: { ...busy.headers, 'retry-after': '10' } }
+    }
+    try {
+      if (path.startsWith(EST_BASE)) {
+        const answer = await this.#parts.est.handle(request)
+        if (isPost && answer.status === 200) this.#count('issued')
+        return answer
+      }
+      if (path.startsWith(PROOF_BASE))
+        return await this.#ours(request, path.slice(PROOF_BASE.length))
+      const name = CRL.exec(path)?.[1]
+      if (name !== undefined) return method === 'GET' ? this.#crl(name) : notAllowed('GET')
+      return text(404, 'nothing is here')
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error
+      return await this.#refuse(error, request)
+    }
+  }
+
+  #count(result: string): void {
+    this.answers.set(result, (this.answers.get(result) ?? 0) + 1)
+  }
+
+  async #ours(request: HttpRequest, rest: string): Promise<HttpResponse> {
+    const { proofs, authorities } = this.#parts
+    if (rest === 'diagnose' || rest === 'recover')
+      return request.method === 'POST' ? await proofs.handle(request, rest) : notAllowed('POST')
+    const version = BUNDLES.exec(rest)?.[1]
+    if (version === undefined) return text(404, 'nothing is here')
+    if (request.method !== 'GET') return notAllowed('GET')
+    // Signed by roots: what they are worth is for the reader to judge.
+    const bundles = await authorities.bundlesSince(Number(version), BUNDLES_MAX)
+    return text(200, bundles.map((bytes) => bytes.toString('base64')).join('\n'))
+  }
+
+  #crl(name: string): HttpResponse {
+    const der = this.#parts.crls.get(name)
+    if (der === undefined) return text(404, 'no such list')
+    return { status: 200, headers: { 'content-type': 'application/pkix-crl' }, body: der }
+  }
+
+  /** Our log and our records say why; the client is told no more than it may know. */
+  async #refuse(error: PosternError, { address, peer, path }: HttpRequest): Promise<HttpResponse> {
+    const { code, rawMessage: reason } = error
+    const { records, clock } = this.#parts
+    this.#count(code)
+    const operation = printable(path)
+    this.#log.warn(code, { code, peer: address, operation, reason }, 'refused an enrolment')
+    if (this.#notes.take(clock.nowMs())) {
+      await records.note({
+        at: clock.wallMs(),
+        kind: 'enrolment.refused',
+        actor: peer === undefined ? 'unknown' : identityUri(peer.identity),
+        address,
+        detail: `${code}: ${reason}`,
+      })
+    }
+    switch (code) {
+      case 'TOKEN_REFUSED':
+        return unauthorized('the join token is not taken')
+      case 'CSR_INVALID':
+      case 'MALFORMED_CALL':
+        return text(400, printable(`${code}: ${reason}`))
+      default:
+        return text(403, printable(`${code}: ${reason}`))
+    }
+  }
+}

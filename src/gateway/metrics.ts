@@ -1,0 +1,101 @@
+import type { Clock } from '../base/clock.ts'
+import { Metrics, type MetricRow, type Sample } from '../base/metrics.ts'
+import { certificatesIn } from '../identity/certificate-files.ts'
+import { listCertificates } from './certificate-book.ts'
+import type { Gateway } from './gateway.ts'
+
+/** What `metrics.listen` of the gateway shows. */
+export const GATEWAY_METRICS: readonly MetricRow[] = [
+  {
+    name: 'postern_tunnels',
+    kind: 'gauge',
+    help: 'Registered tunnels.',
+  },
+  {
+    name: 'postern_certificate_expiry_seconds',
+    kind: 'gauge',
+    help: 'Seconds until a certificate of the control plane ends: gateway, agents-ca, gateways-ca, or the root that ends first.',
+    labels: ['certificate'],
+  },
+  {
+    name: 'postern_agent_certificate_expiry_seconds_min',
+    kind: 'gauge',
+    help: 'Seconds until the first of the live certificates of agents ends; absent where there is none.',
+  },
+  {
+    name: 'postern_agent_certificates',
+    kind: 'gauge',
+    help: 'Certificates of agents that have not expired, by state.',
+    labels: ['state'],
+  },
+  {
+    name: 'postern_enrolment_answers_total',
+    kind: 'counter',
+    help: 'Answers of the enrolment listeners that issued something or refused it: issued, or the code of the refusal.',
+    labels: ['result'],
+  },
+  {
+    name: 'postern_denials',
+    kind: 'gauge',
+    help: 'Entries in the list of who is let in no more.',
+  },
+  {
+    name: 'postern_ca_generations',
+    kind: 'gauge',
+    help: 'Generations of CAs by phase; more than one active or a previous one: a change is under way.',
+    labels: ['phase'],
+  },
+]
+
+export function gatewayMetrics(gateway: Gateway, clock: Clock): Metrics {
+  return new Metrics(GATEWAY_METRICS, async () => [
+    { name: 'postern_tunnels', value: gateway.registry.tunnelCount },
+    ...ownSamples(gateway, clock.wallMs()),
+    ...(await storeSamples(gateway, clock.wallMs())),
+  ])
+}
+
+function ownSamples({ own, enrolment }: Gateway, nowMs: number): Sample[] {
+  const expiry = (certificate: string, notAfterMs: number): Sample => ({
+    name: 'postern_certificate_expiry_seconds',
+    value: (notAfterMs - nowMs) / 1000,
+    labels: { certificate },
+  })
+  const roots = certificatesIn(own.credential.bundlePem).map(({ notAfterMs }) => notAfterMs)
+  const found = [expiry('gateway', own.credential.notAfterMs), expiry('root', Math.min(...roots))]
+  if (enrolment === undefined) return found
+  const { agents, gateways } = enrolment.authorities.active
+  return [
+    ...found,
+    expiry('agents-ca', agents.certificate.notAfter.getTime()),
+    expiry('gateways-ca', gateways.certificate.notAfter.getTime()),
+  ]
+}
+
+async function storeSamples({ admission, enrolment }: Gateway, nowMs: number): Promise<Sample[]> {
+  if (admission === undefined) return []
+  const { records, denials } = admission
+  const rows = await listCertificates({ expiresAfterMs: nowMs }, records.database)
+  const agents = rows.filter(({ cluster }) => cluster !== '')
+  const live = agents.filter(({ state }) => state !== 'superseded')
+  const found: Sample[] = [{ name: 'postern_denials', value: denials.rows.length }]
+  for (const [state, value] of counted(agents.map((row) => row.state)))
+    found.push({ name: 'postern_agent_certificates', value, labels: { state } })
+  if (live.length > 0) {
+    const endMs = Math.min(...live.map(({ not_after }) => not_after))
+    const name = 'postern_agent_certificate_expiry_seconds_min'
+    found.push({ name, value: (endMs - nowMs) / 1000 })
+  }
+  const phases = enrolment?.authorities.rows.map(({ phase }) => phase) ?? []
+  for (const [phase, value] of counted(phases))
+    found.push({ name: 'postern_ca_generations', value, labels: { phase } })
+  for (const [result, value] of enrolment?.answers ?? [])
+    found.push({ name: 'postern_enrolment_answers_total', value, labels: { result } })
+  return found
+}
+
+function counted(words: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
+  return counts
+}

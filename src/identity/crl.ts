@@ -1,0 +1,146 @@
+import 'reflect-metadata'
+import { createPublicKey, verify, webcrypto } from 'node:crypto'
+import {
+  AuthorityKeyIdentifierExtension,
+  cryptoProvider,
+  Extension,
+  X509CrlGenerator,
+} from '@peculiar/x509'
+import type { Authority } from './authority.ts'
+import { context, DerReader, oidText, readOne, TAG, timeMs } from './der.ts'
+import { element } from './der-write.ts'
+import { cryptoKey, signingAlgorithm } from './keys.ts'
+import { readName } from './validation/distinguished-name.ts'
+import type { CertificateFacts } from './validation/certificate.ts'
+
+const CRL_BYTES_MAX = 4 * 1024 * 1024
+const CRL_NUMBER = '2.5.29.20'
+const HASHES: ReadonlyMap<string, string | null> = new Map([
+  ['1.2.840.10045.4.3.2', 'sha256'],
+  ['1.2.840.10045.4.3.3', 'sha384'],
+  ['1.2.840.113549.1.1.11', 'sha256'],
+  ['1.3.101.112', null],
+])
+
+export interface RevokedSerial {
+  /** Hex. */
+  readonly serial: string
+  readonly atMs: number
+}
+
+export interface CrlContent {
+  /** Grows with every list of the same issuer. */
+  readonly number: number
+  readonly thisUpdateMs: number
+  readonly nextUpdateMs: number
+  readonly revoked: readonly RevokedSerial[]
+}
+
+/** A CRL, version 2 (RFC 5280 section 5), in DER. */
+export async function makeCrl(issuer: Authority, content: CrlContent): Promise<Buffer> {
+  cryptoProvider.set(webcrypto)
+  const signingKey = cryptoKey(issuer.key)
+  const publicKey = cryptoKey(createPublicKey(issuer.key))
+  const crl = await X509CrlGenerator.create(
+    {
+      issuer: issuer.certificate.subjectName,
+      thisUpdate: new Date(content.thisUpdateMs),
+      nextUpdate: new Date(content.nextUpdateMs),
+      entries: content.revoked.map(({ serial, atMs }) => ({
+        serialNumber: serial,
+        revocationDate: new Date(atMs),
+      })),
+      extensions: [
+        await AuthorityKeyIdentifierExtension.create(publicKey, false, webcrypto),
+        new Extension(CRL_NUMBER, false, element(TAG.integer, integerBytes(content.number))),
+      ],
+      signingAlgorithm: signingAlgorithm(issuer.key),
+      signingKey,
+    },
+    webcrypto,
+  )
+  return Buffer.from(crl.rawData)
+}
+
+function integerBytes(value: number): Buffer {
+  const bytes = Buffer.alloc(7)
+  bytes.writeUIntBE(value, 1, 6)
+  let start = 0
+  while (start < 6 && bytes[start] === 0 && (bytes[start + 1] ?? 0) < 0x80) start++
+  return bytes.subarray(start)
+}
+
+/** What a CRL says. Nothing of it is worth anything before isCrlOf. */
+export interface CrlFacts {
+  readonly der: Buffer
+  readonly issuerKey: string
+  readonly number: number
+  /** When it was made. */
+  readonly thisUpdateMs: number
+  /** Serials in hex. */
+  readonly serials: ReadonlySet<string>
+  readonly signed: Buffer
+  readonly signatureOid: string
+  readonly signature: Buffer
+}
+
+/** Reads a CRL strictly. Throws a plain Error with what cannot be decoded. */
+export function readCrl(der: Buffer): CrlFacts {
+  if (der.length > CRL_BYTES_MAX) throw new Error('it is too large')
+  const outer = new DerReader(readOne(der, TAG.sequence).content)
+  const signed = outer.next(TAG.sequence)
+  const signatureOid = oidText(outer.enter(TAG.sequence).next(TAG.oid).content)
+  const signature = outer.next(TAG.bitString).content.subarray(1)
+  outer.end()
+  const reader = new DerReader(signed.content)
+  reader.optional(TAG.integer)
+  reader.next(TAG.sequence)
+  const issuer = readName(reader.next(TAG.sequence).raw)
+  const thisUpdateMs = timeMs(reader.next())
+  if (reader.nextTag === TAG.utcTime || reader.nextTag === TAG.generalizedTime) reader.next()
+  const entries = reader.optional(TAG.sequence)
+  const serials = new Set<string>()
+  for (const { content } of entries === undefined ? [] : new DerReader(entries.content).rest())
+    serials.add(new DerReader(content).next(TAG.integer).content.toString('hex'))
+  const number = crlNumber(reader.optional(context(0, true))?.content)
+  reader.end()
+  return {
+    der,
+    issuerKey: issuer.key,
+    number,
+    thisUpdateMs,
+    serials,
+    signed: signed.raw,
+    signatureOid,
+    signature,
+  }
+}
+
+function crlNumber(explicit: Buffer | undefined): number {
+  if (explicit === undefined) return 0
+  let number = 0
+  for (const { content } of new DerReader(readOne(explicit, TAG.sequence).content).rest()) {
+    const reader = new DerReader(content)
+    const id = oidText(reader.next(TAG.oid).content)
+    const isCritical = reader.optional(TAG.boolean) !== undefined
+    const value = reader.next(TAG.octetString).content
+    if (id === CRL_NUMBER) {
+      const { content: bytes } = readOne(value, TAG.integer)
+      if (bytes.length > 7) throw new Error('its number is too large')
+      number = Number(BigInt(`0x${bytes.toString('hex')}`))
+    } else if (isCritical) throw new Error(`it has the unknown critical extension ${id}`)
+  }
+  return number
+}
+
+/** Whether this authority made the list: its name, its right to sign lists, and its signature. */
+export function isCrlOf(crl: CrlFacts, issuer: CertificateFacts): boolean {
+  const hash = HASHES.get(crl.signatureOid)
+  if (hash === undefined || crl.issuerKey !== issuer.subject.key) return false
+  try {
+    const key = createPublicKey({ key: issuer.publicKey, format: 'der', type: 'spki' })
+    return verify(hash, crl.signed, key, crl.signature)
+  } catch {
+    return false
+  }
+}

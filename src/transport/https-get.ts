@@ -1,0 +1,42 @@
+import { get } from 'node:https'
+import { PosternError } from '../base/errors.ts'
+import { tlsError } from './tls-errors.ts'
+import { TLS_OPTIONS } from './tls-options.ts'
+
+const BYTES_MAX = 256 * 1024
+const MS_MAX = 10_000
+
+/**
+ * Reads a document of a server that is not of ours, such as the keys of an OpenID issuer, over
+ * verified TLS. Redirects are answers like any other. @throws the network and identity codes
+ */
+export async function getHttps(
+  url: URL,
+  caPem: string | undefined,
+): Promise<{ readonly status: number; readonly body: string }> {
+  if (url.protocol !== 'https:') throw new PosternError('DIAL_FAILED', `${url.href} is not https`)
+  const options = { ...TLS_OPTIONS, ...(caPem === undefined ? {} : { ca: caPem }) }
+  const signal = AbortSignal.timeout(MS_MAX)
+  try {
+    return await new Promise((resolve, reject) => {
+      const request = get(url, { ...options, agent: false, signal }, (response) => {
+        const chunks: Buffer[] = []
+        let length = 0
+        response.on('data', (chunk: Buffer) => {
+          length += chunk.length
+          if (length > BYTES_MAX) request.destroy(new Error('the answer is too large'))
+          else chunks.push(chunk)
+        })
+        response.once('error', reject)
+        response.once('end', () => {
+          const body = Buffer.concat(chunks).toString()
+          resolve({ status: response.statusCode ?? 0, body })
+        })
+      })
+      request.once('error', reject)
+    })
+  } catch (error) {
+    const { code, rawMessage } = tlsError(error, 'DIAL_FAILED')
+    throw new PosternError(code, `${url.host}: ${rawMessage}`, {}, { cause: error })
+  }
+}

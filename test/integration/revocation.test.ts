@@ -1,0 +1,241 @@
+import { expect } from 'chai'
+import { X509Certificate } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Agent } from '../../src/agent/agent.ts'
+import { Diagnostics } from '../../src/client.ts'
+import { readCrl } from '../../src/identity/crl.ts'
+import { element, sequence } from '../../src/identity/der-write.ts'
+import { DerReader, readOne, TAG } from '../../src/identity/der.ts'
+import { pemBlocks, pemText } from '../../src/identity/pem.ts'
+import { rejection } from '../support/code-of.ts'
+import { ControlPlane } from '../support/control-plane.ts'
+import { eventually } from '../support/eventually.ts'
+import { runTool, runToolBeside } from '../support/openssl.ts'
+
+const SECOND_MS = 1000
+const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+
+describe('revocation', function () {
+  this.timeout(30_000)
+  let plane: ControlPlane
+  let agent: Agent
+
+  beforeEach(async () => {
+    plane = await ControlPlane.start()
+    await plane.enrol('a-1')
+    agent = plane.startAgent('a-1')
+    await isUp(agent)
+  })
+  afterEach(() => {
+    plane.stop()
+  })
+
+  const isUp = (of: Agent) => eventually(() => of.tunnel.state.name === 'ready', 'the tunnel is up')
+  const serialOf = (of: Agent): string =>
+    new X509Certificate(of.credential.certificatePem).serialNumber.toLowerCase()
+  /** Runs a command, and returns how long it then took until the tunnel was cut. */
+  async function cutAfter(...args: readonly string[]): Promise<number> {
+    const { status, stderr } = await plane.command(...args)
+    expect([status, stderr]).to.deep.equal([0, ''])
+    const startedMs = Date.now()
+    await eventually(() => agent.tunnel.state.name !== 'ready', 'the tunnel is cut')
+    return Date.now() - startedMs
+  }
+
+  for (const [what, argsOf] of [
+    ['a certificate by its serial', () => ['revoke', serialOf(agent)]],
+    ['an agent', () => ['revoke', '--cluster', 'c-1', '--agent', 'a-1']],
+    ['a whole cluster', () => ['revoke', '--cluster', 'c-1']],
+  ] as const)
+    it(`of ${what} cuts it within a second, refuses its handshakes, renewals and recovery, for good`, async () => {
+      expect(await cutAfter('certs', ...argsOf(), '--reason', 'laptop lost')).to.be.lessThan(
+        SECOND_MS,
+      )
+      const cause = await eventually(() => {
+        const { state } = agent.tunnel
+        return state.name === 'backoff' && state.cause.code === 'IDENTITY_REVOKED'
+          ? state.cause
+          : undefined
+      }, 'it is told')
+      expect(cause.recovery).to.equal('give-up')
+      expect(cause.rawMessage).to.include('laptop lost')
+      await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
+      agent.stop()
+      const other = plane.startAgent('a-1', {
+        'gateway.address': 'localhost:1',
+        'identity.renewUrl': plane.renewUrl,
+      })
+      await rejection(other.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
+      const { stdout } = await plane.command('certs', 'list', '--json')
+      expect(JSON.parse(stdout)).to.have.nested.property('[0].state', 'revoked')
+    })
+
+  it('of a key outlives a signature that was altered: no fingerprint names what is denied', async () => {
+    const { publicKey } = new X509Certificate(agent.credential.certificatePem)
+    writeFileSync(join(plane.folder, 'key.der'), publicKey.export({ type: 'spki', format: 'der' }))
+    const { output } = runTool('sha256sum', [join(plane.folder, 'key.der')])
+    const pin = `sha256:${output.slice(0, 64)}`
+    expect(await cutAfter('certs', 'revoke', '--key', pin)).to.be.lessThan(SECOND_MS)
+    // (r, n - s) is as good a signature as (r, s), and gives the certificate another fingerprint.
+    const chain = join(plane.stateOf('a-1'), 'current/chain.pem')
+    writeFileSync(chain, withOtherSignature(readFileSync(chain, 'utf8')))
+    agent.stop()
+    const altered = plane.startAgent('a-1')
+    await eventually(() => {
+      const { state } = altered.tunnel
+      return state.name === 'backoff' && state.cause.code === 'IDENTITY_REVOKED'
+    }, 'it is refused')
+  })
+
+  it('of an agent lets it in again with a new join token, at once', async () => {
+    await cutAfter('certs', 'revoke', '--cluster', 'c-1', '--agent', 'a-1')
+    agent.stop()
+    await plane.enrol('a-1')
+    await isUp(plane.startAgent('a-1'))
+  })
+
+  it('of nothing that was ever issued is an error, and so is a serial that is ambiguous', async () => {
+    const nothing = await plane.command('certs', 'revoke', 'abcdef12')
+    expect([nothing.status, nothing.stderr]).to.satisfy(
+      ([status, text]: [number, string]) => status === 1 && text.includes('[NOT_KNOWN]'),
+    )
+    const nobody = await plane.command('certs', 'revoke', '--cluster', 'c-9')
+    expect(nobody.stderr).to.include('[NOT_KNOWN]')
+    for (const wrong of [[], ['12'], ['--agent', 'a'], ['abcdef', '--cluster', 'c-1']])
+      expect((await plane.command('certs', 'revoke', ...wrong)).status).to.equal(64)
+  })
+
+  it('has a lock for a cluster, which ends where it is unlocked, with the same certificates', async () => {
+    expect(await cutAfter('clusters', 'lock', 'c-1')).to.be.lessThan(SECOND_MS)
+    await eventually(() => {
+      const { state } = agent.tunnel
+      return state.name === 'backoff' && state.cause.code === 'CLUSTER_LOCKED'
+    }, 'it is told')
+    await rejection(plane.enrol('a-2'), 'CLUSTER_LOCKED')
+    const again = await plane.command('clusters', 'lock', 'c-1')
+    expect(again.stderr).to.include('[CLUSTER_LOCKED]')
+    expect((await plane.command('clusters', 'unlock', 'c-1')).status).to.equal(0)
+    agent.tunnel.hurry()
+    await isUp(agent)
+    expect((await plane.command('clusters', 'unlock', 'c-1')).stderr).to.include('[NOT_KNOWN]')
+  })
+
+  it('of a caller cuts its calls too', async () => {
+    const client = await plane.connect('billing')
+    const echo = () => client.cluster('c-1').service(Diagnostics).echo({}, { timeoutMs: 5000 })
+    await echo()
+    const { stdout } = await plane.command('certs', 'list', '--json')
+    const rows = JSON.parse(stdout) as { serial: string; identity: string }[]
+    const serial = rows.find(({ identity }) => identity === 'caller/billing')?.serial ?? ''
+    await plane.command('certs', 'revoke', serial)
+    await eventually(
+      () =>
+        echo().then(
+          () => false,
+          () => true,
+        ),
+      'the calls fail',
+    )
+  })
+
+  it('is published as CRLs that OpenSSL takes, over HTTPS', async () => {
+    const serial = serialOf(agent)
+    await plane.command('certs', 'revoke', serial)
+    const url = `${plane.enrollUrl}/crl/agents.crl`
+    const file = join(plane.folder, 'agents.crl')
+    const [root, ca] = [plane.bundleFile, join(plane.folder, 'cp/ca/agents.pem')]
+    const chain = join(plane.folder, 'leaf.pem')
+    writeFileSync(chain, agent.credential.certificatePem)
+    await eventually(async () => {
+      await runToolBeside('curl', ['-sS', '--cacert', plane.bundleFile, '-o', file, url])
+      return readCrl(readFileSync(file)).serials.has(serial)
+    }, 'the list names it')
+    const text = runTool('openssl', [
+      'crl',
+      '-in',
+      file,
+      '-inform',
+      'DER',
+      '-noout',
+      '-text',
+      '-CAfile',
+      ca,
+    ])
+    expect(text.output).to.include('verify OK')
+    expect(text.output.toLowerCase()).to.include(serial)
+    const pem = join(plane.folder, 'agents.crl.pem')
+    runTool('openssl', ['crl', '-in', file, '-inform', 'DER', '-out', pem])
+    const verdict = runTool('openssl', [
+      'verify',
+      '-x509_strict',
+      '-crl_check',
+      '-CRLfile',
+      pem,
+      '-CAfile',
+      root,
+      '-untrusted',
+      ca,
+      chain,
+    ])
+    expect(verdict.output).to.include('certificate revoked')
+    const missing = await runToolBeside('curl', [
+      '-sS',
+      '--cacert',
+      root,
+      `${plane.enrollUrl}/crl/none.crl`,
+    ])
+    expect(missing).to.include('no such list')
+  })
+
+  it('of a gateway puts a stolen gateway key out of use, over restarts of the agent', async () => {
+    const { state } = agent.tunnel
+    if (state.name !== 'ready') throw new Error('no tunnel')
+    const leaf = new X509Certificate(state.connection.facts.certificate)
+    const { enrolment, admission } = plane.gateway
+    const keyId = enrolment?.authorities.active.gateways.keyId ?? ''
+    const order = { reason: 'stolen', actor: 'test', nowMs: Date.now() }
+    const serial = leaf.serialNumber.toLowerCase()
+    await admission?.denials.deny({ kind: 'certificate', issuer: keyId, serial }, order)
+    const isCut = (of: Agent) => () => {
+      const { state: now } = of.tunnel
+      return now.name === 'backoff' && now.cause.code === 'IDENTITY_REVOKED'
+    }
+    await eventually(isCut(agent), 'the agent leaves the gateway')
+    agent.stop()
+    const next = plane.startAgent('a-1')
+    await eventually(isCut(next), 'and does not come back after a restart')
+  })
+
+  it('is written down: who, what, why, when', async () => {
+    const serial = serialOf(agent)
+    await plane.command('certs', 'revoke', serial, '--reason', 'laptop lost')
+    const { stdout } = await plane.command('events', '--json')
+    const event = stdout
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .find(({ kind }) => kind === 'certificate.revoked')
+    expect(event).to.include({ serial, detail: 'laptop lost' })
+    expect(event?.actor).to.match(/^user /)
+    expect((await plane.command('events')).stdout).to.include('certificate.revoked')
+  })
+})
+
+/** The same certificate with the other signature that holds for it: (r, n - s) in place of (r, s). */
+function withOtherSignature(chainPem: string): string {
+  const [leaf = Buffer.alloc(0), ...rest] = pemBlocks(chainPem, 'CERTIFICATE')
+  const reader = new DerReader(readOne(leaf, TAG.sequence).content)
+  const [signed, algorithm] = [reader.next().raw, reader.next().raw]
+  const pair = new DerReader(
+    readOne(reader.next(TAG.bitString).content.subarray(1), TAG.sequence).content,
+  )
+  const [r, s] = [pair.next().raw, pair.next().content]
+  const hex = (P256_ORDER - BigInt(`0x${s.toString('hex')}`)).toString(16)
+  // Even, and with a zero in front, so that it is positive in any case; shortest form needs no more.
+  const bytes = Buffer.from(hex.padStart(hex.length + (hex.length % 2), '0'), 'hex')
+  const other = (bytes[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.from([0]), bytes]) : bytes
+  const signature = sequence(r, element(TAG.integer, other))
+  const bits = element(TAG.bitString, Buffer.from([0]), signature)
+  const altered = sequence(signed, algorithm, bits)
+  return [altered, ...rest].map((der) => pemText('CERTIFICATE', der)).join('')
+}
