@@ -1,9 +1,10 @@
-/** A rate with a burst. Time comes with each call, in monotonic milliseconds. */
+/** A rate with a burst. Time comes with each call, in milliseconds of one clock. */
 export class TokenBucket {
   readonly #perMs: number
   readonly #burst: number
   #tokens: number
-  #atMs = 0
+  /** Up to when tokens were added; nothing is added for the time before the first call. */
+  #atMs: number | undefined
 
   constructor(perSecond: number, burst: number) {
     this.#perMs = perSecond / 1000
@@ -13,6 +14,7 @@ export class TokenBucket {
 
   /** Takes one token; false when none is left. */
   take(nowMs: number): boolean {
+    this.#atMs ??= nowMs
     if (this.#tokens < 1) {
       this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#atMs) * this.#perMs)
       this.#atMs = nowMs

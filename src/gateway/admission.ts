@@ -1,6 +1,8 @@
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
+import { identityUri } from '../identity/name.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import { credentialsOf, Denials } from './denials.ts'
@@ -8,6 +10,8 @@ import { Records } from './records/records.ts'
 
 /** A command's change is in force within this and what a look takes: below a second. */
 const POLL_MS = 250
+const NOTES_PER_SECOND = 2
+const NOTES_BURST = 200
 
 /** Something to look after whenever the store may have changed. */
 export type Task = () => Promise<void>
@@ -21,6 +25,7 @@ export class Admission {
   readonly denials: Denials
   readonly #ambient: Ambient
   readonly #log: LogLimiter
+  readonly #notes = new TokenBucket(NOTES_PER_SECOND, NOTES_BURST)
   readonly #tasks: Task[] = []
   readonly #sweeps: (() => void)[] = []
   /** Says which issuers' certificates are let in no more, where there is a CA. */
@@ -48,6 +53,23 @@ export class Admission {
     const denial = this.denials.judge(credentials)
     if (denial !== undefined || !this.isRetiredIssuer(credentials.issuer)) return denial
     return new PosternError('IDENTITY_REVOKED', 'the CA that issued the certificate is retired')
+  }
+
+  /** Writes a refusal down; of a flood of them the first ones. */
+  noteRefusal(
+    kind: string,
+    { identity, address, certificate }: TlsFacts,
+    error: PosternError,
+  ): void {
+    const { clock, logger } = this.#ambient
+    if (!this.#notes.take(clock.nowMs())) return
+    const uri = identityUri(identity)
+    const { serial } = credentialsOf(certificate, identity)
+    const detail = `${error.code}: ${error.rawMessage}`
+    const event = { at: clock.wallMs(), kind, actor: uri, identity: uri, serial, address, detail }
+    this.records.note(event).catch((cause: unknown) => {
+      logger.error({ err: cause }, 'an event could not be written down')
+    })
   }
 
   /** Judges everybody who is connected; called whenever the list has changed. */

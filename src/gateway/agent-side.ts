@@ -48,6 +48,8 @@ export interface AgentSideOptions {
   readonly judge: (facts: TlsFacts) => PosternError | undefined
   /** A tunnel has registered; its agent holds this version of the trust bundle. */
   readonly onRegistered: (tunnel: AgentTunnel, bundleVersion: number) => void
+  /** For the records: who was refused what, and why. */
+  readonly onRefused: (kind: string, facts: TlsFacts, error: PosternError) => void
 }
 
 /** An agent's connection that has not registered yet. */
@@ -94,7 +96,10 @@ export class AgentSide {
   take(wire: PeerWire): void {
     const { shares, judge } = this.#options
     const denial = judge(wire.facts)
-    if (denial !== undefined) throw denial
+    if (denial !== undefined) {
+      this.#options.onRefused('handshake.refused', wire.facts, denial)
+      throw denial
+    }
     const share = shares.enter(identityUri(wire.facts.identity))
     try {
       this.#connect(wire, share)
@@ -228,6 +233,7 @@ export class AgentSide {
       if (!(error instanceof PosternError)) throw error
       const { code, rawMessage: reason } = error
       logger.warn({ code, reason, peer: facts.address, ...facts.identity }, 'refused a renewal')
+      this.#options.onRefused('renewal.refused', facts, error)
       throw rpcErrorOfCode(code, reason)
     }
   }

@@ -8,7 +8,7 @@ import { notAllowed, text, type HttpRequest, type HttpResponse } from '../transp
 import type { Authorities } from './authorities.ts'
 import type { Crls } from './crls.ts'
 import { EST_BASE, unauthorized, type Est } from './est.ts'
-import { NetworkRate } from './network-rate.ts'
+import { NetworkRate } from './keyed-rate.ts'
 import { PROOF_BASE, type Proofs } from './proofs.ts'
 import type { Records } from './records/records.ts'
 
@@ -46,10 +46,8 @@ export class EnrolmentHttp {
   async handle(request: HttpRequest): Promise<HttpResponse> {
     const { path, method } = request
     const isPost = method === 'POST'
-    if (isPost && !this.#rate.take(request.address, this.#parts.clock.nowMs())) {
-      const busy = text(429, 'too many requests from this network')
-      return { ...busy, headers: { ...busy.headers, 'retry-after': '10' } }
-    }
+    if (isPost && !this.#rate.take(request.address, this.#parts.clock.nowMs()))
+      return busy('too many requests from this network')
     try {
       if (path.startsWith(EST_BASE)) {
         const answer = await this.#parts.est.handle(request)
@@ -106,6 +104,8 @@ export class EnrolmentHttp {
       })
     }
     switch (code) {
+      case 'FLOOD':
+        return busy(reason)
       case 'TOKEN_REFUSED':
         return unauthorized('the join token is not taken')
       case 'CSR_INVALID':
@@ -115,4 +115,9 @@ export class EnrolmentHttp {
         return text(403, printable(`${code}: ${reason}`))
     }
   }
+}
+
+function busy(why: string): HttpResponse {
+  const answer = text(429, why)
+  return { ...answer, headers: { ...answer.headers, 'retry-after': '10' } }
 }

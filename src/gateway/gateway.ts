@@ -213,6 +213,9 @@ export class Gateway {
       registerTimeoutMs: settings['handshake.timeout'],
       issuer: () => this.#enrolment?.issuer,
       judge: (facts) => this.#judge(facts),
+      onRefused: (kind, facts, error) => {
+        this.#admission?.noteRefusal(kind, facts, error)
+      },
       onRegistered: (tunnel, bundleVersion) => {
         this.#notices.welcome(tunnel, bundleVersion)
         this.#clones.arrived(tunnel)

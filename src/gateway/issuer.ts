@@ -9,6 +9,7 @@ import { BACKDATE_MS } from './backdate.ts'
 import { enterCertificate, findCertificate } from './certificate-book.ts'
 import { credentialsOfRow, type Denials } from './denials.ts'
 import type { JwtJoin } from './jwt-join.ts'
+import { KeyedRate } from './keyed-rate.ts'
 import type { Database, Records } from './records/records.ts'
 import type { CertificateRow } from './records/schema.ts'
 import type { Tokens } from './tokens.ts'
@@ -51,6 +52,7 @@ interface Grant {
 /** The one place where agents' and callers' certificates are made. */
 export class Issuer {
   readonly #parts: IssuerParts
+  readonly #tokenRate = new KeyedRate()
 
   constructor(parts: IssuerParts) {
     this.#parts = parts
@@ -63,7 +65,7 @@ export class Issuer {
 
   /**
    * A first certificate, for a join token or a workload's own. The request is read only once the token
-   * is known: strangers reach no parser. @throws TOKEN_REFUSED, CSR_INVALID, CLUSTER_LOCKED
+   * is known: strangers reach no parser. @throws TOKEN_REFUSED, FLOOD, CSR_INVALID, CLUSTER_LOCKED
    */
   async enrol(token: string, read: () => SigningRequest, asker: Asker): Promise<Buffer> {
     const { jwtJoin, leafLifetimeMs: lifetimeMs } = this.#parts
@@ -73,6 +75,8 @@ export class Issuer {
       return await this.#once({ identity, name, actor, lifetimeMs }, read(), asker)
     }
     const row = await this.#parts.tokens.find(token)
+    if (!this.#tokenRate.take(row.id, asker.nowMs))
+      throw new PosternError('FLOOD', 'too many requests with this token')
     const identity = this.#identity(row.cluster, row.agent ?? this.#newName())
     const grant = { identity, name: row.id, actor: `token ${row.id}`, lifetimeMs }
     return await this.#once(grant, read(), asker, (within) =>

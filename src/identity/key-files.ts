@@ -1,5 +1,6 @@
 import { X509Certificate, type KeyObject } from 'node:crypto'
-import { closeSync, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, statSync, type Stats } from 'node:fs'
+import { dirname } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { KeyProtection } from './key-protection.ts'
 import { privatePem } from './keys.ts'
@@ -7,6 +8,8 @@ import { judgeLeaf } from './leaf-rules.ts'
 import type { Identity, Role } from './name.ts'
 
 const OTHERS_MAY_READ = 0o077
+const OTHERS_MAY_WRITE = 0o022
+const STICKY = 0o1000
 const ROOT = 0
 const FILE_BYTES_MAX = 256 * 1024
 
@@ -106,10 +109,12 @@ function readPem(path: string, judge?: (stat: Stats) => void): string {
 }
 
 /**
- * A file that only its owner may read, and the owner is root or us.
+ * A file that only its owner may read, and the owner is root or us, in a folder where nobody else can
+ * put another in its place.
  * @throws FILE_UNREADABLE, KEY_EXPOSED
  */
 export function readSecretFile(path: string): string {
+  judgeFolder(dirname(path))
   return readPem(path, ({ mode, uid }) => {
     if ((mode & OTHERS_MAY_READ) !== 0) {
       const octal = (mode & 0o777).toString(8)
@@ -120,6 +125,18 @@ export function readSecretFile(path: string): string {
     const text = `${path} belongs to user ${String(uid)}, who may read and change it`
     throw new PosternError('KEY_EXPOSED', text, { path, uid })
   })
+}
+
+/** @throws KEY_EXPOSED */
+function judgeFolder(path: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  if (stat === undefined) return
+  const { mode, uid } = stat
+  const isOurs = uid === ROOT || uid === process.getuid?.()
+  const isOpen = (mode & OTHERS_MAY_WRITE) !== 0 && (mode & STICKY) === 0
+  if (isOurs && !isOpen) return
+  const text = `${path} may be written by others, who can replace what lies in it; run: chmod go-w ${path}, and own it`
+  throw new PosternError('KEY_EXPOSED', text, { path })
 }
 
 function parseCertificate(pem: string, path: string): X509Certificate {

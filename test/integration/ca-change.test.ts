@@ -12,6 +12,7 @@ import { readBundle, signBundle } from '../../src/identity/trust-bundle.ts'
 import { codeOf, rejection } from '../support/code-of.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
+import { openssl, runTool } from '../support/openssl.ts'
 import type { CliRun } from '../support/run-cli.ts'
 
 const AGENTS = 20
@@ -264,6 +265,43 @@ describe('a change of CA', function () {
     expect(plane.makeAgent('a-1').keeper.bundleVersion).to.equal(7)
   })
 
+  it('makes CAs, cross certificates and leaves that OpenSSL takes in its strict mode, from old root and new', async () => {
+    await plane.enrol('a-1')
+    await ca('prepare', '--root', root, '--new-root', newRoot)
+    await ca('activate', '--force')
+    const { own } = plane.gateway
+    await eventually(
+      () => own.credential.certificatePem.includes(pemOf('generation-2/gateways-cross.pem')),
+      'the gateway serves the cross certificate',
+    )
+    const leaf = join(plane.folder, 'leaf.pem')
+    writeFileSync(leaf, own.credential.certificatePem)
+    const verify = (rootFile: string, untrusted: string) =>
+      openssl([
+        'verify',
+        '-x509_strict',
+        '-purpose',
+        'sslserver',
+        '-CAfile',
+        rootFile,
+        '-untrusted',
+        join(plane.folder, 'cp/ca', untrusted),
+        leaf,
+      ]).output
+    expect(verify(join(root, 'root.pem'), 'generation-2/gateways-cross.pem')).to.include('OK')
+    expect(verify(join(newRoot, 'root.pem'), 'generation-2/gateways.pem')).to.include('OK')
+    const chain = [leaf, join(newRoot, 'root.pem')].map((path) => readFileSync(path, 'utf8'))
+    expect(chain[0]?.split('BEGIN')).to.have.lengthOf(3)
+    const checked = runTool('certtool', [
+      '--verify',
+      '--load-ca-certificate',
+      join(root, 'root.pem'),
+      '--infile',
+      leaf,
+    ])
+    expect(checked.output).to.include('The certificate is trusted')
+  })
+
   it('publishes its bundles for who cannot verify the gateway any more', async () => {
     const url = new URL(plane.enrollUrl)
     expect(await bundlesSince(url, 0)).to.deep.equal([])
@@ -272,6 +310,9 @@ describe('a change of CA', function () {
     expect(await bundlesSince(url, 0)).to.have.lengthOf(1)
     expect(await bundlesSince(url, 1)).to.deep.equal([])
   })
+
+  const pemOf = (name: string): string =>
+    readFileSync(join(plane.folder, 'cp/ca', name), 'utf8').trim()
 
   async function leafOf(authority: Authority): Promise<Buffer> {
     const made = await Authority.createRoot('x', {

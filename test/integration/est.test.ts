@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { readCertsOnly } from '../../src/identity/certs-only.ts'
 import { pemText } from '../../src/identity/pem.ts'
 import { readCertificate } from '../../src/identity/validation/certificate.ts'
+import { PosternError } from '../../src/base/errors.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { openssl, runTool, runToolBeside } from '../support/openssl.ts'
 
@@ -319,6 +320,24 @@ describe('EST, with curl and openssl alone', function () {
     expect(plane.log.lines.slice(before).map(({ message }) => message)).to.not.include(
       'a request failed',
     )
+  })
+
+  it('slows down a token that is used too often, from wherever', async () => {
+    const { token } = await plane.token({ uses: 1000 })
+    const { enrolment } = plane.gateway
+    const nowMs = Date.now()
+    const outcomes: string[] = []
+    for (let i = 0; i < 80; i++) {
+      const asker = { address: `10.0.0.${String(i)}`, nowMs }
+      const read = () => {
+        throw new PosternError('CSR_INVALID', 'none')
+      }
+      await enrolment?.issuer.enrol(token, read, asker).catch((error: unknown) => {
+        outcomes.push((error as PosternError).code)
+      })
+    }
+    expect(outcomes.filter((code) => code === 'CSR_INVALID')).to.have.lengthOf(50)
+    expect(outcomes.filter((code) => code === 'FLOOD')).to.have.lengthOf(30)
   })
 
   it('slows down a network that tries too often', async () => {

@@ -28,6 +28,7 @@ import { Daemons } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { LogRecorder } from '../support/log-recorder.ts'
 import { runToolBeside } from '../support/openssl.ts'
+import { GATEWAY } from '../support/pki.ts'
 
 describe('an identity', function () {
   this.timeout(60_000)
@@ -249,6 +250,36 @@ describe('an identity', function () {
       )
     } finally {
       spawnSync('umount', [disk])
+    }
+  })
+
+  it('of a gateway, managed by somebody else, is taken over on SIGHUP, and stays where it is not in order', async () => {
+    const daemons = await Daemons.create()
+    try {
+      const files = await daemons.pki.issue(GATEWAY)
+      const gateway = await daemons.startGateway({ identity: files })
+      const served = async (): Promise<string> => {
+        const args = [
+          's_client',
+          '-connect',
+          `127.0.0.1:${String(daemons.agentPort)}`,
+          '-showcerts',
+        ]
+        return await runToolBeside('sh', ['-c', `openssl ${args.join(' ')} </dev/null 2>/dev/null`])
+      }
+      const leafIn = (text: string) => /-----BEGIN CERTIFICATE-----[^-]+/.exec(text)?.[0]
+      const first = leafIn(await served())
+      const next = await daemons.pki.issue(GATEWAY)
+      cpSync(next.certificateFile, files.certificateFile)
+      gateway.process.kill('SIGHUP')
+      await gateway.waitFor('could not reload', 5000)
+      expect(leafIn(await served())).to.equal(first)
+      cpSync(next.keyFile, files.keyFile)
+      gateway.process.kill('SIGHUP')
+      await gateway.waitFor('"reloaded"', 5000)
+      expect(leafIn(await served())).not.to.equal(first)
+    } finally {
+      daemons.stop()
     }
   })
 

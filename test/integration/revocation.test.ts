@@ -218,6 +218,13 @@ describe('revocation', function () {
     expect(event).to.include({ serial, detail: 'laptop lost' })
     expect(event?.actor).to.match(/^user /)
     expect((await plane.command('events')).stdout).to.include('certificate.revoked')
+    await eventually(async () => {
+      const { stdout: later } = await plane.command('events', '--json', '--identity', '/agent/a-1')
+      return later.includes('handshake.refused') && later.includes('IDENTITY_REVOKED')
+    }, 'a refused handshake is written down')
+    await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
+    expect((await plane.command('events', '--json')).stdout).to.include('enrolment.refused')
+    expect((await plane.command('events', '--last', '0')).status).to.equal(64)
   })
 })
 

@@ -68,6 +68,7 @@ export class World {
       issuer: () => undefined,
       judge: () => undefined,
       onRegistered: () => undefined,
+      onRefused: () => undefined,
     })
     this.#callerSide = new CallerSide({
       parts: gateway,

@@ -1,0 +1,32 @@
+import { TokenBucket } from '../base/token-bucket.ts'
+import { networkOf } from '../transport/handshake-gate.ts'
+
+/** A fleet behind one address, or with one token, gets in; a guesser does not get far. */
+const PER_SECOND = 5
+const BURST = 50
+const KEYS_MAX = 10_000
+
+/** A rate of requests for each of many keys, such as networks or tokens. */
+export class KeyedRate {
+  readonly #buckets = new Map<string, TokenBucket>()
+
+  /** Takes one request; false when the key has had its part. */
+  take(key: string, nowMs: number): boolean {
+    let bucket = this.#buckets.get(key)
+    if (bucket === undefined) {
+      if (this.#buckets.size >= KEYS_MAX) this.#buckets.clear()
+      bucket = new TokenBucket(PER_SECOND, BURST)
+      this.#buckets.set(key, bucket)
+    }
+    return bucket.take(nowMs)
+  }
+}
+
+/** The same for networks: IPv4 address or IPv6 /64. */
+export class NetworkRate {
+  readonly #rate = new KeyedRate()
+
+  take(address: string, nowMs: number): boolean {
+    return this.#rate.take(networkOf(address), nowMs)
+  }
+}
