@@ -31,18 +31,28 @@ export async function* certificateSteps(
   settings: AgentSettings,
   clock: Clock,
 ): AsyncGenerator<CheckStep> {
+  const credential = yield* fileSteps(settings, clock)
+  if (credential === undefined) return
+  yield await gatewayStep(settings, credential, clock.wallMs())
+  yield* verdictSteps(settings, credential, clock)
+}
+
+/** What can be judged without a network; returns the credential where there is one. */
+export function* fileSteps(
+  settings: AgentSettings,
+  clock: Clock,
+): Generator<CheckStep, Credential | undefined> {
   let credential: Credential
   try {
     credential = read(settings, clock.wallMs())
   } catch (error) {
     yield failed('files', error, 'mend the file that it names; NOT_ENROLLED: run agent enroll')
-    return
+    return undefined
   }
   yield { name: 'files', outcome: 'OK', text: `${identityUri(credential.identity)}, key fits` }
   yield chainStep(credential, clock.wallMs())
   yield timeStep(credential, clock.wallMs(), isManaged(settings))
-  yield await gatewayStep(settings, credential, clock.wallMs())
-  yield* verdictSteps(settings, credential, clock)
+  return credential
 }
 
 /** @throws what readCredential throws, NOT_ENROLLED, CONFIG_INVALID */
@@ -121,7 +131,8 @@ async function gatewayStep(
   }
 }
 
-async function* verdictSteps(
+/** What the gateway says of the certificate, and how far apart the clocks are. */
+export async function* verdictSteps(
   settings: AgentSettings,
   credential: Credential,
   clock: Clock,
@@ -162,7 +173,7 @@ const FIXES = {
   locked: 'ask who runs the gateway: gateway clusters unlock',
 } as const
 
-function failed(name: string, error: unknown, fix: string): CheckStep {
+export function failed(name: string, error: unknown, fix: string): CheckStep {
   const { code, rawMessage } = error instanceof PosternError ? error : asPosternError(error)
   return { name, outcome: 'FAIL', text: `${code}: ${rawMessage}`, fix }
 }

@@ -6,6 +6,7 @@ import { askLocal } from '../transport/local-socket.ts'
 import { agentCerts } from './agent-certs.ts'
 import { agentEnroll } from './agent-enroll.ts'
 import { configCommand } from './config-command.ts'
+import { agentDoctor } from './agent-doctor.ts'
 import { agentRun } from './agent-run.ts'
 import { socketPath } from './agent-socket.ts'
 import type { AddCommand } from './program.ts'
@@ -48,6 +49,7 @@ export const AGENT_COMMANDS: readonly AddCommand[] = [
   agentEnroll,
   status,
   agentCerts,
+  agentDoctor,
   configCommand(
     AGENT_SETTINGS,
     (values, ambient, environment) => new Agent(withPassphrase(values, environment), ambient),
