@@ -7,10 +7,11 @@ import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
 import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
 import { Policy } from '../guard/policy.ts'
+import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { clientOf } from '../rpc/typed.ts'
 import { dialTls } from '../transport/tls-dial.ts'
-import type { TlsWire } from '../transport/tls-wire.ts'
+import type { TlsFacts, TlsWire } from '../transport/tls-wire.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
@@ -142,7 +143,7 @@ export class Agent {
       adopt: (bundles) => this.keeper.adopt(bundles),
       takeCrls: (crls, authorities) => {
         this.#crls.take(crls, authorities, this.keeper.roots)
-        this.#judgeGateway()
+        this.#judgeGateways()
       },
       orderRenewal: (withinMs) => this.renewal?.order(withinMs),
     })
@@ -157,14 +158,16 @@ export class Agent {
       clock,
       random,
       logger: logger.child({ component: 'renewal' }),
+      apartMs: this.settings['identity.renewApart'],
       credential: () => keeper.credential,
-      bundleVersion: () => keeper.bundleVersion,
+      trust: () => keeper.trust,
       exclusively: (act) => keeper.exclusively(act),
       ask: (signingRequest) =>
         askForRenewal(
           {
             tunnel,
             credential: () => keeper.credential,
+            issuingKeys: () => keeper.trust.issuingKeys,
             renewUrl: url === undefined ? undefined : new URL(url),
             enrolUrl: this.enrolUrl,
             nowMs: () => clock.wallMs(),
@@ -190,8 +193,10 @@ export class Agent {
       logger: this.#ambient.logger.child({ component: 'tunnel' }),
       credential: () => this.keeper.credential,
       enrolUrl: () => this.enrolUrl,
-      bundleVersion: () => this.keeper.bundleVersion,
+      issuingKeys: () => this.keeper.trust.issuingKeys,
+      bundleVersion: () => this.keeper.trust.version,
       adopt: (bundles) => this.keeper.adopt(bundles),
+      orderRenewal: () => this.renewal?.order(0),
     })
   }
 
@@ -237,19 +242,29 @@ export class Agent {
       signal,
       nowMs,
     })
-    if (this.#crls.isRevoked(wire.facts.certificate)) {
+    const refusal = this.#refusalOf(wire.facts)
+    if (refusal !== undefined) {
       wire.destroy()
-      throw revokedGateway()
+      throw refusal
     }
     this.care.dialled(wire.facts, credential)
     return wire
   }
 
-  /** A gateway that we are connected to may be on a list that has just come. */
-  #judgeGateway(): void {
-    const { state } = this.tunnel
-    if (state.name !== 'ready' || !this.#crls.isRevoked(state.connection.facts.certificate)) return
-    state.connection.close(revokedGateway())
+  /** Why a gateway is refused whose chain was verified. */
+  #refusalOf({ certificate }: TlsFacts): PosternError | undefined {
+    if (this.#crls.isRevoked(certificate))
+      return new PosternError('IDENTITY_REVOKED', 'the certificate of the gateway is revoked')
+    if (isIssuedByOne(certificate, this.keeper.trust.issuingKeys)) return undefined
+    return new PosternError('IDENTITY_REVOKED', 'the CA of the gateway is retired')
+  }
+
+  /** Gateways that we are connected to may be on a list, or under a CA, that has just gone. */
+  #judgeGateways(): void {
+    for (const connection of this.tunnel.connections) {
+      const refusal = this.#refusalOf(connection.facts)
+      if (refusal !== undefined) connection.close(refusal)
+    }
   }
 
   async #register(connection: RpcConnection): Promise<RegisterResponse> {
@@ -269,17 +284,19 @@ export class Agent {
       methods,
       services,
       features: [],
-      bundleVersion: this.keeper.bundleVersion,
+      bundleVersion: this.keeper.trust.version,
       instance: this.#instance,
     }
     const welcome = await client.register(request, {
       timeoutMs: this.settings['tunnel.dialTimeout'],
     })
+    // A list may have come while this connection was made.
+    const refusal = this.#refusalOf(connection.facts)
+    if (refusal !== undefined) {
+      connection.close(refusal)
+      throw refusal
+    }
     this.care.welcomed(Number(welcome.timeMs), connection.session.rttMs ?? 0)
     return welcome
   }
-}
-
-function revokedGateway(): PosternError {
-  return new PosternError('IDENTITY_REVOKED', 'the certificate of the gateway is revoked')
 }

@@ -1,14 +1,16 @@
+import { statSync } from 'node:fs'
 import type { CancelTimer } from '../base/clock.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
 import type { Logger } from '../base/logger.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { certificatesIn } from '../identity/certificate-files.ts'
-import { Generations } from '../identity/generations.ts'
-import { readCredential, type Credential } from '../identity/key-files.ts'
+import { Generations, type BundleFacts } from '../identity/generations.ts'
+import { readCredential, type Credential, type KeyFilePaths } from '../identity/key-files.ts'
 import type { KeyProtection } from '../identity/key-protection.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
+import { pemBlocks, pemText } from '../identity/pem.ts'
 import { readBundle, type VerifiedBundle } from '../identity/trust-bundle.ts'
 import type { CertificateFacts } from '../identity/validation/certificate.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
@@ -16,6 +18,7 @@ import { enrolledFiles, isManaged, namedFiles } from './identity-files.ts'
 
 /** Files that somebody else changes are looked at this often. */
 const WATCH_MS = 5000
+const LABEL = 'CERTIFICATE'
 
 export type AgentIdentity = Extract<Identity, { role: 'agent' }>
 export type AgentCredential = Credential & { readonly identity: AgentIdentity }
@@ -24,8 +27,11 @@ export interface IdentityKeeperParts {
   readonly settings: AgentSettings
   readonly ambient: Ambient
   readonly logger: Logger
-  /** Opens a tunnel with the present credential beside the one before. @throws when it is not let in */
-  readonly onChanged: () => Promise<void>
+  /**
+   * Opens a tunnel with the present credential beside the one before; resolves to whether one was
+   * welcomed, which is not where none was up. @throws when it is not let in
+   */
+  readonly onChanged: () => Promise<boolean>
 }
 
 /**
@@ -40,7 +46,9 @@ export class IdentityKeeper {
   readonly #log: LogLimiter
   #protection: KeyProtection
   #credential: AgentCredential
-  #bundleVersion: number
+  #trust: BundleFacts
+  /** Of the files as they were last read. */
+  #fingerprint = ''
   #queue: Promise<unknown> = Promise.resolve()
   #cancelTimer: CancelTimer | undefined
   lastError: PosternError | undefined
@@ -54,7 +62,7 @@ export class IdentityKeeper {
     this.isManaged = isManaged(settings)
     this.generations = new Generations(settings['state.directory'], this.#protection)
     this.#credential = this.#read(this.#protection)
-    this.#bundleVersion = this.isManaged ? this.generations.bundleVersion : 0
+    this.#trust = this.isManaged ? this.generations.trust : { version: 0, issuingKeys: [] }
   }
 
   get credential(): AgentCredential {
@@ -65,9 +73,9 @@ export class IdentityKeeper {
     return certificatesIn(this.#credential.bundlePem)
   }
 
-  /** Of the signed trust bundle that is held; 0 before the first. */
-  get bundleVersion(): number {
-    return this.#bundleVersion
+  /** Of the signed trust bundle that is held. */
+  get trust(): BundleFacts {
+    return this.#trust
   }
 
   /** Begins to watch the files. */
@@ -97,19 +105,27 @@ export class IdentityKeeper {
 
   /** Reads everything anew, the passphrase too. @throws what reading throws; nothing changes then */
   async reload(): Promise<void> {
-    await this.exclusively(async () => {
-      const protection = protectionOf(this.#parts.settings)
-      const credential = this.#read(protection)
-      this.#protection = protection
-      if (isSame(credential, this.#credential)) return
-      this.#credential = credential
-      this.lastError = undefined
-      this.#parts.logger.info(
-        { notAfter: new Date(credential.notAfterMs).toISOString() },
-        'the identity has changed on disk and is taken over',
-      )
-      await this.#parts.onChanged()
-    })
+    await this.exclusively(() => this.#takeOver(protectionOf(this.#parts.settings)))
+  }
+
+  async #takeOver(protection: KeyProtection): Promise<void> {
+    const credential = this.#read(protection)
+    this.#protection = protection
+    this.generations.use(protection)
+    this.lastError = undefined
+    if (isSame(credential, this.#credential)) return
+    this.#credential = credential
+    if (this.isManaged) this.#trust = this.generations.trust
+    this.#parts.logger.info(
+      { notAfter: new Date(credential.notAfterMs).toISOString() },
+      'the identity has changed on disk and is taken over',
+    )
+    await this.#parts.onChanged()
+  }
+
+  #files(): KeyFilePaths {
+    const { settings } = this.#parts
+    return namedFiles(settings) ?? enrolledFiles(this.generations, settings)
   }
 
   /**
@@ -120,22 +136,31 @@ export class IdentityKeeper {
   async adopt(bundles: readonly Uint8Array[]): Promise<number> {
     return await this.exclusively(async () => {
       const last = this.#newest(bundles)
-      if (last === undefined) return this.#bundleVersion
+      if (last === undefined) return this.#trust.version
       if (!this.isManaged) return this.#acknowledge(last)
       const before = this.#credential
       this.#credential = withBundle(before, last.pem)
       try {
-        if (this.#drops(before, last)) await this.#parts.onChanged()
-        this.generations.installBundle(last.pem, last.version, this.#parts.ambient.clock.wallMs())
+        if (this.#drops(before, last) && !(await this.#parts.onChanged())) {
+          // Not proven: trusted beside the old until a tunnel is up, and the bundle is handed out again.
+          this.#credential = withBundle(before, joined(before.bundlePem, last.pem))
+          return this.#trust.version
+        }
+        this.#install(last)
       } catch (error) {
         this.#credential = before
         throw error
       }
-      this.#bundleVersion = last.version
-      const facts = { version: last.version, roots: last.roots.length }
-      this.#parts.logger.info(facts, 'a trust bundle is taken over')
       return last.version
     })
+  }
+
+  #install({ pem, version, issuingKeys, roots }: VerifiedBundle): void {
+    const trust = { version, issuingKeys }
+    this.generations.installBundle(pem, trust, this.#parts.ambient.clock.wallMs())
+    this.#trust = trust
+    const facts = { version, roots: roots.length }
+    this.#parts.logger.info(facts, 'a trust bundle is taken over')
   }
 
   #newest(bundles: readonly Uint8Array[]): VerifiedBundle | undefined {
@@ -144,7 +169,7 @@ export class IdentityKeeper {
     let last: VerifiedBundle | undefined
     for (const bytes of bundles) {
       const bundle = readBundle(bytes, trusted, trustDomain)
-      if (bundle.version <= (last?.version ?? this.#bundleVersion)) continue
+      if (bundle.version <= (last?.version ?? this.#trust.version)) continue
       last = bundle
       trusted = bundle.roots
     }
@@ -158,21 +183,23 @@ export class IdentityKeeper {
   }
 
   /** Files are somebody else's to write: we can only say whether they hold what is due. */
-  #acknowledge({ version, roots }: VerifiedBundle): number {
+  #acknowledge({ version, roots, issuingKeys }: VerifiedBundle): number {
     const held = this.roots
     const missing = roots.filter(({ der }) => !held.some((root) => root.der.equals(der)))
-    if (missing.length === 0) this.#bundleVersion = version
+    if (missing.length === 0) this.#trust = { version, issuingKeys }
     else
       this.#log.warn(
         'BUNDLE',
         { version, missing: missing.length },
         'identity.bundleFile lacks roots of the trust bundle: add them',
       )
-    return this.#bundleVersion
+    return this.#trust.version
   }
 
+  /** Reads what has changed on disk, with the passphrase that we have: asking for it may be slow. */
   #look(): void {
-    this.reload().catch((error: unknown) => {
+    if (fingerprintOf(this.#files()) === this.#fingerprint) return
+    this.exclusively(() => this.#takeOver(this.#protection)).catch((error: unknown) => {
       this.lastError = asPosternError(error)
       const { code, rawMessage: reason } = this.lastError
       this.#log.warn(
@@ -186,7 +213,9 @@ export class IdentityKeeper {
   /** @throws CERTIFICATE_UNUSABLE, and what readCredential throws */
   #read(protection: KeyProtection): AgentCredential {
     const { settings, ambient } = this.#parts
-    const files = namedFiles(settings) ?? enrolledFiles(this.generations, settings)
+    const files = this.#files()
+    // Before they are read: what changes meanwhile is seen at the next look.
+    this.#fingerprint = fingerprintOf(files)
     const options = { protection, mayBeExpired: this.isManaged }
     const credential = readCredential(files, 'agent', ambient.clock.wallMs(), options)
     const { identity } = credential
@@ -196,6 +225,26 @@ export class IdentityKeeper {
     const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${trustDomain}`
     throw new PosternError('CERTIFICATE_UNUSABLE', text)
   }
+}
+
+/** Changes when one of the files does, or is another; cheap enough for every few seconds. */
+function fingerprintOf(files: KeyFilePaths): string {
+  return [files.certificateFile, files.keyFile, files.bundleFile]
+    .map((path) => {
+      const stat = statSync(path, { throwIfNoEntry: false, bigint: true })
+      return stat === undefined
+        ? 'none'
+        : [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join()
+    })
+    .join(';')
+}
+
+/** The certificates of both bundles, each once. */
+function joined(one: string, other: string): string {
+  const blocks = [one, other].flatMap((pem) =>
+    pemBlocks(pem, LABEL).map((der) => pemText(LABEL, der)),
+  )
+  return [...new Set(blocks)].join('')
 }
 
 function isSame(a: Credential, b: Credential): boolean {

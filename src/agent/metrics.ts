@@ -58,7 +58,7 @@ function samples({ tunnel, credential, keeper, renewal, care }: Agent, nowMs: nu
       name: 'postern_certificate_not_after_timestamp_seconds',
       value: credential.notAfterMs / 1000,
     },
-    { name: 'postern_trust_bundle_version', value: keeper.bundleVersion },
+    { name: 'postern_trust_bundle_version', value: keeper.trust.version },
   ]
   if (clockSkewMs !== undefined)
     found.push({ name: 'postern_clock_skew_seconds', value: clockSkewMs / 1000 })

@@ -27,26 +27,35 @@ export interface Diagnosis {
   readonly text: string
   /** The gateway's wall clock, in ms. */
   readonly gatewayTimeMs: number
+  /** Another certificate is to be had for it at once. */
+  readonly mayRenew: boolean
+}
+
+/** Who we are, and whom we take for a gateway. */
+export interface Trusting {
+  readonly credential: Credential
+  readonly issuingKeys: readonly string[]
 }
 
 /** Asks why we are refused, by proving that we hold the key. @throws network codes, ENROL_FAILED, ENROL_ANSWER_INVALID */
-export async function diagnose(gateway: URL, credential: Credential): Promise<Diagnosis> {
-  const answer = await ask(gateway, 'diagnose', credential, {})
-  const { verdict, text, timeMs } = answer
+export async function diagnose(gateway: URL, trusting: Trusting): Promise<Diagnosis> {
+  const answer = await ask(gateway, 'diagnose', trusting, {})
+  const { verdict, text, timeMs, mayRenew } = answer
   const known = VERDICTS.find((one) => one === verdict)
   if (known === undefined || typeof text !== 'string' || typeof timeMs !== 'number')
     throw invalidAnswer('it is no diagnosis')
-  return { verdict: known, text: printable(text), gatewayTimeMs: timeMs }
+  const told = { verdict: known, text: printable(text), gatewayTimeMs: timeMs }
+  return { ...told, mayRenew: mayRenew === true }
 }
 
 /** Certificates for one that may have expired, ours and what stands above it, in DER. @throws as diagnose, and what the gateway refuses with */
 export async function recover(
   gateway: URL,
-  credential: Credential,
+  trusting: Trusting,
   signingRequest: Buffer,
 ): Promise<Buffer[]> {
   const more = { signingRequest: signingRequest.toString('base64') }
-  const { certificates } = await ask(gateway, 'recover', credential, more)
+  const { certificates } = await ask(gateway, 'recover', trusting, more)
   if (typeof certificates !== 'string') throw invalidAnswer('it holds no certificates')
   try {
     return readCertsOnly(Buffer.from(certificates, 'base64'))
@@ -70,12 +79,13 @@ export async function bundlesSince(gateway: URL, version: number): Promise<Buffe
 async function ask(
   gateway: URL,
   purpose: ProofPurpose,
-  { certificatePem, keyPem, bundlePem, identity }: Credential,
+  { credential, issuingKeys }: Trusting,
   more: Readonly<Record<string, string>>,
 ): Promise<Readonly<Record<string, unknown>>> {
+  const { certificatePem, keyPem, bundlePem, identity } = credential
   const certificate = pemBlocks(certificatePem, 'CERTIFICATE')[0]?.toString('base64')
   const key = createPrivateKey(keyPem)
-  const trust: Trust = { bundlePem, trustDomain: identity.trustDomain }
+  const trust: Trust = { bundlePem, trustDomain: identity.trustDomain, issuingKeys }
   const answer = await requestHttps(
     {
       url: new URL(`${BASE}${purpose}`, gateway),

@@ -5,7 +5,7 @@ import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
 import { certificatesIn } from '../identity/certificate-files.ts'
 import { makeSigningRequest } from '../identity/csr.ts'
-import type { Generations } from '../identity/generations.ts'
+import type { BundleFacts, Generations } from '../identity/generations.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { keyKindOf, makeKey, publicDer, type KeyKind } from '../identity/keys.ts'
 import { identityUri } from '../identity/name.ts'
@@ -16,8 +16,6 @@ import type { Answered } from './ways-to-renew.ts'
 
 /** The wall clock is looked at this often: one long timer would sleep through suspend and steps. */
 const POLL_MS = 15_000
-/** However the schedule comes out, no two renewals are closer than this. */
-const APART_MS = 60_000
 const LABEL = 'CERTIFICATE'
 
 export interface RenewalParts {
@@ -25,10 +23,12 @@ export interface RenewalParts {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  /** Least time between two renewals, in ms. */
+  readonly apartMs: number
   /** The credential in use. */
   readonly credential: () => Credential
-  /** Version of the trust bundle in use. */
-  readonly bundleVersion: () => number
+  /** The trust bundle in use. */
+  readonly trust: () => BundleFacts
   /** Asks the gateway, over whatever way is open. @throws what the call throws */
   readonly ask: (signingRequest: Buffer) => Promise<Answered>
   /** Runs one change of the identity after another. */
@@ -44,6 +44,8 @@ export class Renewal {
   #running: Promise<void> | undefined
   #tries = 0
   #notBeforeMs = 0
+  /** However often it is ordered, no two renewals are closer than this allows. */
+  #floorMs = 0
   /** The gateway wants it done by then, at a moment that we drew. */
   #orderedAtMs = Number.POSITIVE_INFINITY
   lastError: PosternError | undefined
@@ -61,7 +63,8 @@ export class Renewal {
     if (leaf === undefined) return Number.POSITIVE_INFINITY
     const { serial, notBeforeMs, notAfterMs } = leaf
     const life = { serial: serial.toString('hex'), notBeforeMs, notAfterMs }
-    return Math.max(Math.min(renewAtMs(life), this.#orderedAtMs), this.#notBeforeMs)
+    const dueMs = Math.min(renewAtMs(life), this.#orderedAtMs)
+    return Math.max(dueMs, this.#notBeforeMs, this.#floorMs)
   }
 
   start(): void {
@@ -76,9 +79,10 @@ export class Renewal {
   order(withinMs: number): void {
     const { clock, random } = this.#parts
     const atMs = clock.wallMs() + withinMs * random.fraction()
-    this.#orderedAtMs = Math.min(this.#orderedAtMs, atMs)
+    if (atMs >= this.#orderedAtMs) return
+    this.#orderedAtMs = atMs
     this.#notBeforeMs = 0
-    this.#arm()
+    if (this.#cancelTimer !== undefined) this.#arm()
   }
 
   /** Renews at once; a renewal that is under way is waited for. `kind`: of the key, default as it is. @throws its error */
@@ -121,7 +125,8 @@ export class Renewal {
     try {
       await this.#parts.exclusively(() => this.#ask(kind))
       this.#tries = 0
-      this.#notBeforeMs = this.#parts.clock.wallMs() + APART_MS
+      this.#notBeforeMs = 0
+      this.#floorMs = this.#parts.clock.wallMs() + this.#parts.apartMs
       this.#orderedAtMs = Number.POSITIVE_INFINITY
       this.lastError = undefined
       this.succeeded++
@@ -135,7 +140,7 @@ export class Renewal {
   }
 
   async #ask(kind: KeyKind | undefined): Promise<void> {
-    const { generations, clock, logger, ask, onRenewed, bundleVersion } = this.#parts
+    const { generations, clock, logger, ask, onRenewed, trust } = this.#parts
     const { bundlePem, identity, keyPem: oldKeyPem } = this.#parts.credential()
     if (kind !== undefined) generations.dropPending()
     const { key, keyPem } = await generations.pendingKey(() =>
@@ -164,7 +169,7 @@ export class Renewal {
       .slice(0, -1)
       .map(({ der }) => pemText(LABEL, der))
       .join('')
-    const generation = { key, keyPem, chainPem, bundlePem, bundleVersion: bundleVersion() }
+    const generation = { key, keyPem, chainPem, bundlePem, trust: trust() }
     generations.install(generation, clock.wallMs())
     const leaf = new X509Certificate(chainPem)
     const notAfter = new Date(leaf.validTo).toISOString()

@@ -111,7 +111,7 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       renewsAt: agent.renewal === undefined ? null : new Date(agent.renewal.dueAtMs).toISOString(),
       renewalError: errorOf(agent.renewal?.lastError),
     },
-    trust: { bundleVersion: keeper.bundleVersion, roots: keeper.roots.length },
+    trust: { bundleVersion: keeper.trust.version, roots: keeper.roots.length },
     clock: { skewMs: care.clockSkewMs ?? null },
     diagnosis:
       care.diagnosis === undefined

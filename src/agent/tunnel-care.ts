@@ -18,9 +18,12 @@ export interface TunnelCareParts {
   readonly clock: Clock
   readonly logger: Logger
   readonly credential: () => Credential
+  readonly issuingKeys: () => readonly string[]
   readonly enrolUrl: () => URL | undefined
   readonly bundleVersion: () => number
   readonly adopt: (bundles: readonly Uint8Array[]) => Promise<number>
+  /** The CA of our certificate is trusted no more: another certificate is needed. */
+  readonly orderRenewal: () => void
 }
 
 /**
@@ -32,7 +35,7 @@ export class TunnelCare {
   readonly #credentialOf = new WeakMap<TlsFacts, Credential>()
   #cancelTimer: CancelTimer | undefined
   #replacedAtMs = Number.NEGATIVE_INFINITY
-  #askedAtMs = Number.NEGATIVE_INFINITY
+  readonly #askedAtMs = { diagnosis: Number.NEGATIVE_INFINITY, bundles: Number.NEGATIVE_INFINITY }
   /** What the gateway said of our certificate when it last refused us; until a tunnel is up. */
   diagnosis: Diagnosis | undefined
   /** The gateway's clock less ours, in ms; undefined until it told its time. */
@@ -65,18 +68,20 @@ export class TunnelCare {
 
   /** The tunnel is down, or did not come up. */
   explain({ code }: PosternError): void {
+    if (code === 'CA_RETIRED') this.#parts.orderRenewal()
     const enrolUrl = this.#parts.enrolUrl()
     const { clock, logger } = this.#parts
-    if (enrolUrl === undefined || clock.nowMs() - this.#askedAtMs < ASK_APART_MS) return
-    const ask =
+    const what =
       code === 'PEER_REFUSED' || code === 'CERT_EXPIRED'
-        ? this.#diagnose
+        ? 'diagnosis'
         : code === 'CERT_UNTRUSTED'
-          ? this.#catchUp
+          ? 'bundles'
           : undefined
-    if (ask === undefined) return
-    this.#askedAtMs = clock.nowMs()
-    ask(enrolUrl).catch((error: unknown) => {
+    if (enrolUrl === undefined || what === undefined) return
+    if (clock.nowMs() - this.#askedAtMs[what] < ASK_APART_MS) return
+    this.#askedAtMs[what] = clock.nowMs()
+    const asked = what === 'diagnosis' ? this.#diagnose(enrolUrl) : this.#catchUp(enrolUrl)
+    asked.catch((error: unknown) => {
       const { code: cause, rawMessage: reason } = asPosternError(error)
       logger.warn(
         { code: cause, reason, peer: enrolUrl.host },
@@ -85,20 +90,23 @@ export class TunnelCare {
     })
   }
 
-  readonly #diagnose = async (enrolUrl: URL): Promise<void> => {
-    const diagnosis = await diagnose(enrolUrl, this.#parts.credential())
+  async #diagnose(enrolUrl: URL): Promise<void> {
+    const { credential, issuingKeys } = this.#parts
+    const trusting = { credential: credential(), issuingKeys: issuingKeys() }
+    const diagnosis = await diagnose(enrolUrl, trusting)
     this.diagnosis = diagnosis
     this.#compare(diagnosis.gatewayTimeMs)
-    const { verdict, text: reason } = diagnosis
+    const { verdict, text: reason, mayRenew } = diagnosis
+    if (mayRenew) this.#parts.orderRenewal()
     this.#parts.logger.warn({ verdict, reason }, 'the gateway says of our certificate')
   }
 
   /** We trust other roots than the gateway's, perhaps as we slept through a change of CA. */
-  readonly #catchUp = async (enrolUrl: URL): Promise<void> => {
+  async #catchUp(enrolUrl: URL): Promise<void> {
     const { adopt, bundleVersion, tunnel } = this.#parts
-    const before = bundleVersion()
-    const bundles = await bundlesSince(enrolUrl, before)
-    if (bundles.length === 0 || (await adopt(bundles)) === before) return
+    const bundles = await bundlesSince(enrolUrl, bundleVersion())
+    if (bundles.length === 0) return
+    await adopt(bundles)
     tunnel.hurry()
   }
 

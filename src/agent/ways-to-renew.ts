@@ -15,6 +15,7 @@ export type Answered = readonly Buffer[]
 export interface WaysParts {
   readonly tunnel: Tunnel
   readonly credential: () => Credential
+  readonly issuingKeys: () => readonly string[]
   /** EST with mutual TLS; undefined: not known. */
   readonly renewUrl: URL | undefined
   /** Where no certificate is asked for. */
@@ -28,7 +29,7 @@ export interface WaysParts {
  * prove that we hold the key. @throws what the gateway refuses with, network codes
  */
 export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): Promise<Answered> {
-  const { tunnel, credential, renewUrl, enrolUrl, nowMs } = parts
+  const { tunnel, credential, issuingKeys, renewUrl, enrolUrl, nowMs } = parts
   const { state } = tunnel
   if (state.name === 'ready') {
     const client = clientOf(TunnelService, state.connection.channel())
@@ -45,12 +46,20 @@ export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): P
   const own = credential()
   if (renewUrl !== undefined && own.notAfterMs > nowMs()) {
     const { bundlePem, certificatePem, keyPem, identity } = own
-    const trust = { bundlePem, trustDomain: identity.trustDomain, certificatePem, keyPem }
+    const { trustDomain } = identity
+    const trust = {
+      bundlePem,
+      trustDomain,
+      certificatePem,
+      keyPem,
+      issuingKeys: issuingKeys(),
+    }
     const chain = await caCertificates(renewUrl, trust)
     const issued = await estIssue(renewUrl, 'simplereenroll', signingRequest, trust)
     return [...issued, ...chain].map(({ der }) => der)
   }
-  if (enrolUrl !== undefined) return await recover(enrolUrl, own, signingRequest)
+  const trusting = { credential: own, issuingKeys: issuingKeys() }
+  if (enrolUrl !== undefined) return await recover(enrolUrl, trusting, signingRequest)
   const text =
     'no tunnel is up, and neither identity.enrolUrl nor identity.renewUrl names another way to renew'
   throw new PosternError('CONNECTION_LOST', text)

@@ -232,6 +232,12 @@ export const ERROR_CODES = {
     'The identity belongs to another trust domain.',
   ),
   IDENTITY_REVOKED: row('give-up', 77, 'PERMISSION_DENIED', 'The identity has been revoked.'),
+  CA_RETIRED: row(
+    'reauthenticate',
+    77,
+    'UNAUTHENTICATED',
+    'The CA that issued the certificate is trusted no more: it must be renewed.',
+  ),
   CLUSTER_LOCKED: row(
     'give-up',
     77,

@@ -3,10 +3,14 @@ import type { Argv } from 'yargs'
 import { PosternError } from '../base/errors.ts'
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
 import { duration } from '../config/setting.ts'
-import { certificateOfSerial, listCertificates } from '../gateway/certificate-book.ts'
+import {
+  certificateOfSerial,
+  listCertificates,
+  type ListedCertificate,
+} from '../gateway/certificate-book.ts'
 import { credentialsOfRow, type Denials } from '../gateway/denials.ts'
 import { issuerOf } from '../gateway/local-issuer.ts'
-import type { CertificateRow } from '../gateway/records/schema.ts'
+import { revokeWithRenewals } from '../gateway/revoke.ts'
 import { makeSigningRequest, readSigningRequest } from '../identity/csr.ts'
 import { KEY_KINDS, makeKey, privatePem } from '../identity/keys.ts'
 import { isLabel } from '../identity/name.ts'
@@ -67,7 +71,7 @@ const list: AddCommand = (yargs, surroundings, done) =>
     },
   )
 
-function describe(row: CertificateRow, denials: Denials, nowMs: number) {
+function describe(row: ListedCertificate, denials: Denials, nowMs: number) {
   const { serial, issuer, spki, grant } = row
   return {
     serial,
@@ -82,17 +86,17 @@ function describe(row: CertificateRow, denials: Denials, nowMs: number) {
   }
 }
 
-function nameOf({ cluster, agent, identity }: CertificateRow): string {
+function nameOf({ cluster, agent, identity }: ListedCertificate): string {
   return cluster === '' ? identity.replace(/^spiffe:\/\/[^/]+\//, '') : `${cluster}/${agent}`
 }
 
-function stateOf(row: CertificateRow, denials: Denials, nowMs: number): string {
+function stateOf(row: ListedCertificate, denials: Denials, nowMs: number): string {
   const denial = denials.judge(credentialsOfRow(row))
   if (denial !== undefined) return denial.code === 'CLUSTER_LOCKED' ? 'locked' : 'revoked'
   return row.not_after <= nowMs ? 'expired' : row.state
 }
 
-function listText(rows: readonly CertificateRow[], denials: Denials, nowMs: number): string {
+function listText(rows: readonly ListedCertificate[], denials: Denials, nowMs: number): string {
   return table(
     ['SERIAL', 'IDENTITY', 'STATE', 'EXPIRES'],
     rows.map((row) => [
@@ -165,12 +169,12 @@ async function runRevoke(
     if (!SERIAL.test(serial))
       throw new PosternError('USAGE', 'a serial is 6 or more hex digits, in lower case')
     const row = await certificateOfSerial(serial, records.database)
-    await denials.deny({ kind: 'certificate', issuer: row.issuer, serial: row.serial }, order)
-    output.result(`revoked: certificate ${row.serial} of ${nameOf(row)}`)
+    const count = await revokeWithRenewals({ records, denials }, { certificate: row }, order)
+    output.result(`revoked: certificate ${row.serial} of ${nameOf(row)}${renewals(count)}`)
   } else if (key !== undefined) {
     if (!PIN.test(key)) throw new PosternError('USAGE', '--key is sha256: and 64 hex digits')
-    await denials.deny({ kind: 'key', spki: key }, order)
-    output.result(`revoked: every certificate of key ${key}`)
+    const count = await revokeWithRenewals({ records, denials }, { key }, order)
+    output.result(`revoked: every certificate of key ${key}${renewals(count)}`)
   } else {
     const rows = await listCertificates({ cluster, agent }, records.database)
     const name = agent === undefined ? `cluster ${cluster ?? ''}` : `${cluster ?? ''}/${agent}`
@@ -181,6 +185,10 @@ async function runRevoke(
     output.result(`revoked: all that ${name} holds; it comes back with a new join token`)
   }
   return 0
+}
+
+function renewals(count: number): string {
+  return count === 0 ? '' : `, and ${String(count)} that were renewed from it`
 }
 
 const issue: AddCommand = (yargs, surroundings, done) =>

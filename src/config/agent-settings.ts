@@ -111,6 +111,11 @@ export const AGENT_SETTINGS = {
       'https://host:port',
     ),
   ),
+  'identity.renewApart': duration(
+    'Least time between two renewals, whatever the gateway asks for.',
+    '60s',
+    ['1s', '24h'],
+  ),
   'identity.enrollUrl': optional(
     text(
       'Where the agent asks why it is refused, and recovers an expired certificate (enroll.listen of the gateway). Default: where it enrolled.',

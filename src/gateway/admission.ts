@@ -52,20 +52,15 @@ export class Admission {
     const credentials = credentialsOf(certificate, identity)
     const denial = this.denials.judge(credentials)
     if (denial !== undefined || !this.isRetiredIssuer(credentials.issuer)) return denial
-    return new PosternError('IDENTITY_REVOKED', 'the CA that issued the certificate is retired')
+    return new PosternError('CA_RETIRED', 'the CA that issued the certificate is retired')
   }
 
-  /** Writes a refusal down; of a flood of them the first ones. */
-  noteRefusal(
-    kind: string,
-    { identity, address, certificate }: TlsFacts,
-    error: PosternError,
-  ): void {
+  /** Writes down what happened to a peer; of a flood of them the first ones. */
+  note(kind: string, { identity, address, certificate }: TlsFacts, detail: string): void {
     const { clock, logger } = this.#ambient
     if (!this.#notes.take(clock.nowMs())) return
     const uri = identityUri(identity)
     const { serial } = credentialsOf(certificate, identity)
-    const detail = `${error.code}: ${error.rawMessage}`
     const event = { at: clock.wallMs(), kind, actor: uri, identity: uri, serial, address, detail }
     this.records.note(event).catch((cause: unknown) => {
       logger.error({ err: cause }, 'an event could not be written down')

@@ -50,6 +50,8 @@ export interface AgentSideOptions {
   readonly onRegistered: (tunnel: AgentTunnel, bundleVersion: number) => void
   /** For the records: who was refused what, and why. */
   readonly onRefused: (kind: string, facts: TlsFacts, error: PosternError) => void
+  /** The same for who was let in, and should be looked at. */
+  readonly onOddity: (kind: string, facts: TlsFacts, text: string) => void
 }
 
 /** An agent's connection that has not registered yet. */
@@ -206,9 +208,15 @@ export class AgentSide {
     const { issuer, parts, logger } = this.#options
     try {
       const state = await issuer()?.used(facts.certificate, parts.runtime.clock.wallMs())
-      if (state !== 'superseded') return
+      // Without a CA of our own every certificate is somebody else's.
+      if (state !== 'superseded' && state !== 'unknown') return
       const details = { peer: facts.address, ...facts.identity }
-      logger.warn(details, 'an agent came with a certificate that a later one has replaced')
+      const text =
+        state === 'superseded'
+          ? 'an agent came with a certificate that a later one has replaced'
+          : 'an agent came with a certificate that we have no record of'
+      logger.warn(details, text)
+      this.#options.onOddity(`certificate.${state}`, facts, text)
     } catch (error) {
       logger.error({ err: error }, 'the use of a certificate could not be written down')
     }

@@ -15,6 +15,7 @@ export interface AuthoritiesParts {
   readonly records: Records
   /** ca.directory. */
   readonly directory: string
+  /** How the keys of the CAs are encrypted. */
   readonly protection: KeyProtection
   readonly trustDomain: string
   /** The roots as they were before the first change of CA, in PEM. */
@@ -33,14 +34,26 @@ export interface IssuingPair {
 /** The CAs as the store says that they stand. A change of CA by a command is taken over by `refresh`. */
 export class Authorities {
   readonly parts: AuthoritiesParts
+  #protection: KeyProtection
   #revision = -1
   #rows: readonly AuthorityRow[] = []
   #active: IssuingPair | undefined
+  readonly #pairs = new Map<string, IssuingPair>()
   #bundle = { version: 0, pem: '' }
 
   constructor(parts: AuthoritiesParts) {
     this.parts = parts
+    this.#protection = parts.protection
     this.#bundle = { version: 0, pem: parts.initialBundlePem }
+  }
+
+  get protection(): KeyProtection {
+    return this.#protection
+  }
+
+  /** Keys are read and written with this from now on. */
+  use(protection: KeyProtection): void {
+    this.#protection = protection
   }
 
   /** Issues now. Asked for after the first refresh. */
@@ -48,6 +61,11 @@ export class Authorities {
     if (this.#active === undefined)
       throw new PosternError('RECORDS_UNUSABLE', 'the store names no active CA')
     return this.#active
+  }
+
+  /** Of the store, when it was last looked at. */
+  get revision(): number {
+    return this.#revision
   }
 
   get rows(): readonly AuthorityRow[] {
@@ -99,9 +117,17 @@ export class Authorities {
     return true
   }
 
+  /** The CAs of a row with their keys; read once. @throws what readAuthority throws */
   read(row: AuthorityRow): IssuingPair {
+    const known = this.#pairs.get(row.folder)
+    const pair = known === undefined ? this.#readPair(row) : { ...known, row }
+    this.#pairs.set(row.folder, pair)
+    return pair
+  }
+
+  #readPair(row: AuthorityRow): IssuingPair {
     const folder = join(this.parts.directory, row.folder)
-    const { protection } = this.parts
+    const protection = this.#protection
     const crossFile = join(folder, 'gateways-cross.pem')
     const cross = existsSync(crossFile)
       ? readCertificateFile(crossFile).certificates[0]?.der
@@ -149,11 +175,11 @@ export class Authorities {
 
   /** A store that knows of no CA yet is given the one that gateway init made. */
   async #enterFirst(): Promise<void> {
-    const { records, directory, protection, initialBundlePem } = this.parts
+    const { records, directory, initialBundlePem } = this.parts
     const { database } = records
     const { length } = await database.selectFrom('authorities').select('id').limit(1).execute()
     if (length > 0) return
-    const agents = readAuthority(directory, 'agents', protection)
+    const agents = readAuthority(directory, 'agents', this.#protection)
     const first = rootPinOf(initialBundlePem)
     const row = { id: 1, folder: '', phase: 'active', root_pin: first, at: 0 } as const
     await database

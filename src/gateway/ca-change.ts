@@ -1,6 +1,7 @@
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
+import { systemRandom } from '../base/random.ts'
 import { Authority } from '../identity/authority.ts'
 import { readAuthority, writeAuthority } from '../identity/authority-files.ts'
 import { KeyProtection } from '../identity/key-protection.ts'
@@ -17,7 +18,8 @@ import type { Database } from './records/records.ts'
 import type { AuthorityPhase, BundleContentKind } from './records/schema.ts'
 
 /** Rounds of back and forth that bundles are signed ahead for, while the root is at hand. */
-const ROUNDS = 8
+const ROUNDS = 3
+const FOLDER_BYTES = 4
 const ROUND: readonly BundleContentKind[] = ['both', 'old', 'new']
 
 export interface PrepareRequest {
@@ -195,6 +197,9 @@ export class CaChange {
   ): Promise<void> {
     const { records } = this.#authorities.parts
     await records.database.transaction().execute(async (within) => {
+      // Judged by what was read before: nobody may have made a step since.
+      if ((await records.revision('ca', within)) !== this.#authorities.revision)
+        throw refused('somebody else has changed the CAs meanwhile; look at gateway ca status')
       await act(within)
       await records.bump('ca', within)
       const text = isForced ? `${detail} forced`.trim() : detail
@@ -203,8 +208,14 @@ export class CaChange {
     await this.#authorities.refresh()
   }
 
+  /** @throws CA_STEP_REFUSED where somebody else has moved meanwhile */
   async #move(from: AuthorityPhase, to: AuthorityPhase, within: Database): Promise<void> {
-    await within.updateTable('authorities').set({ phase: to }).where('phase', '=', from).execute()
+    const { numUpdatedRows } = await within
+      .updateTable('authorities')
+      .set({ phase: to })
+      .where('phase', '=', from)
+      .executeTakeFirst()
+    if (numUpdatedRows !== 1n) throw refused(`the CAs have changed meanwhile: none is ${from}`)
   }
 
   /** Agents with a live certificate that have not said that they hold the current bundle. */
@@ -219,7 +230,8 @@ export class CaChange {
       // Callers and gateways have no tunnel that a bundle could come over.
       if (identity.startsWith('spiffe:')) return []
       const held = heldBy.get(identity) ?? 0
-      if (held >= version) return []
+      // One that is higher was never handed out by us.
+      if (held === version) return []
       const reason = `holds trust bundle ${String(held)}, not ${String(version)}`
       return [{ identity, reason }]
     })
@@ -247,7 +259,8 @@ export class CaChange {
     { newRootFolder, rootProtection }: PrepareRequest,
     nowMs: number,
   ): Promise<NextPair> {
-    const { directory, protection, trustDomain } = this.#authorities.parts
+    const { directory, trustDomain } = this.#authorities.parts
+    const { protection } = this.#authorities
     const newRoot =
       newRootFolder === undefined
         ? root
@@ -269,10 +282,9 @@ export class CaChange {
       validity,
     )
     const gateways = await newRoot.createSuccessor(active.gateways, named('gateways'), validity)
-    const folder = `generation-${String(id)}`
+    // A name of its own, so that two who prepare at once do not write to one place.
+    const folder = `generation-${String(id)}-${systemRandom.hex(FOLDER_BYTES)}`
     const path = join(directory, folder)
-    // What a crash left behind: no row of the store names it.
-    rmSync(path, { recursive: true, force: true })
     await writeAuthority(path, 'agents', agents, protection)
     await writeAuthority(path, 'gateways', gateways, protection)
     if (newRoot !== root) {

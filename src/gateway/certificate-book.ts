@@ -64,11 +64,27 @@ export interface CertificateFilter {
   readonly expiresAfterMs?: number | undefined
 }
 
+/** All of a row but the certificate itself, of which there may be very many. */
+const LISTED = [
+  'issuer',
+  'serial',
+  'cluster',
+  'agent',
+  'spki',
+  'not_before',
+  'not_after',
+  'issued_at',
+  'state',
+  'grant',
+  'identity',
+] as const
+export type ListedCertificate = Pick<CertificateRow, (typeof LISTED)[number]>
+
 export async function listCertificates(
   { cluster, agent, issuer, liveAtMs, expiresAfterMs }: CertificateFilter,
   within: Database,
-): Promise<CertificateRow[]> {
-  let query = within.selectFrom('certificates').selectAll().orderBy('issued_at')
+): Promise<ListedCertificate[]> {
+  let query = within.selectFrom('certificates').select(LISTED).orderBy('issued_at')
   if (cluster !== undefined) query = query.where('cluster', '=', cluster)
   if (agent !== undefined) query = query.where('agent', '=', agent)
   if (issuer !== undefined) query = query.where('issuer', '=', issuer)

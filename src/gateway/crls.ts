@@ -82,9 +82,9 @@ export class Crls {
     const found = new Map<string, number>()
     for (const { kind, issuer: of, serial, at } of this.#denials.rows)
       if (kind === 'certificate' && of === issuer && serial !== null) found.set(serial, at)
-    const rows = await listCertificates({ issuer }, records.database)
+    const rows = await listCertificates({ issuer, expiresAfterMs: nowMs }, records.database)
     for (const row of rows) {
-      if (row.not_after <= nowMs || found.has(row.serial)) continue
+      if (found.has(row.serial)) continue
       // A lock is no revocation: it may be lifted.
       const denial = this.#denials.judge(credentialsOfRow(row))
       if (denial?.code === 'IDENTITY_REVOKED') found.set(row.serial, nowMs)

@@ -2,7 +2,7 @@ import { PosternError } from '../base/errors.ts'
 import { spkiPin } from '../identity/keys.ts'
 import type { Identity } from '../identity/name.ts'
 import { readCertificate } from '../identity/validation/certificate.ts'
-import type { Records } from './records/records.ts'
+import type { Database, Records } from './records/records.ts'
 import type { CertificateRow, DenialRow } from './records/schema.ts'
 
 /** What of a certificate a denial can name. */
@@ -43,7 +43,7 @@ export function credentialsOf(leafDer: Buffer, identity: Identity): Credentials 
 }
 
 /** The same of a certificate that we issued. */
-export function credentialsOfRow(row: CertificateRow): Credentials {
+export function credentialsOfRow(row: Omit<CertificateRow, 'der'>): Credentials {
   const { issuer, serial, spki, cluster, agent, not_before } = row
   return { issuer, serial, spki, cluster, agent, notBeforeMs: not_before }
 }
@@ -76,10 +76,10 @@ export class Denials {
   }
 
   /** Takes the list as it stands in the store; returns whether it has changed. */
-  async refresh(): Promise<boolean> {
-    const revision = await this.#records.revision('denials')
+  async refresh(within: Database = this.#records.database): Promise<boolean> {
+    const revision = await this.#records.revision('denials', within)
     if (revision === this.#revision) return false
-    const rows = await this.#records.database
+    const rows = await within
       .selectFrom('denials')
       .selectAll()
       .where('lifted_at', 'is', null)
@@ -112,7 +112,7 @@ export class Denials {
     return this.#byKey.has(spki)
   }
 
-  /** Latest denial by name, of what was issued before it. */
+  /** When an agent, or its whole cluster, was last denied by name, in ms. */
   lastByName(cluster: string, agent: string): number | undefined {
     const times = [nameKey(cluster, agent), nameKey(cluster, '')].flatMap((key) => {
       const row = this.#byName.get(key)
@@ -125,10 +125,18 @@ export class Denials {
   async deny(what: Denied, { reason, actor, nowMs }: Order): Promise<void> {
     const { issuer = null, serial = null, spki = null, cluster = null, agent = null } = what
     const { database } = this.#records
-    // In whole seconds, as certificates tell their time: what was issued in this one is denied too.
-    const at = Math.floor(nowMs / 1000) * 1000
     await database.transaction().execute(async (within) => {
-      const row = { issuer, serial, spki, cluster, agent, reason, actor, at, lifted_at: null }
+      const row = {
+        issuer,
+        serial,
+        spki,
+        cluster,
+        agent,
+        reason,
+        actor,
+        at: nowMs,
+        lifted_at: null,
+      }
       await within
         .insertInto('denials')
         .values({ kind: what.kind, ...row })
@@ -166,7 +174,7 @@ export class Denials {
   #nameDenial({ cluster, agent, notBeforeMs }: Credentials): DenialRow | undefined {
     return [nameKey(cluster, agent), nameKey(cluster, '')]
       .map((key) => this.#byName.get(key))
-      .find((row) => row !== undefined && notBeforeMs <= row.at)
+      .find((row) => row !== undefined && notBeforeMs <= wholeSecond(row.at))
   }
 
   #index(rows: readonly DenialRow[]): void {
@@ -181,6 +189,11 @@ export class Denials {
       else this.#byName.set(nameKey(cluster ?? '', agent ?? ''), row)
     }
   }
+}
+
+/** As certificates tell their time: what was issued in the same second is denied too. */
+export function wholeSecond(ms: number): number {
+  return Math.floor(ms / 1000) * 1000
 }
 
 function lockedError(cluster: string): PosternError {

@@ -46,7 +46,8 @@ export class EnrolmentHttp {
   async handle(request: HttpRequest): Promise<HttpResponse> {
     const { path, method } = request
     const isPost = method === 'POST'
-    if (isPost && !this.#rate.take(request.address, this.#parts.clock.nowMs()))
+    const isCostly = isPost || path.startsWith(PROOF_BASE)
+    if (isCostly && !this.#rate.take(request.address, this.#parts.clock.nowMs()))
       return busy('too many requests from this network')
     try {
       if (path.startsWith(EST_BASE)) {

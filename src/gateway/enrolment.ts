@@ -37,6 +37,8 @@ export class Enrolment {
   readonly #parts: EnrolmentParts
   readonly #listeners: readonly [HttpsListener, HttpsListener]
   #denialRevision = -1
+  #haveCasChanged = false
+  #areListsStale = false
 
   constructor(parts: EnrolmentParts) {
     this.#parts = parts
@@ -57,7 +59,8 @@ export class Enrolment {
     const { authorities } = this
     this.issuer = issuerOf({ settings, records, denials, authorities, random })
     const est = new Est({ issuer: this.issuer, authorities: this.authorities, clock })
-    const proofs = new Proofs({ issuer: this.issuer, trustDomain, clock })
+    const isRetiredIssuer = (issuer: string): boolean => authorities.isRetired(issuer)
+    const proofs = new Proofs({ issuer: this.issuer, trustDomain, clock, isRetiredIssuer })
     const { crls } = this
     const http = new EnrolmentHttp({ est, proofs, crls, authorities, records, clock, logger })
     this.answers = http.answers
@@ -73,13 +76,20 @@ export class Enrolment {
         handle: (request) => http.handle(request),
       })
     this.#listeners = [listener('enroll.listen', false), listener('enroll.renewListen', true)]
-    admission.isRetiredIssuer = (issuer) => authorities.isRetired(issuer)
+    admission.isRetiredIssuer = isRetiredIssuer
   }
 
   /** Takes the CAs as they stand, before anybody can knock. @throws what Authorities.refresh throws */
   async prepare(): Promise<void> {
+    const { own, ambient } = this.#parts
     await this.authorities.refresh()
-    await this.#renewOwn()
+    try {
+      await this.#renewOwn()
+    } catch (error) {
+      // A disk that is full is no reason not to start with a certificate that is good.
+      if (own.credential.notAfterMs <= ambient.clock.wallMs()) throw error
+      ambient.logger.error({ err: error }, 'the certificate of the gateway could not be renewed')
+    }
     await this.#refreshCrls()
     this.#parts.admission.addTask(() => this.#look())
   }
@@ -101,13 +111,18 @@ export class Enrolment {
 
   async #look(): Promise<void> {
     const { admission, onNews } = this.#parts
-    const haveCasChanged = await this.authorities.refresh()
+    if (await this.authorities.refresh()) this.#haveCasChanged = true
+    if (this.#denialRevision !== admission.denials.revision || this.crls.isStale)
+      this.#areListsStale = true
+    // Who was let in under a CA that is retired is cut first: nothing below can keep that up.
+    if (this.#haveCasChanged) admission.sweep()
     await this.#renewOwn()
-    const areListsStale =
-      haveCasChanged || this.#denialRevision !== admission.denials.revision || this.crls.isStale
-    if (areListsStale) await this.#refreshCrls()
-    if (haveCasChanged) admission.sweep()
-    if (areListsStale) onNews()
+    if (!this.#haveCasChanged && !this.#areListsStale) return
+    await this.#refreshCrls()
+    onNews()
+    // Not before all of it is done: a look that fails halfway is made again.
+    this.#haveCasChanged = false
+    this.#areListsStale = false
   }
 
   async #renewOwn(): Promise<void> {

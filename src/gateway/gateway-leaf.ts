@@ -57,6 +57,7 @@ export async function installLeaf(
 ): Promise<void> {
   const chainPem = [der, ...chain].map((one) => pemText('CERTIFICATE', one)).join('')
   const keyPem = await protection.seal(key)
-  const generation = { key, keyPem, chainPem, bundlePem: bundle.pem, bundleVersion: bundle.version }
+  const trust = { version: bundle.version, issuingKeys: [] }
+  const generation = { key, keyPem, chainPem, bundlePem: bundle.pem, trust }
   generations.install(generation, nowMs)
 }

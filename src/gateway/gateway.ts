@@ -92,7 +92,8 @@ export class Gateway {
     try {
       // Who may come in is known before anybody can knock.
       await this.#open()
-      await testMutualTls(this.own.credential, this.#ambient.clock)
+      if (!(await testMutualTls(this.own.credential, this.#ambient.clock)))
+        this.#ambient.logger.warn({}, 'our own trust bundle does not vouch for us')
       const enrolment = await this.#enrolment?.listen()
       const agents = await this.#agentListener.listen()
       const callers = await this.#callerListener.listen()
@@ -125,6 +126,7 @@ export class Gateway {
   reload(): void {
     const protection = protectionOf(this.#settings)
     this.own.reload(protection)
+    this.#enrolment?.authorities.use(protection)
     this.#protection = protection
     this.#useCredential()
     this.#enrolment?.useCredential()
@@ -214,7 +216,10 @@ export class Gateway {
       issuer: () => this.#enrolment?.issuer,
       judge: (facts) => this.#judge(facts),
       onRefused: (kind, facts, error) => {
-        this.#admission?.noteRefusal(kind, facts, error)
+        this.#admission?.note(kind, facts, `${error.code}: ${error.rawMessage}`)
+      },
+      onOddity: (kind, facts, text) => {
+        this.#admission?.note(kind, facts, text)
       },
       onRegistered: (tunnel, bundleVersion) => {
         this.#notices.welcome(tunnel, bundleVersion)

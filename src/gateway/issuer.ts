@@ -7,7 +7,7 @@ import { identityUri, type Identity } from '../identity/name.ts'
 import type { Authorities } from './authorities.ts'
 import { BACKDATE_MS } from './backdate.ts'
 import { enterCertificate, findCertificate } from './certificate-book.ts'
-import { credentialsOfRow, type Denials } from './denials.ts'
+import { credentialsOfRow, wholeSecond, type Denials } from './denials.ts'
 import type { JwtJoin } from './jwt-join.ts'
 import { KeyedRate } from './keyed-rate.ts'
 import type { Database, Records } from './records/records.ts'
@@ -47,6 +47,10 @@ interface Grant {
   /** For the records: who asked, in words. */
   readonly actor: string
   readonly lifetimeMs: number
+  /** When a token was made: one from before its agent was denied lets it in no more. */
+  readonly madeAtMs?: number
+  /** The certificate that is renewed. */
+  readonly holder?: CertificateRow
 }
 
 /** The one place where agents' and callers' certificates are made. */
@@ -70,15 +74,17 @@ export class Issuer {
   async enrol(token: string, read: () => SigningRequest, asker: Asker): Promise<Buffer> {
     const { jwtJoin, leafLifetimeMs: lifetimeMs } = this.#parts
     if (jwtJoin.isWorkloadToken(token)) {
-      const { cluster, agent, name, actor } = await jwtJoin.judge(token, asker.nowMs)
+      const { cluster, agent, name, actor, madeAtMs } = await jwtJoin.judge(token, asker.nowMs)
       const identity = this.#identity(cluster, agent ?? this.#newName())
-      return await this.#once({ identity, name, actor, lifetimeMs }, read(), asker)
+      const grant = { identity, name, actor, lifetimeMs, madeAtMs }
+      return await this.#once(grant, read(), asker)
     }
     const row = await this.#parts.tokens.find(token)
     if (!this.#tokenRate.take(row.id, asker.nowMs))
       throw new PosternError('FLOOD', 'too many requests with this token')
     const identity = this.#identity(row.cluster, row.agent ?? this.#newName())
-    const grant = { identity, name: row.id, actor: `token ${row.id}`, lifetimeMs }
+    const actor = `token ${row.id}`
+    const grant = { identity, name: row.id, actor, lifetimeMs, madeAtMs: row.created_at }
     return await this.#once(grant, read(), asker, (within) =>
       this.#parts.tokens.use(row, asker.nowMs, within),
     )
@@ -95,7 +101,8 @@ export class Issuer {
     const identity = this.#identity(row.cluster, row.agent)
     const actor = identityUri(identity)
     const { leafLifetimeMs: lifetimeMs } = this.#parts
-    return await this.#once({ identity, name: row.serial, actor, lifetimeMs }, request, asker)
+    const grant = { identity, name: row.serial, actor, lifetimeMs, holder: row }
+    return await this.#once(grant, request, asker)
   }
 
   /**
@@ -188,11 +195,10 @@ export class Issuer {
     asker: Asker,
     useUp: (within: Database) => Promise<void> = () => Promise.resolve(),
   ): Promise<Buffer> {
-    const { records, denials } = this.#parts
-    const { cluster } = grant.identity as Partial<AgentIdentity>
-    if (cluster !== undefined) denials.judgeLock(cluster)
+    const { records } = this.#parts
     const spki = spkiPin(request.publicKeyDer)
     return await records.database.transaction().execute(async (within) => {
+      await this.#judgeGrant(grant, within)
       const earlier = await within
         .selectFrom('certificates')
         .select('der')
@@ -217,7 +223,7 @@ export class Issuer {
     const isAgent = identity.role === 'agent'
     const lastDenialMs = isAgent ? denials.lastByName(identity.cluster, identity.agent) : undefined
     // A denial by name holds for what was issued up to it, which the certificate's own time tells.
-    const fromMs = Math.max(nowMs - BACKDATE_MS, (lastDenialMs ?? 0) + 1000)
+    const fromMs = Math.max(nowMs - BACKDATE_MS, wholeSecond(lastDenialMs ?? 0) + 1000)
     const certificate = await authorities.active.agents.issue(publicKey, {
       commonName: isAgent ? `agent ${identity.agent} of ${identity.cluster}` : name,
       uris: [identityUri(identity)],
@@ -232,6 +238,24 @@ export class Issuer {
     const event = { at: nowMs, kind: 'certificate.issued', actor, identity: uri, serial, address }
     await records.note(event, within)
     return der
+  }
+
+  /**
+   * What every way to a certificate asks, by the list of denials as it is within this transaction: a
+   * revocation comes before it and is seen, or after it and sees what it issued.
+   * @throws CLUSTER_LOCKED, IDENTITY_REVOKED, TOKEN_REFUSED
+   */
+  async #judgeGrant({ identity, holder, madeAtMs }: Grant, within: Database): Promise<void> {
+    const { denials } = this.#parts
+    await denials.refresh(within)
+    if (identity.role !== 'agent') return
+    const { cluster, agent } = identity
+    denials.judgeLock(cluster)
+    const denial = holder === undefined ? undefined : denials.judge(credentialsOfRow(holder))
+    if (denial !== undefined) throw denial
+    const deniedAtMs = denials.lastByName(cluster, agent)
+    if (madeAtMs !== undefined && deniedAtMs !== undefined && madeAtMs <= deniedAtMs)
+      throw new PosternError('TOKEN_REFUSED', `it was made before ${cluster}/${agent} was revoked`)
   }
 
   /** A key serves one certificate. @throws CSR_INVALID */

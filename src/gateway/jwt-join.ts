@@ -30,6 +30,8 @@ export interface Joined {
   readonly name: string
   /** Issuer and subject. */
   readonly actor: string
+  /** When it was issued, in ms. */
+  readonly madeAtMs: number
 }
 
 /**
@@ -51,6 +53,7 @@ export class JwtJoin {
   /** Its refusals differ in the text alone, which is for our log. @throws TOKEN_REFUSED */
   async judge(token: string, nowMs: number): Promise<Joined> {
     const { iss, sub } = claimsOf(token)
+    const named = `${String(iss)} ${String(sub)}`
     const rows = this.#rows.filter(({ issuer }) => issuer === iss)
     if (rows.length === 0) throw refused('no row of enroll.jwt has its issuer')
     let last = refused('it is not taken')
@@ -58,7 +61,7 @@ export class JwtJoin {
       try {
         return joined(row, await this.#verify(row, token, nowMs), token)
       } catch (error) {
-        last = refused(`${iss ?? ''} ${sub ?? ''}: ${(error as Error).message}`, error)
+        last = refused(`${named}: ${(error as Error).message}`, error)
       }
     }
     throw last
@@ -69,7 +72,7 @@ export class JwtJoin {
       issuer: row.issuer,
       audience: row.audience,
       algorithms: ALGORITHMS,
-      requiredClaims: ['exp', 'sub'],
+      requiredClaims: ['exp', 'iat', 'sub'],
       clockTolerance: CLOCK_TOLERANCE_S,
       currentDate: new Date(nowMs),
     })
@@ -89,10 +92,13 @@ export class JwtJoin {
 
 function claimsOf(token: string): JWTPayload {
   try {
-    return decodeJwt(token)
+    const claims = decodeJwt(token)
+    const { iss, sub } = claims as Record<string, unknown>
+    if (typeof iss === 'string' && typeof sub === 'string') return claims
   } catch (error) {
     throw refused('it cannot be decoded', error)
   }
+  throw refused('its issuer and subject are no texts')
 }
 
 function joined(row: JwtRow, payload: JWTPayload, token: string): Joined {
@@ -104,7 +110,8 @@ function joined(row: JwtRow, payload: JWTPayload, token: string): Joined {
   if (agent !== undefined && !isLabel(agent))
     throw new PosternError('TOKEN_REFUSED', `its claim ${agentClaim ?? ''} is no name of an agent`)
   const digest = createHash('sha256').update(token).digest('hex').slice(0, 40)
-  return { cluster, agent, name: `jwt:${digest}`, actor: `${issuer} ${sub}`.slice(0, 256) }
+  const actor = `${issuer} ${sub}`.slice(0, 256)
+  return { cluster, agent, name: `jwt:${digest}`, actor, madeAtMs: (payload.iat ?? 0) * 1000 }
 }
 
 /** `*` stands for any run of characters but the colon, which separates the parts of a subject. */

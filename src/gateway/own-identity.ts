@@ -108,12 +108,14 @@ export class OwnIdentity {
       nowMs,
       protection,
     })
-    const { database } = parts.records
+    const { records } = parts
     const issued = { der: made.der, identity, state: 'current', grant: 'gateway', nowMs } as const
-    const serial = await enterCertificate(issued, database)
-    const uri = identityUri(identity)
-    const event = { at: nowMs, kind: 'certificate.issued', actor: uri, identity: uri, serial }
-    await parts.records.note(event)
+    await records.database.transaction().execute(async (within) => {
+      const serial = await enterCertificate(issued, within)
+      const uri = identityUri(identity)
+      const event = { at: nowMs, kind: 'certificate.issued', actor: uri, identity: uri, serial }
+      await records.note(event, within)
+    })
     this.#credential = this.#read()
     return true
   }

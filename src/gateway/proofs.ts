@@ -26,6 +26,7 @@ export interface ProofsParts {
   readonly issuer: Issuer
   readonly trustDomain: string
   readonly clock: Clock
+  readonly isRetiredIssuer: (issuer: string) => boolean
 }
 
 interface Proven {
@@ -67,13 +68,21 @@ export class Proofs {
       notBefore: new Date(notBeforeMs).toISOString(),
       notAfter: new Date(notAfterMs).toISOString(),
     }
+    let issuer: string
     try {
-      await this.#parts.issuer.judged(certificate)
+      ;({ issuer } = await this.#parts.issuer.judged(certificate))
     } catch (error) {
       const verdict = error instanceof PosternError ? VERDICTS[error.code] : undefined
       if (verdict === undefined) throw error
       return { verdict, text: (error as PosternError).rawMessage, ...times }
     }
+    if (this.#parts.isRetiredIssuer(issuer))
+      return {
+        verdict: 'unknown-issuer',
+        text: 'its CA is retired: it must be renewed',
+        mayRenew: true,
+        ...times,
+      }
     if (nowMs < notBeforeMs)
       return { verdict: 'not-yet-valid', text: 'by the clock of the gateway', ...times }
     if (nowMs >= notAfterMs)

@@ -20,6 +20,7 @@ const PENDING = 'pending'
 const NAME = /^gen-(\d{6})$/
 /** The one before stays, for as long as the new one is not proven. */
 const KEPT = 2
+const NO_BUNDLE: BundleFacts = { version: 0, issuingKeys: [] }
 
 /** A private key, and its text as it lies on disk. */
 export interface StoredKey {
@@ -32,8 +33,16 @@ export interface Generation extends StoredKey {
   /** Leaf first, then intermediates. */
   readonly chainPem: string
   readonly bundlePem: string
-  /** Of the signed trust bundle that bundlePem came from; 0 before the first. */
-  readonly bundleVersion?: number
+  /** Of the signed trust bundle that bundlePem came from. */
+  readonly trust?: BundleFacts
+}
+
+/** What of a signed trust bundle is not in its roots. */
+export interface BundleFacts {
+  /** 0 before the first. */
+  readonly version: number
+  /** Key identifiers of the issuing CAs, in hex; none before the first. */
+  readonly issuingKeys: readonly string[]
 }
 
 /**
@@ -43,7 +52,7 @@ export interface Generation extends StoredKey {
  */
 export class Generations {
   readonly folder: string
-  readonly #protection: KeyProtection
+  #protection: KeyProtection
 
   constructor(folder: string, protection = new KeyProtection()) {
     this.folder = folder
@@ -61,17 +70,22 @@ export class Generations {
     }
   }
 
-  /** Version of the trust bundle of the generation in use. */
-  get bundleVersion(): number {
+  /** Of the trust bundle of the generation in use. */
+  get trust(): BundleFacts {
     try {
-      const meta: unknown = JSON.parse(
-        readFileSync(join(this.folder, CURRENT, 'meta.json'), 'utf8'),
-      )
-      const { bundleVersion } = meta as { bundleVersion?: unknown }
-      return typeof bundleVersion === 'number' ? bundleVersion : 0
+      const path = join(this.folder, CURRENT, 'meta.json')
+      const meta: unknown = JSON.parse(readFileSync(path, 'utf8'))
+      const { bundleVersion, issuingKeys } = meta as Record<string, unknown>
+      if (typeof bundleVersion !== 'number' || !Array.isArray(issuingKeys)) return NO_BUNDLE
+      return { version: bundleVersion, issuingKeys: issuingKeys.map(String) }
     } catch {
-      return 0
+      return NO_BUNDLE
     }
+  }
+
+  /** Keys are read and written with this from now on. */
+  use(protection: KeyProtection): void {
+    this.#protection = protection
   }
 
   /**
@@ -85,7 +99,8 @@ export class Generations {
     if (existsSync(path)) {
       const keyPem = readSecretFile(path)
       const isFit = !this.#protection.isOn || keyPem.includes('ENCRYPTED')
-      if (isFit) return { key: this.#protection.open(keyPem, path), keyPem }
+      const key = isFit ? this.#opened(keyPem, path) : undefined
+      if (key !== undefined) return { key, keyPem }
     }
     const key = await make()
     const keyPem = await this.#protection.seal(key)
@@ -95,8 +110,18 @@ export class Generations {
     return { key, keyPem }
   }
 
+  /** Undefined where it was sealed with another passphrase: then a new key is made. @throws KEY_MISMATCH */
+  #opened(keyPem: string, path: string): KeyObject | undefined {
+    try {
+      return this.#protection.open(keyPem, path)
+    } catch (error) {
+      if (error instanceof PosternError && error.code === 'KEY_LOCKED') return undefined
+      throw error
+    }
+  }
+
   /** The same certificate and key with another trust bundle, as a generation of its own. */
-  installBundle(bundlePem: string, bundleVersion: number, nowMs: number): void {
+  installBundle(bundlePem: string, trust: BundleFacts, nowMs: number): void {
     const { current } = this
     if (current === undefined) throw new PosternError('NOT_ENROLLED', `${this.folder} is empty`)
     const keyPem = readSecretFile(current.keyFile)
@@ -104,7 +129,7 @@ export class Generations {
     const chainPem = attempt(current.certificateFile, () =>
       readFileSync(current.certificateFile, 'utf8'),
     )
-    this.#write({ key, keyPem, chainPem, bundlePem, bundleVersion }, nowMs)
+    this.#write({ key, keyPem, chainPem, bundlePem, trust }, nowMs)
   }
 
   /** Forgets the pending key, as when its request was refused for good. @throws STATE_UNWRITABLE */
@@ -122,7 +147,7 @@ export class Generations {
   }
 
   #write(generation: Generation, nowMs: number): void {
-    const { key, keyPem, chainPem, bundlePem, bundleVersion = 0 } = generation
+    const { key, keyPem, chainPem, bundlePem, trust = NO_BUNDLE } = generation
     const leaf = new X509Certificate(chainPem)
     if (!leaf.checkPrivateKey(key))
       throw new PosternError('KEY_MISMATCH', 'the certificate is for another key')
@@ -137,7 +162,8 @@ export class Generations {
       installedAt: new Date(nowMs).toISOString(),
       serial: leaf.serialNumber.toLowerCase(),
       notAfter: new Date(leaf.validTo).toISOString(),
-      bundleVersion,
+      bundleVersion: trust.version,
+      issuingKeys: trust.issuingKeys,
     }
     writeState(join(folder, 'meta.json'), `${JSON.stringify(meta, null, 2)}\n`, FOR_ALL)
     syncFolder(this.folder)

@@ -27,8 +27,7 @@ export function judgeProof(
   if (certificate.length > CERTIFICATE_BYTES_MAX)
     throw new PosternError('CERT_LEAF_RULES', 'the certificate is too large')
   const identity = judgeLeaf(certificate, { trustDomain, roles: ['agent'] })
-  const { publicKey } = readCertificate(certificate)
-  const key = createPublicKey({ key: publicKey, format: 'der', type: 'spki' })
+  const key = keyOf(certificate)
   let holds = false
   try {
     holds = verify(hashOf(key), message(purpose, exporter), key, signature)
@@ -37,6 +36,17 @@ export function judgeProof(
   }
   if (holds) return identity
   throw new PosternError('CERT_UNTRUSTED', 'the key of the certificate was not proven to be held')
+}
+
+/** @throws CERT_LEAF_RULES */
+function keyOf(certificate: Buffer): KeyObject {
+  try {
+    const { publicKey } = readCertificate(certificate)
+    return createPublicKey({ key: publicKey, format: 'der', type: 'spki' })
+  } catch (error) {
+    const text = 'the certificate cannot be decoded'
+    throw new PosternError('CERT_LEAF_RULES', text, {}, { cause: error })
+  }
 }
 
 export interface ProofExpected {

@@ -25,6 +25,8 @@ export interface VerifiedBundle {
   readonly issuing: readonly CertificateFacts[]
   /** The roots, in PEM. */
   readonly pem: string
+  /** Key identifiers of the issuing CAs, in hex: what is issued by another is trusted no more. */
+  readonly issuingKeys: readonly string[]
 }
 
 export interface BundleContent {
@@ -107,7 +109,14 @@ function judged(bundle: TrustBundle, trustDomain: string): VerifiedBundle {
       throw refused('one of its roots is no authority')
   }
   const pem = roots.map(({ der }) => pemText('CERTIFICATE', der)).join('')
-  return { version: bundle.version, roots, issuing, pem }
+  const issuingKeys = issuing.flatMap(({ extensions }) => extensions.subjectKeyId ?? [])
+  return { version: bundle.version, roots, issuing, pem, issuingKeys }
+}
+
+/** Whether a leaf comes from one of the issuing CAs; before the first bundle there is no list of them. */
+export function isIssuedByOne(leafDer: Buffer, issuingKeys: readonly string[]): boolean {
+  const issuer = readCertificate(leafDer).extensions.authorityKeyId?.keyId ?? ''
+  return issuingKeys.length === 0 || issuingKeys.includes(issuer)
 }
 
 function hashOf(key: KeyObject): string | null {

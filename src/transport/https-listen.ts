@@ -10,6 +10,7 @@ import type { Address } from '../config/address.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { judgeLeaf, type Expectation } from '../identity/leaf-rules.ts'
 import type { Identity } from '../identity/name.ts'
+import { ConnectionShares } from './connection-shares.ts'
 import { HandshakeGate, peerKey, type HandshakeLimits } from './handshake-gate.ts'
 import { tlsError } from './tls-errors.ts'
 import { exporterOf } from './tls-exporter.ts'
@@ -19,7 +20,8 @@ export type { AddressInfo }
 
 const HEADER_BYTES_MAX = 8 * 1024
 const BODY_BYTES_MAX = 64 * 1024
-const CONNECTIONS_MAX = 512
+/** A fleet behind one address enrols with short connections: it needs no more than these at once. */
+const CONNECTIONS = { max: 1024, perNetworkMax: 128 }
 const REQUESTS_PER_CONNECTION_MAX = 100
 const REQUEST_MS_MAX = 10_000
 const KEEP_ALIVE_MS = 5000
@@ -63,6 +65,7 @@ export class HttpsListener {
   readonly #options: HttpsOptions
   readonly #server: Server
   readonly #gate: HandshakeGate
+  readonly #shares = new ConnectionShares(CONNECTIONS)
   readonly #log: LogLimiter
 
   constructor(options: HttpsOptions) {
@@ -91,10 +94,10 @@ export class HttpsListener {
         void this.#answer(request, response)
       },
     )
-    this.#server.maxConnections = CONNECTIONS_MAX
     this.#server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION_MAX
     this.#server.on('connection', (socket: Socket) => {
       socket.on('error', () => undefined)
+      this.#shares.enter(socket)
       this.#gate.enter(socket)
     })
     this.#server.on('secureConnection', (socket) => {

@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { judgeHostName } from '../identity/host-name.ts'
 import { judgeLeaf } from '../identity/leaf-rules.ts'
+import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { tlsError } from './tls-errors.ts'
 import { exporterOf } from './tls-exporter.ts'
 import { rootsOf, TLS_OPTIONS } from './tls-options.ts'
@@ -30,6 +31,8 @@ export interface Trust {
   readonly bundlePem: string
   /** Undefined: any; the leaf says which. */
   readonly trustDomain: string | undefined
+  /** Key identifiers of the CAs that gateways may be issued by; none: any under the roots. */
+  readonly issuingKeys?: readonly string[]
   /** Ours, where the server asks for one. */
   readonly certificatePem?: string
   readonly keyPem?: string
@@ -55,6 +58,8 @@ export async function requestHttps(call: HttpsCall, trust: Trust): Promise<Https
       } catch (error) {
         return error as PosternError
       }
+      if (!isIssuedByOne(certificate.raw, trust.issuingKeys ?? []))
+        return new PosternError('CERT_UNTRUSTED', 'the CA of its certificate is retired')
       return judgeHostName(certificate.raw, host)
     },
   })

@@ -15,9 +15,10 @@ const MS_MAX = 5000
 /**
  * Whether this runtime refuses who shows no certificate: releases of Node have broken parts of mutual
  * TLS. A listener of the very kind that will serve is dialled once without one, on loopback.
+ * Resolves to whether that could be tested: not where our own bundle does not vouch for us.
  * @throws RUNTIME_UNSUPPORTED, LISTEN_FAILED
  */
-export async function testMutualTls(credential: Credential, clock: Clock): Promise<void> {
+export async function testMutualTls(credential: Credential, clock: Clock): Promise<boolean> {
   let admitted = 0
   const listener = new TlsListener({
     address: { host: '127.0.0.1', port: 0 },
@@ -33,8 +34,8 @@ export async function testMutualTls(credential: Credential, clock: Clock): Promi
   })
   const { port } = await listener.listen()
   try {
-    const wasClosed = await dialWithout(port, credential, clock)
-    if (admitted === 0 && wasClosed) return
+    const outcome = await dialWithout(port, credential, clock)
+    if (admitted === 0 && outcome !== 'served') return outcome === 'refused'
     const text = `Node.js ${process.versions.node} lets in peers without a certificate`
     throw new PosternError('RUNTIME_UNSUPPORTED', text)
   } finally {
@@ -42,14 +43,19 @@ export async function testMutualTls(credential: Credential, clock: Clock): Promi
   }
 }
 
-/** Resolves to whether the listener hung up, and said nothing. */
-async function dialWithout(port: number, credential: Credential, clock: Clock): Promise<boolean> {
+/** What became of it; `unknown` where we did not take the listener for what it is. */
+async function dialWithout(
+  port: number,
+  credential: Credential,
+  clock: Clock,
+): Promise<'refused' | 'served' | 'unknown'> {
   const { bundlePem, certificatePem } = credential
   const [leaf] = pemBlocks(certificatePem, 'CERTIFICATE')
   const names = readCertificate(leaf ?? Buffer.alloc(0)).extensions.names ?? []
   const servername = names.flatMap(({ kind, value }) => (kind === 'dns' ? [value] : []))[0] ?? ''
   return await new Promise((resolve) => {
     let hasSpoken = false
+    let wasShaken = false
     const socket = connect({
       ...TLS_OPTIONS,
       host: '127.0.0.1',
@@ -60,14 +66,15 @@ async function dialWithout(port: number, credential: Credential, clock: Clock): 
       checkServerIdentity: (_host, certificate) => judgeHostName(certificate.raw, servername),
     })
     const cancel = clock.startTimer(MS_MAX, () => {
-      resolve(false)
+      resolve('served')
       socket.destroy()
     })
+    socket.once('secureConnect', () => (wasShaken = true))
     socket.on('data', () => (hasSpoken = true))
     socket.on('error', () => undefined)
     socket.once('close', () => {
       cancel()
-      resolve(!hasSpoken)
+      resolve(hasSpoken ? 'served' : wasShaken ? 'refused' : 'unknown')
     })
   })
 }

@@ -23,6 +23,7 @@ const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'IDENTITY_TRUST_DOMAIN',
   'IDENTITY_REVOKED',
   'CLUSTER_LOCKED',
+  'CA_RETIRED',
   'HANDSHAKE_LIMIT',
   'BUDGET_EXHAUSTED',
 ])

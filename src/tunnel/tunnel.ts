@@ -65,6 +65,12 @@ export class Tunnel {
     return this.#lastError
   }
 
+  /** Those that carry streams: the one in use, and those that are being left. */
+  get connections(): readonly RpcConnection[] {
+    const { state } = this
+    return state.name === 'ready' ? [state.connection, ...this.#leaving] : [...this.#leaving]
+  }
+
   start(): void {
     this.#connect()
   }
@@ -72,15 +78,16 @@ export class Tunnel {
   /**
    * Goes over to a second connection, as under a new certificate: opened and welcomed beside the
    * first, which then finishes its streams. While the tunnel is not up there is nothing to replace.
+   * Resolves to whether a second one was welcomed and took over.
    * @throws what dialling and registering throw; the first connection then stays as it is
    */
-  async replace(): Promise<void> {
+  async replace(): Promise<boolean> {
     const before = this.state
-    if (before.name !== 'ready') return
+    if (before.name !== 'ready') return false
     const fresh = await this.#openBeside()
     if (this.state !== before) {
       fresh.connection.close(new PosternError('SHUTDOWN', 'the tunnel has changed meanwhile'))
-      return
+      return false
     }
     const { clock } = this.#options.process.runtime
     this.#leaving.add(before.connection)
@@ -89,6 +96,7 @@ export class Tunnel {
     clock.startTimer(HANDOVER_MS, () => {
       before.connection.session.goAway('GOING_AWAY', 'another connection has taken over')
     })
+    return true
   }
 
   /** What kept the tunnel down may be mended: dials at once where it waits. */
@@ -171,38 +179,39 @@ export class Tunnel {
     })
     try {
       const wire = await this.#options.dial(abort.signal)
-      return await new Promise((resolve, reject) => {
-        const connection = new RpcConnection(
-          wire,
-          'dialer',
-          process,
-          this.#events(
-            (ready) => {
-              this.#options.register(ready).then((welcome) => {
-                resolve({ connection: ready, welcome })
-              }, reject)
-            },
-            (from, error) => {
-              reject(error)
-              if (this.state.name !== 'connecting') this.#closed(abort, from, error)
-            },
-          ),
-        )
-        abort.signal.addEventListener('abort', () => {
-          if (!this.#holds(connection))
-            connection.close(
-              new PosternError('DIAL_TIMEOUT', 'no welcome from the gateway in time'),
-            )
-        })
-      })
+      try {
+        return await this.#welcomed(wire, abort)
+      } catch (error) {
+        // Whatever it was that failed: nobody else holds this connection.
+        wire.destroy()
+        throw error
+      }
     } finally {
       cancelTimer()
     }
   }
 
-  #holds(connection: RpcConnection): boolean {
-    const { state } = this
-    return state.name === 'ready' && state.connection === connection
+  async #welcomed(
+    wire: PeerWire,
+    abort: AbortController,
+  ): Promise<{ connection: RpcConnection; welcome: RegisterResponse }> {
+    return await new Promise((resolve, reject) => {
+      const events = this.#events(
+        (ready) => {
+          this.#options.register(ready).then((welcome) => {
+            resolve({ connection: ready, welcome })
+          }, reject)
+        },
+        (from, error) => {
+          reject(error)
+          if (this.state.name !== 'connecting') this.#closed(abort, from, error)
+        },
+      )
+      new RpcConnection(wire, 'dialer', this.#options.process, events)
+      abort.signal.addEventListener('abort', () => {
+        reject(new PosternError('DIAL_TIMEOUT', 'no welcome from the gateway in time'))
+      })
+    })
   }
 
   #events(

@@ -37,6 +37,7 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [37, 'CERT_SUPERSEDED'],
   [38, 'CLUSTER_LOCKED'],
   [39, 'IDENTITY_CLONED'],
+  [40, 'CA_RETIRED'],
   [255, 'INTERNAL'],
 ]
 

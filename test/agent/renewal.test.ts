@@ -23,6 +23,7 @@ describe('the renewal of a certificate', () => {
   let renewal: Renewal
   const log = new LogRecorder()
   let asked: number[]
+  let answer: () => Promise<Buffer[]>
 
   /** A clock whose wall can be set, as people and NTP do. */
   class SteppedClock extends FakeClock {
@@ -43,6 +44,7 @@ describe('the renewal of a certificate', () => {
     // A key that is there already, so that a try takes no time but ours.
     await generations.pendingKey(() => makeKey('p256'))
     asked = []
+    answer = () => Promise.reject(new PosternError('CONNECTION_LOST', 'the tunnel is not up'))
     renewal = new Renewal({
       generations,
       clock,
@@ -51,9 +53,10 @@ describe('the renewal of a certificate', () => {
       credential: () => credential,
       ask: () => {
         asked.push(clock.wallMs())
-        return Promise.reject(new PosternError('CONNECTION_LOST', 'the tunnel is not up'))
+        return answer()
       },
-      bundleVersion: () => 0,
+      apartMs: 60_000,
+      trust: () => ({ version: 0, issuingKeys: [] }),
       exclusively: (act) => act(),
       onRenewed: () => Promise.resolve(),
     })
@@ -106,6 +109,16 @@ describe('the renewal of a certificate', () => {
     clock.skewMs = -400 * 24 * HOUR_MS
     await pass(HOUR_MS, MINUTE_MS)
     expect(asked).to.deep.equal([])
+  })
+
+  it('is not hurried by orders without end, nor kept from it', async () => {
+    answer = () => Promise.resolve([])
+    for (let i = 0; i < 400; i++) {
+      renewal.order(0)
+      await pass(50, 50)
+    }
+    // One at once; it failed, as nothing was answered, and each retry waits its time.
+    expect(asked.length).to.be.within(1, 6)
   })
 
   it('goes on after the certificate has expired', async () => {

@@ -1,40 +1,26 @@
 import { expect } from 'chai'
-import { createPublicKey } from 'node:crypto'
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Agent } from '../../src/agent/agent.ts'
-import { bundlesSince } from '../../src/agent/proof-client.ts'
-import { Diagnostics, RpcError, type GatewayClient } from '../../src/client.ts'
-import { Authority } from '../../src/identity/authority.ts'
 import { readAuthority } from '../../src/identity/authority-files.ts'
 import { certificatesIn } from '../../src/identity/certificate-files.ts'
-import { readBundle, signBundle } from '../../src/identity/trust-bundle.ts'
-import { codeOf, rejection } from '../support/code-of.ts'
-import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
+import { CaSteps, isUp } from '../support/ca-steps.ts'
+import { startLoad } from '../support/call-load.ts'
+import type { ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 import { openssl, runTool } from '../support/openssl.ts'
-import type { CliRun } from '../support/run-cli.ts'
 
 const AGENTS = 20
-const WORKERS = 8
-
-interface Status {
-  readonly phase: string
-  readonly bundleVersion: number
-  readonly pins: readonly string[]
-  readonly stragglers: readonly { readonly identity: string; readonly reason: string }[]
-}
 
 describe('a change of CA', function () {
   this.timeout(120_000)
+  let steps: CaSteps
   let plane: ControlPlane
   let root: string
   let newRoot: string
 
   beforeEach(async () => {
-    plane = await ControlPlane.start({ 'ca.renewSpread': '1s' })
-    root = join(plane.folder, 'cp/root')
-    newRoot = join(plane.folder, 'new-root')
+    steps = await CaSteps.start()
+    ;({ plane, root, newRoot } = steps)
   })
   let stopLoad: (() => Promise<object>) | undefined
   afterEach(async () => {
@@ -43,33 +29,9 @@ describe('a change of CA', function () {
     plane.stop()
   })
 
-  const ca = async (...args: readonly string[]): Promise<Status> => {
-    const { status, stdout, stderr } = await plane.command('ca', ...args, '--json')
-    if (status !== 0) throw new Error(stderr)
-    return JSON.parse(stdout) as Status
-  }
-  const refused = async (...args: readonly string[]): Promise<string> => {
-    const { status, stderr }: CliRun = await plane.command('ca', ...args)
-    expect([status, stderr]).to.satisfy(
-      ([exit, text]: [number, string]) => exit === 1 && text.includes('[CA_STEP_REFUSED]'),
-      stderr,
-    )
-    return stderr
-  }
-  const isUp = (of: Agent) =>
-    eventually(() => of.tunnel.state.name === 'ready', 'the tunnel is up', 20_000)
-  const whenReady = async (): Promise<Status> =>
-    await eventually(
-      async () => {
-        const found = await ca('status')
-        return found.stragglers.length === 0 ? found : undefined
-      },
-      'nobody is left behind',
-      30_000,
-    )
-  const echo = async (client: GatewayClient, cluster: string): Promise<void> => {
-    await client.cluster(cluster).service(Diagnostics).echo({}, { timeoutMs: 20_000 })
-  }
+  const ca = (...args: readonly string[]) => steps.ca(...args)
+  const refused = (...args: readonly string[]) => steps.refused(...args)
+  const whenReady = () => steps.whenReady()
 
   it(`walks ${String(AGENTS)} agents to another root under load, over a restart of the gateway, and fails no call`, async () => {
     const names = Array.from({ length: AGENTS }, (_, i) => `a-${String(i)}`)
@@ -130,8 +92,13 @@ describe('a change of CA', function () {
     )
     // Slept through all of it: the gateway's chain says nothing to it, the signed bundles do.
     const late = plane.startAgent('long-sleeper')
-    expect(late.keeper.bundleVersion).to.equal(0)
-    await eventually(() => late.keeper.bundleVersion === retired.bundleVersion, 'it has caught up')
+    expect(late.keeper.trust.version).to.equal(0)
+    await eventually(
+      () => late.keeper.trust.version === retired.bundleVersion,
+      'it has caught up, and renewed under the new CA',
+      20_000,
+    )
+    expect([late.tunnel.state.name, late.keeper.roots.length]).to.deep.equal(['ready', 1])
     await new Promise((resolve) => setTimeout(resolve, 500))
     const { calls, failures } = await load.stop()
     expect(failures).to.deep.equal([])
@@ -155,10 +122,9 @@ describe('a change of CA', function () {
     await ca('activate')
     const issuerOf = () =>
       certificatesIn(agent.credential.certificatePem)[0]?.extensions.authorityKeyId?.keyId
-    const keyIdIn = (folder: string) =>
-      readAuthority(join(plane.folder, 'cp/ca', folder), 'agents').keyId
+    const keyIdIn = (folder: string) => readAuthority(folder, 'agents').keyId
     // The third: the first preparation, which made the second, was undone.
-    const [first, third] = [keyIdIn(''), keyIdIn('generation-3')]
+    const [first, third] = [keyIdIn(join(plane.folder, 'cp/ca')), keyIdIn(steps.folderOf(3))]
     await eventually(() => issuerOf() === third, 'it has renewed', 20_000)
     // Back: the agent goes back too, before the preparation can be undone.
     expect((await ca('rollback')).phase).to.equal('prepared')
@@ -175,34 +141,31 @@ describe('a change of CA', function () {
     expect(agent.tunnel.state.name).to.equal('ready')
   })
 
-  it('with a certificate of a retired CA lets nobody in', async () => {
+  it('is made by one of two who step at once, and whole', async () => {
+    const outcomes = await Promise.all(
+      [1, 2].map(() => plane.command('ca', 'prepare', '--root', root)),
+    )
+    expect(outcomes.map(({ status }) => status).sort()).to.deep.equal([0, 1])
+    expect(outcomes.map(({ stderr }) => stderr).join()).to.include('CA_STEP_REFUSED')
     await plane.enrol('a-1')
-    await ca('prepare', '--root', root)
-    await ca('activate', '--force')
-    await ca('retire', '--force')
-    const agent = plane.startAgent('a-1', { 'identity.enrollUrl': 'https://localhost:1' })
-    await eventually(() => {
-      const { state } = agent.tunnel
-      return state.name === 'backoff' && state.cause.code === 'IDENTITY_REVOKED'
-    }, 'it is refused')
+    const both = await Promise.all([1, 2].map(() => plane.command('ca', 'activate', '--force')))
+    expect(both.map(({ status }) => status).sort()).to.deep.equal([0, 1])
+    expect((await ca('status')).phase).to.equal('activated')
   })
 
-  it('left in the middle of a step by a crash has not begun, and goes on', async () => {
-    // Complete on disk, and no transaction: as if killed before it.
-    const [from, to] = ['agents', 'gateways'].map((name) =>
-      join(plane.folder, 'cp/ca', `${name}.pem`),
-    )
-    cpSync(from ?? '', join(plane.folder, 'cp/ca/generation-2/agents.pem'))
-    writeFileSync(join(plane.folder, 'cp/ca/generation-2/gateways.pem'), readFileSync(to ?? ''))
-    const made = await Authority.createRoot('made before', {
-      notBefore: new Date(Date.now() - 1000),
-      notAfter: new Date(Date.now() + 1e9),
-    })
+  it('left in the middle of a step by a crash has not begun, goes on, and outlives the gateway', async () => {
+    // Half on disk, and no transaction: as if killed before it.
+    const folder = join(plane.folder, 'cp/ca')
+    mkdirSync(join(folder, 'generation-2-killed'))
+    writeFileSync(join(folder, 'generation-2-killed/agents.pem'), 'half')
     expect((await ca('status')).phase).to.equal('standby')
     await ca('prepare', '--root', root, '--new-root', newRoot)
-    expect(existsSync(join(plane.folder, 'cp/ca/generation-2/agents.key'))).to.equal(true)
-    expect(made.pin).not.to.equal((await ca('status')).pins[1])
-    // The state outlives the gateway.
+    await ca('rollback')
+    // The new root of the first try is taken again.
+    const before = readFileSync(join(newRoot, 'root.pem'), 'utf8')
+    const { pins } = await ca('prepare', '--root', root, '--new-root', newRoot)
+    expect(readFileSync(join(newRoot, 'root.pem'), 'utf8')).to.equal(before)
+    expect(pins).to.have.lengthOf(2)
     plane.gateway.stop()
     await plane.startGateway()
     expect((await ca('status')).phase).to.equal('prepared')
@@ -216,62 +179,16 @@ describe('a change of CA', function () {
     expect(nothing.status).to.equal(66)
   })
 
-  it('is taken by agents only with the signature of a root that they trust', async () => {
-    await plane.enrol('a-1')
-    const agent = plane.startAgent('a-1')
-    await isUp(agent)
-    const validity = {
-      notBefore: new Date(Date.now() - 1000),
-      notAfter: new Date(Date.now() + 1e9),
-    }
-    const hostile = await Authority.createRoot('hostile', validity)
-    const ours = readAuthority(root, 'root')
-    const body = {
-      trustDomain: DOMAIN,
-      version: 7,
-      roots: [hostile.der],
-      issuing: [],
-      madeAtMs: Date.now(),
-    }
-    const roots = agent.keeper.roots
-    await rejection(agent.keeper.adopt([signBundle(body, [hostile])]), 'BUNDLE_REFUSED')
-    const cases: readonly (readonly [string, Uint8Array])[] = [
-      ['garbage', Buffer.from('garbage')],
-      ['too large', Buffer.alloc(100_000)],
-      ['another domain', signBundle({ ...body, trustDomain: 'x.test' }, [ours])],
-      ['no root', signBundle({ ...body, roots: [] }, [ours])],
-      ['a root that is no CA', signBundle({ ...body, roots: [await leafOf(ours)] }, [ours])],
-      ['a root that is garbage', signBundle({ ...body, roots: [Buffer.from('x')] }, [ours])],
-      ['too many', signBundle({ ...body, issuing: Array(17).fill(ours.der) as Buffer[] }, [ours])],
-    ]
-    for (const [what, bytes] of cases)
-      expect(
-        codeOf(() => readBundle(bytes, roots, DOMAIN), 'BUNDLE_REFUSED').message,
-        what,
-      ).to.be.a('string')
-    // Signed, but the gateway is not under the root that is left: tried on a tunnel, and not kept.
-    const dropping = signBundle(body, [ours])
-    await agent.keeper.adopt([dropping]).then(
-      () => expect.fail('it was taken'),
-      () => undefined,
-    )
-    expect(agent.keeper.bundleVersion).to.equal(0)
-    expect(agent.tunnel.state.name).to.equal('ready')
-    // An older one than the one held is left, whoever signed it.
-    const wide = { ...body, roots: [ours.der, hostile.der] }
-    expect(await agent.keeper.adopt([signBundle(wide, [ours])])).to.equal(7)
-    expect(await agent.keeper.adopt([signBundle({ ...wide, version: 6 }, [ours])])).to.equal(7)
-    agent.stop()
-    expect(plane.makeAgent('a-1').keeper.bundleVersion).to.equal(7)
-  })
-
   it('makes CAs, cross certificates and leaves that OpenSSL takes in its strict mode, from old root and new', async () => {
     await plane.enrol('a-1')
     await ca('prepare', '--root', root, '--new-root', newRoot)
     await ca('activate', '--force')
     const { own } = plane.gateway
     await eventually(
-      () => own.credential.certificatePem.includes(pemOf('generation-2/gateways-cross.pem')),
+      () =>
+        own.credential.certificatePem.includes(
+          readFileSync(join(steps.folderOf(2), 'gateways-cross.pem'), 'utf8').trim(),
+        ),
       'the gateway serves the cross certificate',
     )
     const leaf = join(plane.folder, 'leaf.pem')
@@ -285,11 +202,11 @@ describe('a change of CA', function () {
         '-CAfile',
         rootFile,
         '-untrusted',
-        join(plane.folder, 'cp/ca', untrusted),
+        join(steps.folderOf(2), untrusted),
         leaf,
       ]).output
-    expect(verify(join(root, 'root.pem'), 'generation-2/gateways-cross.pem')).to.include('OK')
-    expect(verify(join(newRoot, 'root.pem'), 'generation-2/gateways.pem')).to.include('OK')
+    expect(verify(join(root, 'root.pem'), 'gateways-cross.pem')).to.include('OK')
+    expect(verify(join(newRoot, 'root.pem'), 'gateways.pem')).to.include('OK')
     const chain = [leaf, join(newRoot, 'root.pem')].map((path) => readFileSync(path, 'utf8'))
     expect(chain[0]?.split('BEGIN')).to.have.lengthOf(3)
     const checked = runTool('certtool', [
@@ -301,74 +218,4 @@ describe('a change of CA', function () {
     ])
     expect(checked.output).to.include('The certificate is trusted')
   })
-
-  it('publishes its bundles for who cannot verify the gateway any more', async () => {
-    const url = new URL(plane.enrollUrl)
-    expect(await bundlesSince(url, 0)).to.deep.equal([])
-    await ca('prepare', '--root', root, '--new-root', newRoot)
-    await plane.gateway.admission?.look()
-    expect(await bundlesSince(url, 0)).to.have.lengthOf(1)
-    expect(await bundlesSince(url, 1)).to.deep.equal([])
-  })
-
-  const pemOf = (name: string): string =>
-    readFileSync(join(plane.folder, 'cp/ca', name), 'utf8').trim()
-
-  async function leafOf(authority: Authority): Promise<Buffer> {
-    const made = await Authority.createRoot('x', {
-      notBefore: new Date(Date.now() - 1000),
-      notAfter: new Date(Date.now() + 1e9),
-    })
-    const certificate = await authority.issue(createPublicKey(made.key), {
-      commonName: 'x',
-      uris: [],
-      usage: [],
-      notBefore: new Date(Date.now() - 1000),
-      notAfter: new Date(Date.now() + 1e9),
-    })
-    return Buffer.from(certificate.rawData)
-  }
-
-  /** Calls one cluster after another, again and again, until it is stopped. */
-  function startLoad(clientOf: () => GatewayClient, names: readonly string[]) {
-    const failures: string[] = []
-    let calls = 0
-    let isOver = false
-    let gate: ReturnType<typeof Promise.withResolvers<undefined>> | undefined
-    let waiting = 0
-    const worker = async (index: number): Promise<void> => {
-      for (let i = index; !isOver; i++) {
-        if (gate !== undefined) {
-          waiting++
-          await gate.promise
-          waiting--
-        }
-        try {
-          await echo(clientOf(), `c-${names[i % names.length] ?? ''}`)
-          calls++
-        } catch (error) {
-          // Not started at the other end: it may be sent again, and is.
-          if (!(error instanceof RpcError && error.notStarted)) failures.push(String(error))
-        }
-        await new Promise((resolve) => setTimeout(resolve, 1))
-      }
-    }
-    const running = Promise.all(Array.from({ length: WORKERS }, (_, index) => worker(index)))
-    return {
-      pause: async (): Promise<void> => {
-        gate = Promise.withResolvers<undefined>()
-        await eventually(() => waiting === WORKERS, 'no call is under way', 20_000)
-      },
-      resume: (): void => {
-        const { resolve } = gate ?? {}
-        gate = undefined
-        resolve?.(undefined)
-      },
-      stop: async (): Promise<{ calls: number; failures: readonly string[] }> => {
-        isOver = true
-        await running
-        return { calls, failures }
-      },
-    }
-  }
 })

@@ -21,6 +21,7 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../src/config/agent-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { gatewayMetrics } from '../../src/gateway/metrics.ts'
+import { KeyProtection } from '../../src/identity/key-protection.ts'
 import { MetricsListener } from '../../src/transport/metrics-listen.ts'
 import { codeOf, rejection } from '../support/code-of.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
@@ -251,6 +252,35 @@ describe('an identity', function () {
     } finally {
       spawnSync('umount', [disk])
     }
+  })
+
+  it('asks for its passphrase at start and reload alone, and goes over to another one whole', async () => {
+    const count = join(plane.folder, 'count')
+    const secret = join(plane.folder, 'secret')
+    writeFileSync(secret, 'one')
+    writeFileSync(count, '')
+    await plane.enrol('a-1', { protection: new KeyProtection('one') })
+    const command = ['sh', '-c', `echo x >> ${count}; cat ${secret}`]
+    const flags = { 'identity.passphraseCommand': JSON.stringify(command) }
+    const agent = plane.startAgent('a-1', flags)
+    await isUp(agent)
+    const runs = (): number => readFileSync(count, 'utf8').length / 2
+    expect(runs()).to.equal(1)
+    // Two looks at the files later.
+    await new Promise((resolve) => setTimeout(resolve, 11_000))
+    expect(runs()).to.equal(1)
+    // Whoever changes the passphrase seals the key anew, and says reload.
+    const file = join(plane.stateOf('a-1'), 'current/key.pem')
+    const key = new KeyProtection('one').open(readFileSync(file, 'utf8'), file)
+    const sealed = await new KeyProtection('two').seal(key)
+    writeFileSync(secret, 'two')
+    writeFileSync(file, sealed)
+    await agent.reload()
+    expect(runs()).to.equal(2)
+    await agent.renewal?.renewNow()
+    new KeyProtection('two').open(readFileSync(file, 'utf8'), file)
+    agent.stop()
+    await isUp(plane.startAgent('a-1', flags))
   })
 
   it('of a gateway, managed by somebody else, is taken over on SIGHUP, and stays where it is not in order', async () => {

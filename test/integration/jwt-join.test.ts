@@ -158,6 +158,7 @@ describe('joining by the identity of a workload', function () {
       aud: 'postern',
       sub: CLIENT,
       exp: Math.floor(Date.now() / 1000) + 300,
+      iat: Math.floor(Date.now() / 1000),
       'kubernetes.io': { pod: { name: 'agent-y' } },
       ...claims,
     })
@@ -201,6 +202,8 @@ describe('joining by the identity of a workload', function () {
         /no name/,
       ],
       ['a shared secret', shared, /"alg"/],
+      ['a subject that is no text', await forged({ sub: { toString: 1 } }), /no texts/],
+      ['no time of issue', await forged({ iat: undefined }), /"iat"/],
       ['no signature', `${unsigned}AAAA`, /alg/],
     ]
     const told = new Set<string>()
@@ -212,6 +215,15 @@ describe('joining by the identity of a workload', function () {
       expect(lines).not.to.include(token)
     }
     expect(told.size).to.equal(1)
+  })
+
+  it('lets nobody in by a token from before its agent was revoked', async () => {
+    const old = await forged({ 'kubernetes.io': { pod: { name: 'gone' } } })
+    await join_(old)
+    await plane.command('certs', 'revoke', '--cluster', 'k-1', '--agent', 'gone')
+    await rejection(join_(old), 'TOKEN_REFUSED')
+    const iat = Math.floor(Date.now() / 1000) + 1
+    await join_(await forged({ iat, 'kubernetes.io': { pod: { name: 'gone' } } }))
   })
 
   it('takes keys from a file in place of discovery, and judges its rows at start', async () => {

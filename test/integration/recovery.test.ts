@@ -29,8 +29,10 @@ describe('an agent that is refused', function () {
 
   const isUp = (of: Agent) => eventually(() => of.tunnel.state.name === 'ready', 'the tunnel is up')
   const ago = (ms: number): number => Date.now() - ms
-  const verdictOf = async (name: string) =>
-    (await diagnose(new URL(plane.enrollUrl), plane.makeAgent(name).credential)).verdict
+  const verdictOf = async (name: string) => {
+    const trusting = { credential: plane.makeAgent(name).credential, issuingKeys: [] }
+    return (await diagnose(new URL(plane.enrollUrl), trusting)).verdict
+  }
 
   it('as it was off past its expiry recovers by itself, within the grace, with a new key', async () => {
     await plane.plant('a-1', { fromMs: ago(2 * DAY_MS), toMs: ago(DAY_MS) })

@@ -4,9 +4,12 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Agent } from '../../src/agent/agent.ts'
 import { Diagnostics } from '../../src/client.ts'
+import { Denials } from '../../src/gateway/denials.ts'
 import { readCrl } from '../../src/identity/crl.ts'
+import { makeSigningRequest, readSigningRequest } from '../../src/identity/csr.ts'
 import { element, sequence } from '../../src/identity/der-write.ts'
 import { DerReader, readOne, TAG } from '../../src/identity/der.ts'
+import { makeKey } from '../../src/identity/keys.ts'
 import { pemBlocks, pemText } from '../../src/identity/pem.ts'
 import { rejection } from '../support/code-of.ts'
 import { ControlPlane } from '../support/control-plane.ts'
@@ -93,6 +96,53 @@ describe('revocation', function () {
     agent.stop()
     await plane.enrol('a-1')
     await isUp(plane.startAgent('a-1'))
+  })
+
+  it('reaches what was renewed from a certificate or key before it: who steals a key and renews first holds nothing', async () => {
+    const serial = serialOf(agent)
+    await agent.renewal?.renewNow()
+    await agent.renewal?.renewNow()
+    expect(serialOf(agent)).not.to.equal(serial)
+    const { stdout } = await plane.command('certs', 'revoke', serial)
+    expect(stdout).to.include('2 that were renewed from it')
+    await eventually(() => agent.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is cut')
+    await plane.enrol('a-2')
+    const other = plane.startAgent('a-2')
+    await isUp(other)
+    const rows = JSON.parse((await plane.command('certs', 'list', '--json')).stdout) as {
+      key: string
+      identity: string
+    }[]
+    const key = rows.find(({ identity }) => identity === 'c-1/a-2')?.key ?? ''
+    await other.renewal?.renewNow()
+    expect((await plane.command('certs', 'revoke', '--key', key)).stdout).to.include('1 that were')
+    await eventually(() => other.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is cut')
+  })
+
+  it('of an agent or cluster lets nobody in by a token from before it', async () => {
+    const { token } = await plane.token({ uses: 5 })
+    const named = await plane.token({ agent: 'a-1' })
+    await cutAfter('certs', 'revoke', '--cluster', 'c-1')
+    for (const old of [token, named.token])
+      await rejection(plane.enrolWith('again', old), 'TOKEN_REFUSED')
+    expect(
+      plane.log.lines.some(({ facts }) => String(facts.reason).includes('made before')),
+    ).to.equal(true)
+    const { token: fresh } = await plane.token({ uses: 5 })
+    await plane.enrolWith('again', fresh)
+  })
+
+  it('is seen by a renewal that is under way in the gateway, whichever comes first', async () => {
+    const issuer = plane.gateway.enrolment?.issuer
+    const [leaf = Buffer.alloc(0)] = pemBlocks(agent.credential.certificatePem, 'CERTIFICATE')
+    const request = readSigningRequest(makeSigningRequest(await makeKey('p256')))
+    const asker = { address: 'x', nowMs: Date.now() }
+    // The gateway has not looked at the store since.
+    await plane.records(async (records) => {
+      const order = { reason: 'x', actor: 'test', nowMs: Date.now() }
+      await new Denials(records).deny({ kind: 'lock', cluster: 'c-1' }, order)
+    })
+    await rejection(issuer?.renew(leaf, request, asker) ?? Promise.resolve(), 'CLUSTER_LOCKED')
   })
 
   it('of nothing that was ever issued is an error, and so is a serial that is ambiguous', async () => {

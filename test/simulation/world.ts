@@ -69,6 +69,7 @@ export class World {
       judge: () => undefined,
       onRegistered: () => undefined,
       onRefused: () => undefined,
+      onOddity: () => undefined,
     })
     this.#callerSide = new CallerSide({
       parts: gateway,

@@ -148,6 +148,11 @@ export class ControlPlane {
     { protection = new KeyProtection(), cluster = 'c-1' } = {},
   ): Promise<void> {
     const { token } = await this.token({ agent: name, cluster })
+    await this.enrolWith(name, token, protection)
+  }
+
+  /** The same with a token that is there. */
+  async enrolWith(name: string, token: string, protection = new KeyProtection()): Promise<void> {
     await enrol(
       {
         gateway: new URL(this.enrollUrl),
@@ -205,6 +210,7 @@ export class ControlPlane {
         trustDomain: DOMAIN,
         'state.directory': this.stateOf(name),
         'status.socket': join(this.folder, `${name}.sock`),
+        'identity.renewApart': '1s',
         'backoff.min': '20ms',
         'backoff.max': '300ms',
         allow: ALLOW_ALL,

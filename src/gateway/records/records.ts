@@ -1,9 +1,9 @@
 import { chmodSync, closeSync, openSync } from 'node:fs'
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
-import { Kysely, Migrator, SqliteDialect, type SqliteDatabase } from 'kysely'
+import { Kysely, Migrator } from 'kysely'
 import { PosternError } from '../../base/errors.ts'
 import { migrationProvider } from './migrations.ts'
 import type { EventRow, RevisionRow, Tables } from './schema.ts'
+import { sqliteDialect } from './sqlite.ts'
 
 export type Database = Kysely<Tables>
 
@@ -26,9 +26,7 @@ export class Records {
         closeSync(openSync(path, 'a', OWNER_ONLY))
         chmodSync(path, OWNER_ONLY)
       }
-      database = new Kysely<Tables>({
-        dialect: new SqliteDialect({ database: () => Promise.resolve(openSqlite(path)) }),
-      })
+      database = new Kysely<Tables>({ dialect: sqliteDialect(path) })
       const { error } = await new Migrator({
         db: database,
         provider: migrationProvider,
@@ -43,8 +41,12 @@ export class Records {
     }
   }
 
-  /** Writes down what was done or refused. */
-  async note(event: NewEvent, within: Database = this.database): Promise<void> {
+  /** Writes down what was done or refused: by itself, or as part of what is done `within`. */
+  async note(event: NewEvent, within?: Database): Promise<void> {
+    if (within === undefined) {
+      await this.database.transaction().execute((own) => this.note(event, own))
+      return
+    }
     const { identity = null, serial = null, address = null, detail = null, ...rest } = event
     await within
       .insertInto('events')
@@ -53,8 +55,8 @@ export class Records {
   }
 
   /** How often what `name` stands for has changed. */
-  async revision(name: RevisionRow['name']): Promise<number> {
-    const row = await this.database
+  async revision(name: RevisionRow['name'], within: Database = this.database): Promise<number> {
+    const row = await within
       .selectFrom('revisions')
       .select('number')
       .where('name', '=', name)
@@ -75,16 +77,21 @@ export class Records {
 
   /** Which trust bundle an agent holds; written only when that is news. */
   async acknowledge({ cluster, agent, version, nowMs }: Acknowledgement): Promise<void> {
-    await this.database
-      .insertInto('agents')
-      .values({ cluster, agent, bundle_version: version, seen_at: nowMs })
-      .onConflict((conflict) =>
-        conflict
-          .columns(['cluster', 'agent'])
-          .doUpdateSet({ bundle_version: version, seen_at: nowMs })
-          .where('agents.bundle_version', '!=', version),
-      )
-      .execute()
+    const known = await this.database
+      .selectFrom('agents')
+      .select('bundle_version')
+      .where('cluster', '=', cluster)
+      .where('agent', '=', agent)
+      .executeTakeFirst()
+    if (known?.bundle_version === version) return
+    const held = { bundle_version: version, seen_at: nowMs }
+    await this.database.transaction().execute(async (within) => {
+      await within
+        .insertInto('agents')
+        .values({ cluster, agent, ...held })
+        .onConflict((conflict) => conflict.columns(['cluster', 'agent']).doUpdateSet(held))
+        .execute()
+    })
   }
 
   async close(): Promise<void> {
@@ -102,25 +109,3 @@ export interface Acknowledgement {
 
 type Optional = 'identity' | 'serial' | 'address' | 'detail'
 export type NewEvent = Omit<EventRow, 'id' | Optional> & Partial<Pick<EventRow, Optional>>
-
-function openSqlite(path: string): SqliteDatabase {
-  const database = new DatabaseSync(path, { timeout: 5000 })
-  // A reader does not wait for a writer, and what was answered for survives a power cut.
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
-  return {
-    close: () => {
-      database.close()
-    },
-    prepare: (sql) => {
-      const statement = database.prepare(sql)
-      const values = (parameters: readonly unknown[]): SQLInputValue[] =>
-        parameters as SQLInputValue[]
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters) => statement.all(...values(parameters)),
-        run: (parameters) => statement.run(...values(parameters)),
-        iterate: (parameters) => statement.iterate(...values(parameters)),
-      }
-    },
-  }
-}
