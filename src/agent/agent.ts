@@ -59,7 +59,12 @@ export class Agent {
       settings,
       ambient,
       logger,
-      onChanged: () => this.tunnel.replace(),
+      onChanged: async () => {
+        const isProven = await this.tunnel.replace()
+        // Where none is up, there is no reason to wait any longer.
+        this.tunnel.hurry()
+        return isProven
+      },
     })
     this.identity = this.keeper.credential.identity
     this.#crls = new GatewayCrls(
@@ -87,6 +92,7 @@ export class Agent {
   /** Reads the identity's files anew. @throws what reading them throws; nothing changes then */
   async reload(): Promise<void> {
     await this.keeper.reload()
+    this.tunnel.hurry()
   }
 
   /** Running calls finish, up to the grace of `drain.grace`. */

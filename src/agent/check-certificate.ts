@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
-import { asPosternError, PosternError } from '../base/errors.ts'
+import { asPosternError, PosternError, type ErrorCode } from '../base/errors.ts'
+import { silentLogger } from '../base/logger.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { certificatesIn } from '../identity/certificate-files.ts'
 import { Generations } from '../identity/generations.ts'
@@ -7,15 +8,22 @@ import { readCredential, type Credential } from '../identity/key-files.ts'
 import { identityUri } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
 import { renewAtMs } from '../identity/schedule.ts'
+import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { validatePath } from '../identity/validation/path.ts'
 import { dialTls } from '../transport/tls-dial.ts'
 import { readEnrolUrl } from './enrol-url.ts'
+import { GatewayCrls } from './gateway-crls.ts'
 import { enrolledFiles, isManaged, namedFiles } from './identity-files.ts'
 import { diagnose } from './proof-client.ts'
 
 const DIAL_MS_MAX = 10_000
 /** Certificates are backdated by 5 min. */
 const SKEW_MS_MAX = 60_000
+const FILE_FIXES: Readonly<Partial<Record<ErrorCode, string>>> = {
+  NOT_ENROLLED: 'run agent enroll; or agent run, with join.* in its settings',
+  KEY_LOCKED: 'set identity.passphraseFile or identity.passphraseCommand to its passphrase',
+  CONFIG_INVALID: 'mend the settings',
+}
 
 /** One thing that was looked at. */
 export interface CheckStep {
@@ -46,7 +54,8 @@ export function* fileSteps(
   try {
     credential = read(settings, clock.wallMs())
   } catch (error) {
-    yield failed('files', error, 'mend the file that it names; NOT_ENROLLED: run agent enroll')
+    const code = error instanceof PosternError ? error.code : 'INTERNAL'
+    yield failed('files', error, FILE_FIXES[code] ?? 'mend the file that it names')
     return undefined
   }
   yield { name: 'files', outcome: 'OK', text: `${identityUri(credential.identity)}, key fits` }
@@ -124,6 +133,8 @@ async function gatewayStep(
       nowMs,
     })
     wire.destroy()
+    const refusal = gatewayRefusal(settings, wire.facts.certificate)
+    if (refusal !== undefined) return failed(name, refusal, GATEWAY_FIX)
     const { identity, tlsVersion, group } = wire.facts
     return { name, outcome: 'OK', text: `${identityUri(identity)}, ${tlsVersion}, ${group}` }
   } catch (error) {
@@ -173,6 +184,23 @@ const FIXES = {
   revoked: 'ask who runs the gateway; a new join token lets it in again',
   locked: 'ask who runs the gateway: gateway clusters unlock',
 } as const
+
+/** Why a daemon with these settings would refuse a gateway whose chain was verified. */
+export function gatewayRefusal(
+  settings: AgentSettings,
+  certificate: Buffer,
+): PosternError | undefined {
+  if (!isManaged(settings)) return undefined
+  const folder = settings['state.directory']
+  const { issuingKeys } = new Generations(folder).trust
+  const isRevoked = new GatewayCrls(folder, silentLogger).isRevoked(certificate)
+  if (!isRevoked && isIssuedByOne(certificate, issuingKeys)) return undefined
+  const what = isRevoked ? 'certificate of the gateway is revoked' : 'CA of the gateway is retired'
+  return new PosternError('IDENTITY_REVOKED', `the ${what}`)
+}
+
+export const GATEWAY_FIX =
+  'somebody uses a stolen key of a gateway, or it was not given another: ask who runs it'
 
 export function failed(name: string, error: unknown, fix: string): CheckStep {
   const { code, rawMessage } = error instanceof PosternError ? error : asPosternError(error)

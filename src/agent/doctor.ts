@@ -7,7 +7,14 @@ import { ALPN } from '../transport/tls-options.ts'
 import type { TlsWire } from '../transport/tls-wire.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import { RpcConnection } from '../tunnel/rpc-connection.ts'
-import { failed, fileSteps, verdictSteps, type CheckStep } from './check-certificate.ts'
+import {
+  failed,
+  fileSteps,
+  GATEWAY_FIX,
+  gatewayRefusal,
+  verdictSteps,
+  type CheckStep,
+} from './check-certificate.ts'
 
 const REACH_MS_MAX = 5000
 const SESSION_MS_MAX = 10_000
@@ -71,7 +78,13 @@ async function* sessionSteps(
     yield failed('tls', error, 'docs/ERRORS.md says what the code means and what to do')
     return
   }
-  const { identity, tlsVersion, group } = wire.facts
+  const { identity, tlsVersion, group, certificate } = wire.facts
+  const refusal = gatewayRefusal(settings, certificate)
+  if (refusal !== undefined) {
+    wire.destroy()
+    yield failed('tls', refusal, GATEWAY_FIX)
+    return
+  }
   const text = `${identityUri(identity)}, ${tlsVersion}, ${group}, ${ALPN}`
   yield { name: 'tls', outcome: 'OK', text }
   yield await sessionStep(wire, settings, ambient)

@@ -60,7 +60,11 @@ export async function pinnedBundle(gateway: URL, pins: readonly string[]): Promi
   const answer = await requestUnverified(
     operation(gateway, 'cacerts'),
     AbortSignal.timeout(REQUEST_MS_MAX),
-  )
+  ).catch((error: unknown) => {
+    if (!(error instanceof PosternError) || error.code !== 'CERT_MISSING') throw error
+    const text = `${error.rawMessage}; the enrolment address asks for none (enroll.listen of the gateway)`
+    throw new PosternError('CERT_MISSING', text, error.facts, { cause: error })
+  })
   const told = certificatesOf(answer, gateway)
   const roots = told.filter((facts) => isSelfIssued(facts) && isSignedBy(facts, facts))
   const vouched = roots.filter(({ publicKey }) => pins.includes(spkiPin(publicKey)))

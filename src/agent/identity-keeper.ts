@@ -109,7 +109,7 @@ export class IdentityKeeper {
   }
 
   async #takeOver(protection: KeyProtection): Promise<void> {
-    const credential = this.#read(protection)
+    const credential = this.#attempt(protection)
     this.#protection = protection
     this.generations.use(protection)
     this.lastError = undefined
@@ -121,6 +121,17 @@ export class IdentityKeeper {
       'the identity has changed on disk and is taken over',
     )
     await this.#parts.onChanged()
+  }
+
+  /** Reads the files; where they are not in order that is kept for status, and they are read again. */
+  #attempt(protection: KeyProtection): AgentCredential {
+    try {
+      return this.#read(protection)
+    } catch (error) {
+      this.lastError = asPosternError(error)
+      this.#fingerprint = ''
+      throw error
+    }
   }
 
   #files(): KeyFilePaths {
@@ -200,8 +211,7 @@ export class IdentityKeeper {
   #look(): void {
     if (fingerprintOf(this.#files()) === this.#fingerprint) return
     this.exclusively(() => this.#takeOver(this.#protection)).catch((error: unknown) => {
-      this.lastError = asPosternError(error)
-      const { code, rawMessage: reason } = this.lastError
+      const { code, rawMessage: reason } = asPosternError(error)
       this.#log.warn(
         code,
         { code, reason },

@@ -22,6 +22,7 @@ export async function joinWhenNeeded(
   settings: AgentSettings,
   ambient: Ambient,
   signal: AbortSignal,
+  onFailure: (reason: string) => void = () => undefined,
 ): Promise<void> {
   if (!isManaged(settings)) return
   const folder = settings['state.directory']
@@ -31,7 +32,7 @@ export async function joinWhenNeeded(
   })
   const generations = new Generations(folder, protection)
   if (generations.current !== undefined) return
-  const request = requestOf(settings)
+  const request = judgeJoin(settings)
   const { clock, random } = ambient
   const logger = ambient.logger.child({ component: 'enrolment' })
   const backoff = { minMs: settings['backoff.min'], maxMs: settings['backoff.max'] }
@@ -49,6 +50,7 @@ export async function joinWhenNeeded(
       return
     } catch (error) {
       const { code, rawMessage: reason, recovery } = asPosternError(error)
+      onFailure(`${code}: ${reason}`)
       // A token that is not there yet may still come.
       const isFinal = recovery === 'give-up' && code !== 'FILE_UNREADABLE'
       const delayMs = isFinal ? REFUSED_MS : backoffMs(attempt, backoff, random)
@@ -60,7 +62,8 @@ export async function joinWhenNeeded(
   }
 }
 
-function requestOf(settings: AgentSettings) {
+/** What the settings say of joining. @throws NOT_ENROLLED where nothing, CONFIG_INVALID */
+export function judgeJoin(settings: AgentSettings) {
   const gateway = settings['join.gateway']
   const tokenFile = settings['join.tokenFile']
   const bundleFile = settings['join.caBundleFile']

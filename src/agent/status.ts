@@ -49,7 +49,12 @@ export interface AgentStatus {
     readonly dataType: string
     readonly target: string
   }[]
-  readonly lastError: { readonly code: string; readonly message: string } | null
+  /** Why the tunnel was last down. */
+  readonly lastError: {
+    readonly code: string
+    readonly message: string
+    readonly at: string
+  } | null
 }
 
 export interface TunnelStatus {
@@ -70,6 +75,8 @@ export interface TunnelStatus {
   readonly bytesOut: number
   /** Dials since the last success. */
   readonly attempt: number
+  /** When the next dial is due; null while none waits. */
+  readonly nextTryAt: string | null
 }
 
 /** A certificate with less left, or with less than a quarter of its life, should have been renewed. */
@@ -126,11 +133,18 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       dataType,
       target: `${protocol}://${host.includes(':') ? `[${host}]` : host}:${String(port)}`,
     })),
-    lastError: errorOf(lastError),
+    lastError:
+      lastError === undefined
+        ? null
+        : {
+            code: lastError.code,
+            message: lastError.rawMessage,
+            at: new Date(tunnel.lastErrorAtMs).toISOString(),
+          },
   }
 }
 
-function errorOf(error: PosternError | undefined): AgentStatus['lastError'] {
+function errorOf(error: PosternError | undefined): AgentStatus['certificate']['renewalError'] {
   return error === undefined ? null : { code: error.code, message: error.rawMessage }
 }
 
@@ -155,6 +169,7 @@ function tunnelStatus({ tunnel, settings }: Agent): TunnelStatus {
     streams: session?.streamCount ?? 0,
     bytesIn: session?.bytesIn ?? 0,
     bytesOut: session?.bytesOut ?? 0,
+    nextTryAt: state.name === 'backoff' ? new Date(state.untilWallMs).toISOString() : null,
     attempt: state.name === 'backoff' || state.name === 'connecting' ? state.attempt : 0,
   }
 }

@@ -61,7 +61,8 @@ export const certsVerify: AddCommand = (yargs, surroundings, done) =>
         .option('time', {
           type: 'string',
           requiresArg: true,
-          describe: 'Time to judge at: ISO 8601 with a zone, or seconds since 1970. Default: now.',
+          describe:
+            'Time to judge at: a date (UTC), a time with a zone (ISO 8601), or seconds since 1970. Default: now.',
         })
         .option('role', {
           choices: ['client', 'server'] as const,

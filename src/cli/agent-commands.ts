@@ -1,6 +1,8 @@
 import { Agent } from '../agent/agent.ts'
+import { judgeJoin } from '../agent/join.ts'
 import { parseAnswer } from '../agent/local-control.ts'
 import type { AgentStatus } from '../agent/status.ts'
+import { PosternError } from '../base/errors.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { askLocal } from '../transport/local-socket.ts'
 import { agentCerts } from './agent-certs.ts'
@@ -11,7 +13,7 @@ import { agentRun } from './agent-run.ts'
 import { socketPath } from './agent-socket.ts'
 import type { AddCommand } from './program.ts'
 import { statusText } from './status-text.ts'
-import { withPassphrase } from './systemd-credentials.ts'
+import { withPassphrase, withToken } from './systemd-credentials.ts'
 
 const UNHEALTHY = 1
 
@@ -40,7 +42,13 @@ const status: AddCommand = (yargs, surroundings, done) =>
         surroundings.output.result(args.json ? JSON.stringify(answer) : statusText(answer))
         return answer.health === 'healthy' ? 0 : UNHEALTHY
       }
-      done(show())
+      const orNotYet = (error: unknown): number => {
+        // It runs, and is down until it has enrolled.
+        if (!(error instanceof PosternError) || error.code !== 'NOT_ENROLLED') throw error
+        surroundings.output.note(`agent: ${error.message}`)
+        return UNHEALTHY
+      }
+      done(show().catch(orNotYet))
     },
   )
 
@@ -50,8 +58,14 @@ export const AGENT_COMMANDS: readonly AddCommand[] = [
   status,
   agentCerts,
   agentDoctor,
-  configCommand(
-    AGENT_SETTINGS,
-    (values, ambient, environment) => new Agent(withPassphrase(values, environment), ambient),
-  ),
+  configCommand(AGENT_SETTINGS, (values, ambient, environment) => {
+    const settings = withPassphrase(withToken(values, environment), environment)
+    try {
+      new Agent(settings, ambient)
+    } catch (error) {
+      // Without an identity yet, what it will join with is judged in its place.
+      if (!(error instanceof PosternError) || error.code !== 'NOT_ENROLLED') throw error
+      judgeJoin(settings)
+    }
+  }),
 ]

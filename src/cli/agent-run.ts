@@ -4,6 +4,7 @@ import { AgentControl } from '../agent/local-control.ts'
 import { agentMetrics } from '../agent/metrics.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
 import { LocalListener } from '../transport/local-socket.ts'
+import type { Ambient } from '../tunnel/process-parts.ts'
 import { MetricsListener } from '../transport/metrics-listen.ts'
 import { untilSignal } from './daemon.ts'
 import type { AddCommand, Surroundings } from './program.ts'
@@ -29,20 +30,55 @@ export const agentRun: AddCommand = (yargs, surroundings, done) =>
 
 async function runAgent(settings: AgentSettings, surroundings: Surroundings): Promise<number> {
   const ambient = surroundings.ambient(settings['log.level'], 'agent')
+  // Open from the beginning: it answers while the agent enrols, and keeps the process.
+  let answer: (line: string) => Promise<string> = () =>
+    Promise.resolve(notYet('it has just started'))
+  const socket = new LocalListener(settings['status.socket'], (line) => answer(line))
+  await socket.listen()
+  try {
+    const isJoined = await joined(settings, ambient, surroundings, (reason) => {
+      answer = () => Promise.resolve(notYet(reason))
+    })
+    if (!isJoined) return 0
+    const agent = new Agent(settings, ambient)
+    const control = new AgentControl(agent, ambient.clock)
+    answer = (line) => control.answer(line)
+    return await serve(agent, ambient, settings, surroundings)
+  } finally {
+    socket.close()
+  }
+}
+
+function notYet(reason: string): string {
+  const message = `not enrolled yet: ${reason}`
+  return JSON.stringify({ error: { code: 'NOT_ENROLLED', message } })
+}
+
+/** False where a signal came first. */
+async function joined(
+  settings: AgentSettings,
+  ambient: Ambient,
+  surroundings: Surroundings,
+  onFailure: (reason: string) => void,
+): Promise<boolean> {
   const stop = new AbortController()
   const unsubscribe = surroundings.onSignal((signal) => {
     if (signal !== 'SIGHUP') stop.abort()
   })
   try {
-    await joinWhenNeeded(settings, ambient, stop.signal)
+    await joinWhenNeeded(settings, ambient, stop.signal, onFailure)
   } finally {
     unsubscribe()
   }
-  if (stop.signal.aborted) return 0
-  const agent = new Agent(settings, ambient)
-  const control = new AgentControl(agent, ambient.clock)
-  const socket = new LocalListener(settings['status.socket'], (line) => control.answer(line))
-  await socket.listen()
+  return !stop.signal.aborted
+}
+
+async function serve(
+  agent: Agent,
+  ambient: Ambient,
+  settings: AgentSettings,
+  surroundings: Surroundings,
+): Promise<number> {
   const at = settings['metrics.listen']
   const metrics =
     at === undefined ? undefined : new MetricsListener(at, agentMetrics(agent, ambient.clock))
@@ -51,7 +87,6 @@ async function runAgent(settings: AgentSettings, surroundings: Surroundings): Pr
   try {
     return await untilSignal(agent, ambient.logger, surroundings)
   } finally {
-    socket.close()
     metrics?.close()
   }
 }

@@ -8,7 +8,7 @@ import { gatewayFiles } from '../gateway/own-identity.ts'
 import { withStore, type StoreTools } from './gateway-store.ts'
 import { humanSpan, table } from './output.ts'
 import type { AddCommand } from './program.ts'
-import { addSettings } from './settings-options.ts'
+import { addStoreSettings } from './settings-options.ts'
 
 /** What a step means, said after it; next what to do. */
 const NEXT: Readonly<Record<ChangePhase, string>> = {
@@ -36,7 +36,7 @@ const status: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
     'status',
     'Show the CAs, where a change stands, and whom the next step would cut off.',
-    (y) => withJson(addSettings(y, GATEWAY_SETTINGS)),
+    (y) => withJson(addStoreSettings(y, GATEWAY_SETTINGS)),
     (args) => {
       const run = withStore(args, surroundings, async (tools) => {
         const facts = await statusOf(await changeOf(tools))
@@ -52,7 +52,7 @@ const prepare: AddCommand = (yargs, surroundings, done) =>
     'prepare',
     'Make the next issuing CAs, under the root or under a new one, and hand agents the wider bundle.',
     (y) =>
-      withJson(addSettings(y, GATEWAY_SETTINGS))
+      withJson(addStoreSettings(y, GATEWAY_SETTINGS))
         .option('root', {
           type: 'string',
           demandOption: true,
@@ -106,7 +106,7 @@ function step(name: keyof typeof STEPS): AddCommand {
       name,
       `${STEPS[name]} Refused while somebody would be cut off.`,
       (y) =>
-        withJson(addSettings(y, GATEWAY_SETTINGS)).option('force', {
+        withJson(addStoreSettings(y, GATEWAY_SETTINGS)).option('force', {
           type: 'boolean',
           default: false,
           describe: 'Go on although agents or callers would be cut off.',

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Argv } from 'yargs'
 import { PosternError } from '../base/errors.ts'
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
@@ -10,7 +10,9 @@ import {
 } from '../gateway/certificate-book.ts'
 import { credentialsOfRow, type Denials } from '../gateway/denials.ts'
 import { issuerOf } from '../gateway/local-issuer.ts'
+import { gatewayFiles } from '../gateway/own-identity.ts'
 import { revokeWithRenewals } from '../gateway/revoke.ts'
+import { readCertificateFile } from '../identity/certificate-files.ts'
 import { makeSigningRequest, readSigningRequest } from '../identity/csr.ts'
 import { KEY_KINDS, makeKey, privatePem } from '../identity/keys.ts'
 import { isLabel } from '../identity/name.ts'
@@ -20,7 +22,7 @@ import { readCertificate } from '../identity/validation/certificate.ts'
 import { withStore, type StoreTools } from './gateway-store.ts'
 import { humanSpan, table } from './output.ts'
 import type { AddCommand, Surroundings } from './program.ts'
-import { addSettings } from './settings-options.ts'
+import { addStoreSettings } from './settings-options.ts'
 
 const TTL = duration('Life of the certificate.', '720h', ['1h', '2160h'])
 const SERIAL = /^[0-9a-f]{6,40}$/
@@ -39,7 +41,7 @@ const list: AddCommand = (yargs, surroundings, done) =>
     'list',
     'List the certificates that were issued, and their state.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS)
+      addStoreSettings(y, GATEWAY_SETTINGS)
         .option('cluster', { type: 'string', requiresArg: true, describe: 'Of one cluster only.' })
         .option('agent', { type: 'string', requiresArg: true, describe: 'Of one agent only.' })
         .option('all', {
@@ -113,7 +115,7 @@ const revoke: AddCommand = (yargs, surroundings, done) =>
     'revoke [serial]',
     'Let a certificate, a key, an agent or a whole cluster in no more. Live tunnels are cut within a second.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS)
+      addStoreSettings(y, GATEWAY_SETTINGS)
         .positional('serial', {
           type: 'string',
           describe: 'Serial that certs list shows, or the beginning of one.',
@@ -201,6 +203,7 @@ const issue: AddCommand = (yargs, surroundings, done) =>
         const { caller, dir } = args
         if (!isLabel(caller))
           throw new PosternError('USAGE', '--caller must be 1 to 63 of a-z, 0-9 and inner hyphens')
+        makeFolder(dir)
         const authorities = await tools.authorities()
         const issuer = issuerOf({ ...tools, authorities })
         const key = await makeKey(args.key)
@@ -209,10 +212,11 @@ const issue: AddCommand = (yargs, surroundings, done) =>
         const order = { actor, nowMs, lifetimeMs: lifetimeOf(args.ttl) }
         const der = await issuer.issueCaller(caller, request, order)
         const chain = [der, ...issuer.chain].map((one) => pemText('CERTIFICATE', one)).join('')
-        makeFolder(dir)
         writeState(join(dir, `${caller}.key`), privatePem(key), FOR_OWNER)
         writeState(join(dir, `${caller}.pem`), chain, FOR_ALL)
         writeState(join(dir, 'bundle.pem'), authorities.bundle.pem, FOR_ALL)
+        const settingsFile = join(dir, `${caller}.yaml`)
+        writeState(settingsFile, callerSettings(caller, dir, tools), FOR_ALL)
         const { serial, notAfterMs } = readCertificate(der)
         const facts = {
           caller,
@@ -221,12 +225,14 @@ const issue: AddCommand = (yargs, surroundings, done) =>
           certificateFile: join(dir, `${caller}.pem`),
           keyFile: join(dir, `${caller}.key`),
           bundleFile: join(dir, 'bundle.pem'),
+          settingsFile,
         }
         surroundings.output.result(
           args.json
             ? JSON.stringify(facts, null, 2)
-            : `caller ${caller}, serial ${facts.serial}, until ${facts.notAfter}\n${facts.certificateFile}\n${facts.keyFile}\n${facts.bundleFile}`,
+            : `caller ${caller}, serial ${facts.serial}, until ${facts.notAfter}\n${facts.certificateFile}\n${facts.keyFile}\n${facts.bundleFile}\n${settingsFile}`,
         )
+        surroundings.output.note(`Next: gateway clusters list --config ${settingsFile}`)
         return 0
       })
       done(run)
@@ -234,7 +240,7 @@ const issue: AddCommand = (yargs, surroundings, done) =>
   )
 
 function issueOptions(y: Argv) {
-  return addSettings(y, GATEWAY_SETTINGS)
+  return addStoreSettings(y, GATEWAY_SETTINGS)
     .option('caller', {
       type: 'string',
       demandOption: true,
@@ -260,6 +266,24 @@ function issueOptions(y: Argv) {
       describe: 'Kind of the key.',
     })
     .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
+}
+
+/** For the commands that call through the gateway, on this machine unless somebody changes the address. */
+function callerSettings(caller: string, dir: string, { settings }: StoreTools): string {
+  const at = (name: string): string => JSON.stringify(resolve(dir, name))
+  const leaf = readCertificateFile(gatewayFiles(settings).certificateFile).certificates[0]
+  const name = leaf?.extensions.names?.find(({ kind }) => kind === 'dns')?.value
+  const serverName = typeof name === 'string' ? `\n  serverName: ${name}` : ''
+  const { port } = settings['callers.listen']
+  return `# Made by gateway certs issue, for gateway call, forward and clusters.
+trustDomain: ${settings.trustDomain}
+gateway:
+  address: 127.0.0.1:${String(port)}${serverName}
+identity:
+  certificateFile: ${at(`${caller}.pem`)}
+  keyFile: ${at(`${caller}.key`)}
+  bundleFile: ${at('bundle.pem')}
+`
 }
 
 /** @throws USAGE */

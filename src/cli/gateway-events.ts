@@ -3,7 +3,7 @@ import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
 import { withStore } from './gateway-store.ts'
 import { table } from './output.ts'
 import type { AddCommand } from './program.ts'
-import { addSettings } from './settings-options.ts'
+import { addStoreSettings } from './settings-options.ts'
 
 const COUNT_MAX = 10_000
 
@@ -13,7 +13,7 @@ export const gatewayEvents: AddCommand = (yargs, surroundings, done) =>
     'events',
     'Show what was issued, renewed, refused, revoked and changed: by whom, from where, when.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS)
+      addStoreSettings(y, GATEWAY_SETTINGS)
         .option('last', {
           type: 'string',
           default: '50',

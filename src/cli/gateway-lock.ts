@@ -1,9 +1,10 @@
 import { PosternError } from '../base/errors.ts'
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
+import { listCertificates } from '../gateway/certificate-book.ts'
 import { isLabel } from '../identity/name.ts'
 import { withStore } from './gateway-store.ts'
 import type { AddCommand } from './program.ts'
-import { addSettings } from './settings-options.ts'
+import { addStoreSettings } from './settings-options.ts'
 
 /** `gateway clusters lock`: holds a cluster off until it is unlocked. */
 export const clustersLock: AddCommand = (yargs, surroundings, done) =>
@@ -11,18 +12,24 @@ export const clustersLock: AddCommand = (yargs, surroundings, done) =>
     'lock <cluster>',
     'Cut the tunnels of a cluster and let none of its agents in, enrol or renew, until unlock.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS)
+      addStoreSettings(y, GATEWAY_SETTINGS)
         .positional('cluster', { type: 'string', demandOption: true, describe: 'Its name.' })
         .option('reason', {
           type: 'string',
           default: 'no reason given',
           requiresArg: true,
-          describe: 'For the records.',
+          describe: 'For the records, and for whoever is refused.',
         }),
     (args) => {
-      const run = withStore(args, surroundings, async ({ denials, actor, nowMs }) => {
+      const run = withStore(args, surroundings, async ({ denials, records, actor, nowMs }) => {
         const cluster = judged(args.cluster)
-        denials.judgeLock(cluster)
+        if (denials.isLocked(cluster)) {
+          surroundings.output.result(`cluster ${cluster} is locked already`)
+          return 0
+        }
+        const known = await listCertificates({ cluster }, records.database)
+        if (known.length === 0)
+          surroundings.output.note(`warning: no certificate was ever issued to cluster ${cluster}`)
         const order = { reason: args.reason.slice(0, 200), actor, nowMs }
         await denials.deny({ kind: 'lock', cluster }, order)
         surroundings.output.result(`cluster ${cluster} is locked`)
@@ -38,7 +45,7 @@ export const clustersUnlock: AddCommand = (yargs, surroundings, done) =>
     'unlock <cluster>',
     'Let the agents of a cluster in again, with the certificates that they have.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS).positional('cluster', {
+      addStoreSettings(y, GATEWAY_SETTINGS).positional('cluster', {
         type: 'string',
         demandOption: true,
         describe: 'Its name.',

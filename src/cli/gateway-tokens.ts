@@ -9,7 +9,7 @@ import { isLabel } from '../identity/name.ts'
 import { localActor, openRecords } from './gateway-store.ts'
 import { humanSpan, table } from './output.ts'
 import type { AddCommand, Surroundings } from './program.ts'
-import { addSettings, settingsOf } from './settings-options.ts'
+import { addStoreSettings, settingsOf } from './settings-options.ts'
 
 const TTL = duration('Life of a token.', '1h', ['1m', '168h'])
 const USES_MAX = 10_000
@@ -36,7 +36,7 @@ const create: AddCommand = (yargs, surroundings, done) =>
     'create',
     'Make a join token. It is shown once, on stdout, and kept nowhere.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS)
+      addStoreSettings(y, GATEWAY_SETTINGS)
         .option('cluster', {
           type: 'string',
           demandOption: true,
@@ -87,7 +87,7 @@ const list: AddCommand = (yargs, surroundings, done) =>
     'list',
     'List join tokens: what they are for, and what is left of them.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS).option('json', {
+      addStoreSettings(y, GATEWAY_SETTINGS).option('json', {
         type: 'boolean',
         default: false,
         describe: 'Print a JSON array.',
@@ -128,7 +128,7 @@ const revoke: AddCommand = (yargs, surroundings, done) =>
     'revoke <id>',
     'Make a join token useless. Agents that enrolled with it stay.',
     (y) =>
-      addSettings(y, GATEWAY_SETTINGS).positional('id', {
+      addStoreSettings(y, GATEWAY_SETTINGS).positional('id', {
         type: 'string',
         demandOption: true,
         describe: 'The ID that create and list show.',

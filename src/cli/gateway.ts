@@ -3,7 +3,7 @@ import { runProgram } from './program.ts'
 import { processSurroundings } from './surroundings.ts'
 
 const EPILOGUE =
-  'Exit: 0 done, 1 failed, 64 usage, 66 file, 69 network, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'
+  'Exit: 0 done, 1 failed, 64 usage, 66 file, 69 network, 70 fault of ours, 73 exists, 74 not writable, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'
 
 process.exitCode = await runProgram(
   'gateway',

@@ -7,15 +7,34 @@ export interface SettingsArguments {
   readonly [flag: string]: unknown
 }
 
-/** Adds one flag per row of a table, and --config. */
+/** Of the gateway's settings, those that a command on its store uses. */
+const STORE_KEYS = [
+  'trustDomain',
+  'identity.directory',
+  'identity.passphraseFile',
+  'identity.passphraseCommand',
+  'ca.directory',
+  'records.file',
+  'enroll.leafLifetime',
+]
+
+/** The settings of a daemon, for a command beside it: all are taken, those that matter are shown. */
+export function addStoreSettings<T>(yargs: Argv<T>, table: SettingsTable) {
+  return addSettings(yargs, table, STORE_KEYS)
+}
+
+/** Adds one flag per row of a table, and --config. `shown`: in the help; default all. */
 export function addSettings<T>(
   yargs: Argv<T>,
   table: SettingsTable,
+  shown?: readonly string[],
 ): Argv<T & { config: string | undefined }> {
   for (const [key, setting] of Object.entries(table)) {
     const fallback = setting.defaultText === '' ? '' : ` [default: ${setting.defaultText}]`
     const describe = `${setting.describe} (${setting.kind}; ${variableName(key)})${fallback}`
-    yargs.option(flagName(key), { type: 'string', describe, group: 'Settings:', requiresArg: true })
+    const hidden = shown !== undefined && !shown.includes(key)
+    const option = { type: 'string', describe, hidden, requiresArg: true } as const
+    yargs.option(flagName(key), { ...option, group: 'Settings:' })
   }
   return yargs.option('config', {
     type: 'string',

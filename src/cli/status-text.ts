@@ -12,7 +12,7 @@ export function statusText(status: AgentStatus): string {
     [
       'tunnel',
       tunnel.since === null
-        ? tunnel.state
+        ? `${tunnel.state}${tunnel.nextTryAt === null ? '' : `, next try in ${humanSpan(Date.parse(tunnel.nextTryAt) - now)}`}`
         : `${tunnel.state} for ${humanSpan(now - Date.parse(tunnel.since))}`,
     ],
     ['gateway', gatewayLine(tunnel)],
@@ -39,11 +39,16 @@ export function statusText(status: AgentStatus): string {
     ])
   for (const { name, dataType, target } of services)
     rows.push(['service', `${name} -> ${target} (${dataType})`])
-  if (lastError !== null) rows.push(['last error', `${lastError.code}: ${lastError.message}`])
+  if (lastError !== null)
+    rows.push(['last error', `${lastError.at} ${lastError.code}: ${lastError.message}`])
   return rows.map(([name, value]) => `${name.padEnd(12)} ${printable(value, 1000)}`).join('\n')
 }
 
-function renewalLine(renewsAt: string, error: AgentStatus['lastError'], nowMs: number): string {
+function renewalLine(
+  renewsAt: string,
+  error: AgentStatus['certificate']['renewalError'],
+  nowMs: number,
+): string {
   const inMs = Date.parse(renewsAt) - nowMs
   const when = inMs > 0 ? `due ${renewsAt} (in ${humanSpan(inMs)})` : 'due now'
   return error === null ? when : `${when}; the last try failed: ${error.code}: ${error.message}`

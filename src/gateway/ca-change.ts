@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { systemRandom } from '../base/random.ts'
@@ -184,7 +184,7 @@ export class CaChange {
 
   async #judge(stragglers: readonly Straggler[], { isForced }: StepOptions): Promise<void> {
     if (stragglers.length === 0 || isForced) return Promise.resolve()
-    const named = stragglers.slice(0, 20).map(({ identity, reason }) => `${identity} ${reason}`)
+    const named = stragglers.slice(0, 20).map(({ identity, reason }) => `${identity} (${reason})`)
     const more = stragglers.length > 20 ? `; and ${String(stragglers.length - 20)} more` : ''
     throw refused(`this would cut off ${named.join('; ')}${more}. --force goes on`)
   }
@@ -228,7 +228,7 @@ export class CaChange {
     )
     return (await this.#live({}, nowMs)).flatMap((identity) => {
       // Callers and gateways have no tunnel that a bundle could come over.
-      if (identity.startsWith('spiffe:')) return []
+      if (isCaller(identity)) return []
       const held = heldBy.get(identity) ?? 0
       // One that is higher was never handed out by us.
       if (held === version) return []
@@ -238,8 +238,19 @@ export class CaChange {
   }
 
   async #holdersOf(issuer: string, nowMs: number): Promise<Straggler[]> {
-    const names = await this.#live({ issuer }, nowMs)
-    return names.map((identity) => ({ identity, reason: 'has a certificate of the CA that goes' }))
+    const { active } = this.#authorities
+    const next = issuer === active.row.agents_key ? undefined : active.row.agents_key
+    // Callers hold what they were issued until they are given the next: then they are ready.
+    const ready = new Set(
+      next === undefined ? [] : (await this.#live({ issuer: next }, nowMs)).filter(isCaller),
+    )
+    const names = (await this.#live({ issuer }, nowMs)).filter((name) => !ready.has(name))
+    return names.map((identity) => ({
+      identity,
+      reason: isCaller(identity)
+        ? 'has a certificate of the CA that goes: gateway certs issue makes the next one'
+        : 'has a certificate of the CA that goes',
+    }))
   }
 
   /** cluster/agent of certificates that are in use and let in; of a caller its whole name. */
@@ -315,6 +326,11 @@ export class CaChange {
   }
 }
 
+/** Of the names that `live` gives: agents are cluster/agent. */
+function isCaller(name: string): boolean {
+  return name.startsWith('spiffe:')
+}
+
 interface NextPair {
   readonly folder: string
   readonly root: Authority
@@ -335,6 +351,10 @@ async function rootIn(
     if (found.pin === old.pin) throw refused(`${folder} holds the old root, not a new one`)
     return found
   }
+  if (existsSync(folder) && readdirSync(folder).length > 0)
+    throw new PosternError('STATE_EXISTS', `${folder} is not empty, and holds no root`, {
+      path: folder,
+    })
   const validity = { notBefore: new Date(nowMs - BACKDATE_MS), notAfter: new Date(nowMs + ROOT_MS) }
   const root = await Authority.createRoot(name, validity, keyKindOf(old.key))
   await writeAuthority(folder, 'root', root, protection)

@@ -30,6 +30,8 @@ export interface CallerSideOptions {
   readonly logger: Logger
   /** Why a peer is not let in, or undefined. */
   readonly judge: (facts: TlsFacts) => PosternError | undefined
+  /** For the records: who was refused, and why. */
+  readonly onRefused: (facts: TlsFacts, error: PosternError) => void
 }
 
 /** The gateway towards control-plane services: relays their calls, and answers some itself. */
@@ -59,7 +61,10 @@ export class CallerSide {
   take(wire: PeerWire): void {
     const { shares, judge } = this.#options
     const denial = judge(wire.facts)
-    if (denial !== undefined) throw denial
+    if (denial !== undefined) {
+      this.#options.onRefused(wire.facts, denial)
+      throw denial
+    }
     const share = shares.enter(identityUri(wire.facts.identity))
     try {
       this.#connect(wire, share)

@@ -92,7 +92,8 @@ export class Denials {
 
   /** Why a certificate is refused, or undefined. */
   judge(of: Credentials): PosternError | undefined {
-    if (this.#locks.has(of.cluster)) return lockedError(of.cluster)
+    const lock = this.#locks.get(of.cluster)
+    if (lock !== undefined) return lockedError(lock)
     const row =
       this.#byCertificate.get(`${of.issuer}:${of.serial}`) ??
       this.#byKey.get(of.spki) ??
@@ -103,9 +104,14 @@ export class Denials {
     return new PosternError('IDENTITY_REVOKED', `the ${name} was revoked: ${row.reason}`)
   }
 
+  isLocked(cluster: string): boolean {
+    return this.#locks.has(cluster)
+  }
+
   /** @throws CLUSTER_LOCKED */
   judgeLock(cluster: string): void {
-    if (this.#locks.has(cluster)) throw lockedError(cluster)
+    const lock = this.#locks.get(cluster)
+    if (lock !== undefined) throw lockedError(lock)
   }
 
   hasKey(spki: string): boolean {
@@ -196,8 +202,8 @@ export function wholeSecond(ms: number): number {
   return Math.floor(ms / 1000) * 1000
 }
 
-function lockedError(cluster: string): PosternError {
-  return new PosternError('CLUSTER_LOCKED', `cluster ${cluster} is locked`)
+function lockedError({ cluster, reason }: DenialRow): PosternError {
+  return new PosternError('CLUSTER_LOCKED', `cluster ${cluster ?? ''} is locked: ${reason}`)
 }
 
 function nameKey(cluster: string, agent: string): string {

@@ -1,3 +1,4 @@
+import { LogLimiter } from '../base/log-limiter.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import type { KeyProtection } from '../identity/key-protection.ts'
 import type { HandshakeLimits } from '../transport/handshake-gate.ts'
@@ -35,6 +36,7 @@ export class Enrolment {
   /** How requests of the listeners ended. */
   readonly answers: ReadonlyMap<string, number>
   readonly #parts: EnrolmentParts
+  readonly #log: LogLimiter
   readonly #listeners: readonly [HttpsListener, HttpsListener]
   #denialRevision = -1
   #haveCasChanged = false
@@ -56,6 +58,7 @@ export class Enrolment {
     })
     this.crls = new Crls(this.authorities, denials, clock)
     const logger = ambient.logger.child({ component: 'enrolment' })
+    this.#log = new LogLimiter(logger, clock, 1 / 60, 3)
     const { authorities } = this
     this.issuer = issuerOf({ settings, records, denials, authorities, random })
     const est = new Est({ issuer: this.issuer, authorities: this.authorities, clock })
@@ -83,6 +86,7 @@ export class Enrolment {
   async prepare(): Promise<void> {
     const { own, ambient } = this.#parts
     await this.authorities.refresh()
+    await own.enter(this.#parts.admission)
     try {
       await this.#renewOwn()
     } catch (error) {
@@ -126,8 +130,12 @@ export class Enrolment {
   }
 
   async #renewOwn(): Promise<void> {
-    const { own, ambient, onOwnChanged } = this.#parts
-    if (!(await own.renew(this.authorities))) return
+    const { own, ambient, admission, onOwnChanged } = this.#parts
+    // Whose key was stolen gets another one; agents refuse the one before.
+    const denial = admission.denials.judge(own.credentials)
+    if (denial !== undefined && !own.isManaged)
+      this.#log.warn('OWN', { code: denial.code }, 'our own certificate is revoked: replace it')
+    if (!(await own.renew(this.authorities, denial !== undefined))) return
     const notAfter = new Date(own.credential.notAfterMs).toISOString()
     ambient.logger.info({ notAfter }, 'the certificate of the gateway is renewed')
     this.useCredential()

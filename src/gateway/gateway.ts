@@ -237,6 +237,9 @@ export class Gateway {
       shares: new PeerShares({ whole: parts.budget, fraction: 1 / 4, connectionsMax }),
       logger: this.#ambient.logger.child({ component: 'callers' }),
       judge: (facts) => this.#judge(facts),
+      onRefused: (facts, error) => {
+        this.#admission?.note('handshake.refused', facts, `${error.code}: ${error.rawMessage}`)
+      },
     })
   }
 

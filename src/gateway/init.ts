@@ -47,7 +47,7 @@ export interface InitResult {
  */
 export async function initGateway(request: InitRequest, nowMs: number): Promise<InitResult> {
   const folder = resolve(request.folder)
-  if (existsSync(folder) && readdirSync(folder).length > 0) {
+  if (existsSync(folder) && attempt(folder, () => readdirSync(folder)).length > 0) {
     const text = `${folder} is not empty; nothing in it was changed`
     throw new PosternError('STATE_EXISTS', text, { path: folder })
   }
@@ -102,7 +102,9 @@ function configText(
 ): string {
   const at = (name: string): string => JSON.stringify(join(folder, name))
   const passphrase =
-    passphraseFile === undefined ? '' : `\n  passphraseFile: ${JSON.stringify(passphraseFile)}`
+    passphraseFile === undefined
+      ? ''
+      : `\n  passphraseFile: ${JSON.stringify(resolve(passphraseFile))}`
   return `# Made by gateway init. Every setting: docs/SETTINGS.md
 trustDomain: ${trustDomain}
 identity:

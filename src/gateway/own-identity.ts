@@ -11,8 +11,10 @@ import { identityUri } from '../identity/name.ts'
 import { renewAtMs } from '../identity/schedule.ts'
 import type { CertificateFacts } from '../identity/validation/certificate.ts'
 import type { Authorities } from './authorities.ts'
-import { enterCertificate } from './certificate-book.ts'
+import { enterCertificate, findCertificate } from './certificate-book.ts'
+import { credentialsOf, type Credentials } from './denials.ts'
 import { installLeaf, makeGatewayLeaf, type GatewayIdentity } from './gateway-leaf.ts'
+import type { Records } from './records/records.ts'
 
 export type GatewayCredential = Credential & { readonly identity: GatewayIdentity }
 
@@ -89,12 +91,12 @@ export class OwnIdentity {
    * Makes a new key and certificate where the present one is due, or does not fit the CAs as they
    * stand; returns whether it did. @throws STATE_UNWRITABLE
    */
-  async renew(authorities: Authorities): Promise<boolean> {
+  async renew(authorities: Authorities, isRevoked: boolean): Promise<boolean> {
     const directory = this.#settings['identity.directory']
     if (directory === undefined) return false
     const { active, bundle, servedChain, parts } = authorities
     const [leaf, ...chain] = certificatesIn(this.#credential.certificatePem)
-    if (leaf === undefined || !this.#isDue(leaf, chain, authorities)) return false
+    if (leaf === undefined || (!isRevoked && !this.#isDue(leaf, chain, authorities))) return false
     const { identity, keyPem } = this.#credential
     const nowMs = this.#clock.wallMs()
     const names = leaf.extensions.names ?? []
@@ -113,11 +115,36 @@ export class OwnIdentity {
     await records.database.transaction().execute(async (within) => {
       const serial = await enterCertificate(issued, within)
       const uri = identityUri(identity)
+      await within
+        .updateTable('certificates')
+        .set({ state: 'superseded' })
+        .where('identity', '=', uri)
+        .where('serial', '!=', serial)
+        .execute()
       const event = { at: nowMs, kind: 'certificate.issued', actor: uri, identity: uri, serial }
       await records.note(event, within)
     })
     this.#credential = this.#read()
     return true
+  }
+
+  /** Writes the certificate down that gateway init made, where the store does not know it. */
+  async enter({ records }: { readonly records: Records }): Promise<void> {
+    const [leaf] = certificatesIn(this.#credential.certificatePem)
+    if (leaf === undefined || !this.isManaged) return
+    const { identity } = this.#credential
+    await records.database.transaction().execute(async (within) => {
+      if ((await findCertificate(leaf.der, within)) !== undefined) return
+      const nowMs = this.#clock.wallMs()
+      const issued = { der: leaf.der, identity, grant: 'init', nowMs }
+      await enterCertificate({ ...issued, state: 'current' }, within)
+    })
+  }
+
+  /** Issuer and serial, as a denial names them. */
+  get credentials(): Credentials {
+    const [leaf] = certificatesIn(this.#credential.certificatePem)
+    return credentialsOf(leaf?.der ?? Buffer.alloc(0), this.#credential.identity)
   }
 
   #isDue(

@@ -53,7 +53,7 @@ export class KeyProtection {
   open(pem: string, path: string): KeyObject {
     const isLocked = pem.includes(`BEGIN ${LABEL}`)
     if (isLocked && this.#passphrase === undefined) {
-      const text = `${path} is encrypted: name its passphrase (identity.passphraseFile or identity.passphraseCommand)`
+      const text = `${path} is encrypted: name its passphrase (identity.passphraseFile or identity.passphraseCommand; of a root --root-passphrase-file)`
       throw new PosternError('KEY_LOCKED', text, { path })
     }
     try {

@@ -22,6 +22,7 @@ import { Liveness } from './liveness.ts'
 import { Output } from './output.ts'
 import { SessionWindow } from './receive-window.ts'
 import type { SessionOwner } from './session-owner.ts'
+import { refusalAfter } from './refusal-after.ts'
 import { StreamFrames } from './stream-frames.ts'
 import { StreamTable } from './stream-table.ts'
 import { MuxStream, type StreamHost, type StreamSink } from './stream.ts'
@@ -371,7 +372,7 @@ export class MuxSession implements StreamHost {
     if (this.#closed !== undefined)
       throw new PosternError('CONNECTION_LOST', 'the session has ended')
     assert(this.#peer !== undefined, 'open before the peer said hello')
-    if (!this.isOpen) throw new PosternError('GOING_AWAY', 'the session takes no new streams')
+    if (!this.isOpen) throw refusalAfter(this.#goAwayReceived)
     this.#admission.judgeOwn(this.#peer.streamsMax, this.nowMs)
   }
 

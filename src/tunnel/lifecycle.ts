@@ -26,6 +26,8 @@ export type TunnelState =
       readonly name: 'backoff'
       readonly attempt: number
       readonly delayMs: number
+      /** When the next dial is due, in wall-clock ms. */
+      readonly untilWallMs: number
       readonly cause: PosternError
     }
   | { readonly name: 'draining'; readonly connection: RpcConnection | undefined }

@@ -42,6 +42,7 @@ export class Tunnel {
   readonly #options: TunnelOptions
   readonly #lifecycle: Lifecycle
   #lastError: PosternError | undefined
+  #lastErrorAtMs = 0
   #attempt = 0
   #readyAtMs = 0
   #cancelTimer: CancelTimer | undefined
@@ -63,6 +64,11 @@ export class Tunnel {
 
   get lastError(): PosternError | undefined {
     return this.#lastError
+  }
+
+  /** In wall-clock ms. */
+  get lastErrorAtMs(): number {
+    return this.#lastErrorAtMs
   }
 
   /** Those that carry streams: the one in use, and those that are being left. */
@@ -321,9 +327,12 @@ export class Tunnel {
     this.#cancelTimer?.()
     this.#lastError = cause
     this.#attempt++
-    this.#lifecycle.enter({ name: 'backoff', attempt: this.#attempt, delayMs, cause })
-    this.#options.onDown?.(cause)
     const { clock } = this.#options.process.runtime
+    this.#lastErrorAtMs = clock.wallMs()
+    const untilWallMs = clock.wallMs() + delayMs
+    const attempt = this.#attempt
+    this.#lifecycle.enter({ name: 'backoff', attempt, delayMs, untilWallMs, cause })
+    this.#options.onDown?.(cause)
     this.#cancelTimer = clock.startTimer(delayMs, () => {
       this.#connect()
     })

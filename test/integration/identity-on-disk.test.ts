@@ -197,6 +197,19 @@ describe('an identity', function () {
       }
       writeFileSync(config, JSON.stringify(text))
       try {
+        // Without its token it waits, says so, and goes on once that is there.
+        renameSync(join(plane.folder, 'token'), join(plane.folder, 'later'))
+        const waiting = daemons.start('agent', 'run', '--config', config)
+        await waiting.waitFor('could not enrol', 5000)
+        const asked = await daemons.run('agent', 'status', '--config', config)
+        expect([asked.status, asked.text]).to.satisfy(
+          ([exit, told]: [number, string]) => exit === 1 && told.includes('not enrolled yet'),
+          asked.text,
+        )
+        expect(waiting.process.exitCode).to.equal(null)
+        waiting.process.kill('SIGKILL')
+        await waiting.ended
+        renameSync(join(plane.folder, 'later'), join(plane.folder, 'token'))
         // Spread over the time that a start and its enrolment take.
         for (const delayMs of [250, 320, 380, 430, 480, 540]) {
           const child = daemons.start('agent', 'run', '--config', config)

@@ -1,7 +1,9 @@
 import { expect } from 'chai'
 import { X509Certificate } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { createServer } from 'node:tls'
 import type { Agent } from '../../src/agent/agent.ts'
 import { Diagnostics } from '../../src/client.ts'
 import { Denials } from '../../src/gateway/denials.ts'
@@ -15,6 +17,7 @@ import { rejection } from '../support/code-of.ts'
 import { ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 import { runTool, runToolBeside } from '../support/openssl.ts'
+import { runCli } from '../support/run-cli.ts'
 
 const SECOND_MS = 1000
 const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
@@ -71,7 +74,8 @@ describe('revocation', function () {
       })
       await rejection(other.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
       const { stdout } = await plane.command('certs', 'list', '--json')
-      expect(JSON.parse(stdout)).to.have.nested.property('[0].state', 'revoked')
+      const rows = JSON.parse(stdout) as { identity: string; state: string }[]
+      expect(rows.find(({ identity: name }) => name === 'c-1/a-1')?.state).to.equal('revoked')
     })
 
   it('of a key outlives a signature that was altered: no fingerprint names what is denied', async () => {
@@ -157,14 +161,24 @@ describe('revocation', function () {
   })
 
   it('has a lock for a cluster, which ends where it is unlocked, with the same certificates', async () => {
-    expect(await cutAfter('clusters', 'lock', 'c-1')).to.be.lessThan(SECOND_MS)
+    const locked = await plane.command('clusters', 'lock', 'c-1', '--reason', 'audit')
+    expect(locked.status).to.equal(0)
+    const startedMs = Date.now()
+    await eventually(() => agent.tunnel.state.name !== 'ready', 'the tunnel is cut')
+    expect(Date.now() - startedMs).to.be.lessThan(SECOND_MS)
     await eventually(() => {
       const { state } = agent.tunnel
-      return state.name === 'backoff' && state.cause.code === 'CLUSTER_LOCKED'
+      return (
+        state.name === 'backoff' &&
+        state.cause.code === 'CLUSTER_LOCKED' &&
+        state.cause.rawMessage.includes('audit')
+      )
     }, 'it is told')
     await rejection(plane.enrol('a-2'), 'CLUSTER_LOCKED')
     const again = await plane.command('clusters', 'lock', 'c-1')
-    expect(again.stderr).to.include('[CLUSTER_LOCKED]')
+    expect([again.status, again.stdout]).to.deep.equal([0, 'cluster c-1 is locked already'])
+    const typo = await plane.command('clusters', 'lock', 'c-9')
+    expect(typo.stderr).to.include('no certificate was ever issued to cluster c-9')
     expect((await plane.command('clusters', 'unlock', 'c-1')).status).to.equal(0)
     agent.tunnel.hurry()
     await isUp(agent)
@@ -178,7 +192,7 @@ describe('revocation', function () {
     const { stdout } = await plane.command('certs', 'list', '--json')
     const rows = JSON.parse(stdout) as { serial: string; identity: string }[]
     const serial = rows.find(({ identity }) => identity === 'caller/billing')?.serial ?? ''
-    await plane.command('certs', 'revoke', serial)
+    await plane.command('certs', 'revoke', serial, '--reason', 'left')
     await eventually(
       () =>
         echo().then(
@@ -187,6 +201,18 @@ describe('revocation', function () {
         ),
       'the calls fail',
     )
+    // And it is told why, by each of its commands.
+    const settings = join(plane.folder, 'callers/billing.yaml')
+    const { port } = plane.addresses.callers
+    const list = await runCli('gateway', [
+      'clusters',
+      'list',
+      '--config',
+      settings,
+      '--gateway-address',
+      `127.0.0.1:${String(port)}`,
+    ])
+    expect(list.stderr).to.include('IDENTITY_REVOKED').and.to.include('was revoked')
   })
 
   it('is published as CRLs that OpenSSL takes, over HTTPS', async () => {
@@ -238,23 +264,30 @@ describe('revocation', function () {
     expect(missing).to.include('no such list')
   })
 
-  it('of a gateway puts a stolen gateway key out of use, over restarts of the agent', async () => {
-    const { state } = agent.tunnel
-    if (state.name !== 'ready') throw new Error('no tunnel')
-    const leaf = new X509Certificate(state.connection.facts.certificate)
-    const { enrolment, admission } = plane.gateway
-    const keyId = enrolment?.authorities.active.gateways.keyId ?? ''
-    const order = { reason: 'stolen', actor: 'test', nowMs: Date.now() }
-    const serial = leaf.serialNumber.toLowerCase()
-    await admission?.denials.deny({ kind: 'certificate', issuer: keyId, serial }, order)
-    const isCut = (of: Agent) => () => {
-      const { state: now } = of.tunnel
-      return now.name === 'backoff' && now.cause.code === 'IDENTITY_REVOKED'
-    }
-    await eventually(isCut(agent), 'the agent leaves the gateway')
+  it('of a gateway puts a stolen gateway key out of use, and gives the gateway another', async () => {
+    const identity = join(plane.folder, 'cp/identity/current')
+    const [cert, key] = ['chain.pem', 'key.pem'].map((name) => readFileSync(join(identity, name)))
+    const stolen = new X509Certificate(cert ?? '').serialNumber.toLowerCase()
+    const { stdout } = await plane.command('certs', 'list')
+    expect(stdout).to.include(`${stolen}  region/eu/gateway/gw-1`)
+    await plane.command('certs', 'revoke', stolen, '--reason', 'stolen')
+    await eventually(() => agent.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is left')
+    agent.tunnel.hurry()
+    await isUp(agent)
+    const { credential } = plane.gateway.own
+    expect(new X509Certificate(credential.certificatePem).serialNumber).not.to.equal(
+      stolen.toUpperCase(),
+    )
+    // Whoever holds the key is not taken for the gateway, nor after a restart of the agent.
+    const thief = createServer({ cert, key, ALPNProtocols: ['postern/1'] }, (socket) =>
+      socket.on('error', () => undefined),
+    )
+    await new Promise<void>((resolve) => thief.listen(0, '127.0.0.1', resolve))
+    const { port } = thief.address() as AddressInfo
     agent.stop()
-    const next = plane.startAgent('a-1')
-    await eventually(isCut(next), 'and does not come back after a restart')
+    const victim = plane.startAgent('a-1', { 'gateway.address': `localhost:${String(port)}` })
+    await eventually(() => victim.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is refused')
+    thief.close()
   })
 
   it('is written down: who, what, why, when', async () => {

@@ -77,6 +77,7 @@ export class World {
       shares: shares(gateway.budget),
       logger: silentLogger,
       judge: () => undefined,
+      onRefused: () => undefined,
     })
     this.agentServer = new RpcServer(agent.runtime, () => undefined)
     for (const offer of simulatedOffers(this.clock)) this.agentServer.offer(offer)
