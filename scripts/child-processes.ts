@@ -83,11 +83,13 @@ export class ChildProcesses {
   readonly #folder: string
   readonly #children: Child[] = []
 
+  readonly #onExit = (): void => {
+    this.killAll()
+  }
+
   constructor(folder: string) {
     this.#folder = folder
-    process.once('exit', () => {
-      this.killAll()
-    })
+    process.once('exit', this.#onExit)
   }
 
   start(name: string, command: string, args: readonly string[]): Child {
@@ -113,6 +115,7 @@ export class ChildProcesses {
   }
 
   killAll(): void {
+    process.off('exit', this.#onExit)
     for (const { process: child } of this.#children) child.kill('SIGKILL')
   }
 }
