@@ -1,14 +1,17 @@
 import { createPublicKey } from 'node:crypto'
+import { PosternError } from '../base/errors.ts'
 import { certificatesIn } from '../identity/certificate-files.ts'
 import { makeSigningRequest } from '../identity/csr.ts'
 import type { Generations } from '../identity/generations.ts'
 import { makeKey, publicDer, type KeyKind } from '../identity/keys.ts'
 import type { Identity } from '../identity/name.ts'
 import { pemText } from '../identity/pem.ts'
+import { newestBundle, type VerifiedBundle } from '../identity/trust-bundle.ts'
 import type { Trust } from '../transport/https-request.ts'
 import { caCertificates, estIssue, pinnedBundle } from './est.ts'
 import { writeEnrolUrl } from './enrol-url.ts'
-import { judgeIssued } from './judge-issued.ts'
+import { invalidAnswer, judgeIssued } from './judge-issued.ts'
+import { bundlesSince } from './proof-client.ts'
 
 const LABEL = 'CERTIFICATE'
 
@@ -44,7 +47,6 @@ export async function enrol(
   onStep(`finding the root of ${gateway.host}`)
   const bundlePem = request.bundlePem ?? (await pinnedBundle(gateway, request.pins))
   const trust: Trust = { bundlePem, trustDomain }
-  const known = await caCertificates(gateway, trust)
   const { key, keyPem } = await generations.pendingKey(async () => {
     onStep(`making a ${keyKind} key`)
     return await makeKey(keyKind)
@@ -53,15 +55,42 @@ export async function enrol(
   const body = makeSigningRequest(key)
   const authorization = `Basic ${Buffer.from(`token:${token}`).toString('base64')}`
   const certificates = await estIssue(gateway, 'simpleenroll', body, trust, { authorization })
-  const roots = certificatesIn(bundlePem)
+  // Asked for afterwards: another CA may take over in between.
+  const known = await caCertificates(gateway, trust)
+  const bundle = await presentBundle(gateway, bundlePem, trustDomain)
+  const roots = certificatesIn(bundle?.pem ?? bundlePem)
   const issued = judgeIssued(
     certificates.map(({ der }) => der),
     { known, roots, publicKey: publicDer(createPublicKey(key)), trustDomain },
     nowMs(),
   )
+  const issuedFor = issued.identity.trustDomain
+  if (bundle !== undefined && bundle.trustDomain !== issuedFor)
+    throw invalidAnswer(`its trust bundle is for ${bundle.trustDomain}, not ${issuedFor}`)
   onStep('writing it down')
   const chain = issued.path.slice(0, -1).map(({ der }) => pemText(LABEL, der))
   writeEnrolUrl(generations.folder, gateway)
-  generations.install({ key, keyPem, chainPem: chain.join(''), bundlePem }, nowMs())
+  const generation = { key, keyPem, chainPem: chain.join(''), bundlePem: bundle?.pem ?? bundlePem }
+  generations.install(bundle === undefined ? generation : { ...generation, trust: bundle }, nowMs())
   return { identity: issued.identity, notAfterMs: issued.notAfterMs }
+}
+
+/**
+ * While the CA changes, certificates may be issued under a root that the pin does not name: the roots
+ * that it does name vouch for it. Undefined before the first change, and of gateways that know of none.
+ * @throws BUNDLE_REFUSED and network codes
+ */
+async function presentBundle(
+  gateway: URL,
+  bundlePem: string,
+  trustDomain: string | undefined,
+): Promise<VerifiedBundle | undefined> {
+  let bundles: readonly Buffer[]
+  try {
+    bundles = await bundlesSince(gateway, 0)
+  } catch (error) {
+    if (error instanceof PosternError && error.code === 'ENROL_FAILED') return undefined
+    throw error
+  }
+  return newestBundle(bundles, { roots: certificatesIn(bundlePem), version: 0 }, trustDomain)
 }

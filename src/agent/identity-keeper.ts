@@ -11,7 +11,7 @@ import type { KeyProtection } from '../identity/key-protection.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
 import { pemBlocks, pemText } from '../identity/pem.ts'
-import { readBundle, type VerifiedBundle } from '../identity/trust-bundle.ts'
+import { newestBundle, type VerifiedBundle } from '../identity/trust-bundle.ts'
 import type { CertificateFacts } from '../identity/validation/certificate.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import { enrolledFiles, isManaged, namedFiles } from './identity-files.ts'
@@ -146,7 +146,9 @@ export class IdentityKeeper {
    */
   async adopt(bundles: readonly Uint8Array[]): Promise<number> {
     return await this.exclusively(async () => {
-      const last = this.#newest(bundles)
+      const { trustDomain } = this.#credential.identity
+      const held = { roots: this.roots, version: this.#trust.version }
+      const last = newestBundle(bundles, held, trustDomain)
       if (last === undefined) return this.#trust.version
       if (!this.isManaged) return this.#acknowledge(last)
       const before = this.#credential
@@ -172,19 +174,6 @@ export class IdentityKeeper {
     this.#trust = trust
     const facts = { version, roots: roots.length }
     this.#parts.logger.info(facts, 'a trust bundle is taken over')
-  }
-
-  #newest(bundles: readonly Uint8Array[]): VerifiedBundle | undefined {
-    const { trustDomain } = this.#credential.identity
-    let trusted: readonly CertificateFacts[] = this.roots
-    let last: VerifiedBundle | undefined
-    for (const bytes of bundles) {
-      const bundle = readBundle(bytes, trusted, trustDomain)
-      if (bundle.version <= (last?.version ?? this.#trust.version)) continue
-      last = bundle
-      trusted = bundle.roots
-    }
-    return last
   }
 
   #drops(before: Credential, { roots }: VerifiedBundle): boolean {

@@ -54,8 +54,8 @@ export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): P
       keyPem,
       issuingKeys: issuingKeys(),
     }
-    const chain = await caCertificates(renewUrl, trust)
     const issued = await estIssue(renewUrl, 'simplereenroll', signingRequest, trust)
+    const chain = await caCertificates(renewUrl, trust)
     return [...issued, ...chain].map(({ der }) => der)
   }
   const trusting = { credential: own, issuingKeys: issuingKeys() }

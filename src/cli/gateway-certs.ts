@@ -211,7 +211,9 @@ const issue: AddCommand = (yargs, surroundings, done) =>
         const { actor, nowMs } = tools
         const order = { actor, nowMs, lifetimeMs: lifetimeOf(args.ttl) }
         const der = await issuer.issueCaller(caller, request, order)
-        const chain = [der, ...issuer.chain].map((one) => pemText('CERTIFICATE', one)).join('')
+        const chain = [der, ...issuer.activeChain]
+          .map((one) => pemText('CERTIFICATE', one))
+          .join('')
         writeState(join(dir, `${caller}.key`), privatePem(key), FOR_OWNER)
         writeState(join(dir, `${caller}.pem`), chain, FOR_ALL)
         writeState(join(dir, 'bundle.pem'), authorities.bundle.pem, FOR_ALL)

@@ -68,6 +68,12 @@ export class Authorities {
     return this.#revision
   }
 
+  /** Every generation that is trusted, the active one first. */
+  get trusted(): readonly IssuingPair[] {
+    const others = this.#rows.filter(({ phase }) => phase === 'previous' || phase === 'prepared')
+    return [this.active, ...others.map((row) => this.read(row))]
+  }
+
   get rows(): readonly AuthorityRow[] {
     return this.#rows
   }

@@ -62,8 +62,16 @@ export class Issuer {
     this.#parts = parts
   }
 
-  /** Issuing CA in DER: what stands between our leaves and the root. */
+  /**
+   * Issuing CAs in DER: what stands between our leaves and a root, the active one first. All that are
+   * trusted, as another may take over between a question and its answer.
+   */
   get chain(): readonly Buffer[] {
+    return this.#parts.authorities.trusted.map(({ agents }) => agents.der)
+  }
+
+  /** Of the certificate that was issued last. */
+  get activeChain(): readonly Buffer[] {
     return [this.#parts.authorities.active.agents.der]
   }
 

@@ -20,9 +20,9 @@ const SIGNATURES_MAX = 8
 
 /** A bundle whose signature was verified. */
 export interface VerifiedBundle {
+  readonly trustDomain: string
   readonly version: number
   readonly roots: readonly CertificateFacts[]
-  readonly issuing: readonly CertificateFacts[]
   /** The roots, in PEM. */
   readonly pem: string
   /** Key identifiers of the issuing CAs, in hex: what is issued by another is trusted no more. */
@@ -64,7 +64,7 @@ export function signBundle(content: BundleContent, signers: readonly Authority[]
 export function readBundle(
   bytes: Uint8Array,
   trusted: readonly CertificateFacts[],
-  trustDomain: string,
+  trustDomain: string | undefined,
 ): VerifiedBundle {
   if (bytes.length > BYTES_MAX) throw refused(`it is larger than ${String(BYTES_MAX)} bytes`)
   try {
@@ -75,6 +75,27 @@ export function readBundle(
     if (error instanceof PosternError) throw error
     throw refused(`it cannot be decoded: ${(error as Error).message}`)
   }
+}
+
+/**
+ * The newest of several bundles, oldest first, each signed by a root that was trusted before it;
+ * undefined where none is newer than what is held. `trustDomain` undefined: any.
+ * @throws BUNDLE_REFUSED
+ */
+export function newestBundle(
+  bundles: readonly Uint8Array[],
+  held: { readonly roots: readonly CertificateFacts[]; readonly version: number },
+  trustDomain: string | undefined,
+): VerifiedBundle | undefined {
+  let trusted = held.roots
+  let last: VerifiedBundle | undefined
+  for (const bytes of bundles) {
+    const bundle = readBundle(bytes, trusted, trustDomain)
+    if (bundle.version <= (last?.version ?? held.version)) continue
+    last = bundle
+    trusted = bundle.roots
+  }
+  return last
 }
 
 /** A bundle out of our own store, whoever signed it. @throws BUNDLE_REFUSED */
@@ -95,8 +116,9 @@ function isVouchedFor({ bundle, signatures }: SignedBundle, trusted: readonly Ce
   })
 }
 
-function judged(bundle: TrustBundle, trustDomain: string): VerifiedBundle {
-  if (bundle.trustDomain !== trustDomain) throw refused('it is for another trust domain')
+function judged(bundle: TrustBundle, trustDomain: string | undefined): VerifiedBundle {
+  if (trustDomain !== undefined && bundle.trustDomain !== trustDomain)
+    throw refused('it is for another trust domain')
   if (bundle.roots.length === 0) throw refused('it holds no root')
   if (bundle.roots.length + bundle.issuing.length > CERTIFICATES_MAX)
     throw refused('it holds too many certificates')
@@ -110,7 +132,7 @@ function judged(bundle: TrustBundle, trustDomain: string): VerifiedBundle {
   }
   const pem = roots.map(({ der }) => pemText('CERTIFICATE', der)).join('')
   const issuingKeys = issuing.flatMap(({ extensions }) => extensions.subjectKeyId ?? [])
-  return { version: bundle.version, roots, issuing, pem, issuingKeys }
+  return { trustDomain: bundle.trustDomain, version: bundle.version, roots, pem, issuingKeys }
 }
 
 /** Whether a leaf comes from one of the issuing CAs; before the first bundle there is no list of them. */

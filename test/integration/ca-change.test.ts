@@ -6,6 +6,7 @@ import { certificatesIn } from '../../src/identity/certificate-files.ts'
 import { CaSteps, isUp } from '../support/ca-steps.ts'
 import { startLoad } from '../support/call-load.ts'
 import type { ControlPlane } from '../support/control-plane.ts'
+import { Daemons } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { openssl, runTool } from '../support/openssl.ts'
 
@@ -169,6 +170,29 @@ describe('a change of CA', function () {
     plane.gateway.stop()
     await plane.startGateway()
     expect((await ca('status')).phase).to.equal('prepared')
+  })
+
+  it('is whole after kill -9 at any moment of a step, and the same command goes on', async () => {
+    const daemons = await Daemons.create()
+    const run = (...args: string[]) =>
+      daemons.start('gateway', 'ca', ...args, '--config', plane.configFile)
+    try {
+      for (const delayMs of [350, 450, 500, 550, 600, 650, 700, 800]) {
+        const child = run('prepare', '--root', root, '--new-root', newRoot)
+        await new Promise((resolve) => setTimeout(resolve, delayMs))
+        child.process.kill('SIGKILL')
+        await child.ended
+        const { phase } = await ca('status')
+        expect(phase).to.be.oneOf(['standby', 'prepared'])
+        if (phase === 'prepared') await ca('rollback')
+      }
+      expect(await run('prepare', '--root', root, '--new-root', newRoot).ended).to.equal(0)
+      expect(await run('activate', '--force').ended).to.equal(0)
+      await plane.enrol('a-1')
+      await isUp(plane.startAgent('a-1'))
+    } finally {
+      daemons.stop()
+    }
   })
 
   it('is not made by a root that is another, nor without its key', async () => {

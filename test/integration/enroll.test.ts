@@ -11,9 +11,11 @@ import { readSigningRequest } from '../../src/identity/csr.ts'
 import { readCredential } from '../../src/identity/key-files.ts'
 import { makeKey, spkiPin } from '../../src/identity/keys.ts'
 import { pemBlocks } from '../../src/identity/pem.ts'
+import { signBundle } from '../../src/identity/trust-bundle.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import {
   HttpsListener,
+  text,
   type HttpRequest,
   type HttpResponse,
 } from '../../src/transport/https-listen.ts'
@@ -153,6 +155,7 @@ describe('agent enroll', function () {
 
   describe('against a hostile gateway', () => {
     const seen: HttpRequest[] = []
+    let bundles: readonly [status: number, body: string] = [404, 'none']
     let impostor: HttpsListener
     let url: string
     let answer: (request: HttpRequest) => Promise<HttpResponse> | HttpResponse
@@ -199,6 +202,7 @@ describe('agent enroll', function () {
         clock: systemClock,
         logger: new LogRecorder(),
         handle: async (request) => {
+          if (request.path.startsWith('/.well-known/postern/')) return text(...bundles)
           seen.push(request)
           return request.path.endsWith('/cacerts') ? caCerts() : await answer(request)
         },
@@ -285,6 +289,22 @@ describe('agent enroll', function () {
         expect(() => readFileSync(join(folder, 'state/current/chain.pem'))).to.throw('ENOENT')
       })
     }
+
+    it('takes no trust bundle that the pinned root has not signed, whichever root it adds or drops', async () => {
+      const validity = {
+        notBefore: new Date(Date.now() - 1000),
+        notAfter: new Date(Date.now() + 1e7),
+      }
+      const hostile = await Authority.createRoot('hostile', validity)
+      const content = { trustDomain: DOMAIN, version: 9, madeAtMs: Date.now(), issuing: [] }
+      answer = async (request) => certsOnly(await leafFor(keyOf(request)))
+      for (const roots of [[hostile.der], [agents.der]]) {
+        bundles = [200, signBundle({ ...content, roots }, [hostile]).toString('base64')]
+        const { token } = await plane.token()
+        coded(await enroll(token, ...pin(), '--gateway', url), 77, 'BUNDLE_REFUSED')
+      }
+      bundles = [404, 'none']
+    })
 
     it('follows no redirect, and says what was answered without its control characters', async () => {
       answer = () => ({
