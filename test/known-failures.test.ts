@@ -97,7 +97,7 @@ describe('known failures of this kind of program, in the sources', () => {
   })
 
   it('a missing CA file meant the roots of the system (Caddy CVE-2026-27586): no root, no connection', () => {
-    for (const none of ['', '\n', '-----BEGIN PRIVATE KEY-----'])
+    for (const none of ['', '\n', '-----BEGIN PUBLIC KEY-----'])
       codeOf(() => rootsOf(none), 'CERTIFICATE_UNUSABLE')
   })
 

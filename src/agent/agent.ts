@@ -7,7 +7,6 @@ import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
 import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
 import { Policy } from '../guard/policy.ts'
-import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { clientOf } from '../rpc/typed.ts'
 import { dialTls } from '../transport/tls-dial.ts'
@@ -259,10 +258,7 @@ export class Agent {
 
   /** Why a gateway is refused whose chain was verified. */
   #refusalOf({ certificate }: TlsFacts): PosternError | undefined {
-    if (this.#crls.isRevoked(certificate))
-      return new PosternError('IDENTITY_REVOKED', 'the certificate of the gateway is revoked')
-    if (isIssuedByOne(certificate, this.keeper.trust.issuingKeys)) return undefined
-    return new PosternError('IDENTITY_REVOKED', 'the CA of the gateway is retired')
+    return this.#crls.refusalOf(certificate, this.keeper.trust.issuingKeys)
   }
 
   /** Gateways that we are connected to may be on a list, or under a CA, that has just gone. */

@@ -8,7 +8,6 @@ import { readCredential, type Credential } from '../identity/key-files.ts'
 import { identityUri } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
 import { renewAtMs } from '../identity/schedule.ts'
-import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { validatePath } from '../identity/validation/path.ts'
 import { dialTls } from '../transport/tls-dial.ts'
 import { readEnrolUrl } from './enrol-url.ts'
@@ -193,10 +192,7 @@ export function gatewayRefusal(
   if (!isManaged(settings)) return undefined
   const folder = settings['state.directory']
   const { issuingKeys } = new Generations(folder).trust
-  const isRevoked = new GatewayCrls(folder, silentLogger).isRevoked(certificate)
-  if (!isRevoked && isIssuedByOne(certificate, issuingKeys)) return undefined
-  const what = isRevoked ? 'certificate of the gateway is revoked' : 'CA of the gateway is retired'
-  return new PosternError('IDENTITY_REVOKED', `the ${what}`)
+  return new GatewayCrls(folder, silentLogger).refusalOf(certificate, issuingKeys)
 }
 
 export const GATEWAY_FIX =

@@ -1,8 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { isCrlOf, readCrl, type CrlFacts } from '../identity/crl.ts'
 import { FOR_ALL, writeState } from '../identity/state-files.ts'
+import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { readCertificate, type CertificateFacts } from '../identity/validation/certificate.ts'
 import { KEY_USAGE } from '../identity/validation/extensions.ts'
 import { isSignedBy } from '../identity/validation/signature.ts'
@@ -40,6 +42,16 @@ export class GatewayCrls {
     const { serial, extensions } = readCertificate(leafDer)
     const crl = this.#byIssuer.get(extensions.authorityKeyId?.keyId ?? '')
     return crl?.serials.has(serial.toString('hex')) === true
+  }
+
+  /** Why a gateway is refused whose chain was verified: its certificate is revoked, or its CA retired. */
+  refusalOf(leafDer: Buffer, issuingKeys: readonly string[]): PosternError | undefined {
+    const isRevoked = this.isRevoked(leafDer)
+    if (!isRevoked && isIssuedByOne(leafDer, issuingKeys)) return undefined
+    const what = isRevoked
+      ? 'certificate of the gateway is revoked'
+      : 'CA of the gateway is retired'
+    return new PosternError('IDENTITY_REVOKED', `the ${what}`)
   }
 
   /** Takes the lists that a CA under one of the roots has signed and that are newer; the others are left. */

@@ -1,25 +1,13 @@
 import { expect } from 'chai'
 import { X509Certificate } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Agent } from '../../src/agent/agent.ts'
-import { enrol } from '../../src/agent/enrol.ts'
-import { systemRandom } from '../../src/base/random.ts'
-import { systemClock } from '../../src/base/system-clock.ts'
-import { connectGateway, type GatewayClient } from '../../src/client.ts'
-import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
-import { loadSettings } from '../../src/config/load.ts'
-import { Diagnostics } from '../../src/gen/postern/v1/diagnostics_pb.js'
-import { USAGE_CLIENT } from '../../src/identity/authority.ts'
-import { readAuthority } from '../../src/identity/authority-files.ts'
-import { Generations } from '../../src/identity/generations.ts'
+import type { Agent } from '../../src/agent/agent.ts'
+import { Diagnostics, type GatewayClient } from '../../src/client.ts'
 import { rejection } from '../support/code-of.ts'
-import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
+import { ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
-import { LogRecorder } from '../support/log-recorder.ts'
 
-const HOUR_MS = 3_600_000
 const RENEWALS = 5
 
 describe('renewal', function () {
@@ -28,77 +16,26 @@ describe('renewal', function () {
   let folder: string
   let agent: Agent
   let client: GatewayClient
-  const log = new LogRecorder()
 
   beforeEach(async () => {
     plane = await ControlPlane.start()
-    folder = mkdtempSync(join(tmpdir(), 'postern-renewal-'))
-    const { token } = await plane.token({ agent: 'a-1' })
-    await enrol(
-      {
-        gateway: new URL(plane.enrollUrl),
-        token,
-        pins: [plane.init.pin],
-        bundlePem: undefined,
-        trustDomain: DOMAIN,
-        keyKind: 'p256',
-        onStep: () => undefined,
-      },
-      new Generations(folder),
-      () => systemClock.wallMs(),
-    )
-    agent = startAgent()
-    client = await connectGateway({
-      address: { host: 'localhost', port: plane.addresses.callers.port },
-      trustDomain: DOMAIN,
-      files: await callerFiles(),
-    })
-    await eventually(() => agent.tunnel.state.name === 'ready', 'a tunnel')
+    folder = plane.stateOf('a-1')
+    await plane.enrol('a-1')
+    agent = plane.startAgent('a-1')
+    client = await plane.connect()
+    await isUp()
   })
   afterEach(() => {
-    client.close()
-    agent.stop()
     plane.stop()
-    rmSync(folder, { recursive: true })
   })
 
-  function startAgent(flags: Readonly<Record<string, string>> = {}): Agent {
-    const { values } = loadSettings(AGENT_SETTINGS, {
-      flags: {
-        'gateway.address': `localhost:${String(plane.addresses.agents.port)}`,
-        trustDomain: DOMAIN,
-        'state.directory': folder,
-        allow: JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }]),
-        ...flags,
-      },
-      environment: {},
-      file: undefined,
-    })
-    const made = new Agent(values, { clock: systemClock, random: systemRandom, logger: log })
-    made.start()
-    return made
-  }
-
-  async function callerFiles() {
-    const agents = readAuthority(join(plane.folder, 'cp/ca'), 'agents')
-    const leaf = await agents.issueLeaf({
-      commonName: 'caller',
-      uris: [`spiffe://${DOMAIN}/caller/tester`],
-      usage: [USAGE_CLIENT],
-      notBefore: new Date(Date.now() - 1000),
-      notAfter: new Date(Date.now() + HOUR_MS),
-    })
-    const [certificateFile, keyFile] = [join(folder, 'caller.pem'), join(folder, 'caller.key')]
-    writeFileSync(certificateFile, leaf.certificatePem + agents.certificatePem)
-    writeFileSync(keyFile, leaf.keyPem, { mode: 0o600 })
-    return { certificateFile, keyFile, bundleFile: plane.bundleFile }
-  }
-
+  const isUp = () => eventually(() => agent.tunnel.state.name === 'ready', 'a tunnel')
   const states = () =>
     plane.records(({ database }) =>
       database
         .selectFrom('certificates')
         .select(['serial', 'state', 'spki'])
+        .where('cluster', '=', 'c-1')
         .orderBy('issued_at')
         .execute(),
     )
@@ -179,23 +116,23 @@ describe('renewal', function () {
   it('is let in with what it has after a restart', async () => {
     await agent.renewal?.renewNow()
     agent.stop()
-    agent = startAgent()
-    await eventually(() => agent.tunnel.state.name === 'ready', 'a tunnel')
+    agent = plane.startAgent('a-1')
+    await isUp()
   })
 
   it('goes over EST while no tunnel is up, where the settings name the address', async () => {
     agent.stop()
     const nowhere = { 'gateway.address': 'localhost:1' }
     rmSync(join(folder, 'enrolled-at.json'))
-    agent = startAgent(nowhere)
+    agent = plane.startAgent('a-1', nowhere)
     await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'CONNECTION_LOST')
     agent.stop()
-    agent = startAgent({ ...nowhere, 'identity.renewUrl': plane.renewUrl })
+    agent = plane.startAgent('a-1', { ...nowhere, 'identity.renewUrl': plane.renewUrl })
     await agent.renewal?.renewNow()
     expect((await states()).map(({ state }) => state)).to.deep.equal(['current', 'pending'])
     agent.stop()
-    agent = startAgent()
-    await eventually(() => agent.tunnel.state.name === 'ready', 'a tunnel')
+    agent = plane.startAgent('a-1')
+    await isUp()
     await eventually(async () => (await states()).at(-1)?.state === 'current', 'its first use')
   })
 })
