@@ -17,20 +17,24 @@ execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', 
   stdio: 'inherit',
 })
 cpSync(join(ROOT, 'src/gen'), join(OUT, 'gen'), { recursive: true })
-await build({
-  entryPoints: ['agent', 'gateway'].map((name) => join(OUT, 'cli', `${name}.js`)),
-  outdir: join(OUT, 'cli'),
-  allowOverwrite: true,
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  target: 'node24',
-  minifySyntax: true,
-  minifyWhitespace: true,
-  legalComments: 'linked',
-  logLevel: 'warning',
-  // Packages in CommonJS ask for Node's modules by require, which an ES module lacks.
-  banner: {
-    js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
-  },
-})
+for (const name of ['agent', 'gateway'])
+  await build({
+    entryPoints: [join(OUT, 'cli', `${name}.js`)],
+    outdir: join(OUT, 'cli'),
+    allowOverwrite: true,
+    bundle: true,
+    // What only a rare command needs is read when that runs.
+    splitting: true,
+    chunkNames: `chunks/${name}-[name]-[hash]`,
+    platform: 'node',
+    format: 'esm',
+    target: 'node24',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'linked',
+    logLevel: 'warning',
+    // Packages in CommonJS ask for Node's modules by require, which an ES module lacks.
+    banner: {
+      js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
+    },
+  })

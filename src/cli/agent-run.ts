@@ -1,11 +1,10 @@
 import { Agent } from '../agent/agent.ts'
 import { joinWhenNeeded } from '../agent/join.ts'
 import { AgentControl } from '../agent/local-control.ts'
-import { agentMetrics } from '../agent/metrics.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
 import { LocalListener } from '../transport/local-socket.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
-import { MetricsListener } from '../transport/metrics-listen.ts'
+import type { MetricsListener } from '../transport/metrics-listen.ts'
 import { untilSignal } from './daemon.ts'
 import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
@@ -79,14 +78,28 @@ async function serve(
   settings: AgentSettings,
   surroundings: Surroundings,
 ): Promise<number> {
-  const at = settings['metrics.listen']
-  const metrics =
-    at === undefined ? undefined : new MetricsListener(at, agentMetrics(agent, ambient.clock))
-  await metrics?.listen()
+  const metrics = await listenForMetrics(agent, ambient, settings)
   agent.start()
   try {
     return await untilSignal(agent, ambient.logger, surroundings)
   } finally {
     metrics?.close()
   }
+}
+
+/**
+ * What metrics need is read only where somebody wants them: an idle agent is the smaller for it, by the
+ * library and by `node:http`, whose ES module reads all of undici (10 MB).
+ */
+async function listenForMetrics(
+  agent: Agent,
+  { clock }: Ambient,
+  { 'metrics.listen': address }: AgentSettings,
+): Promise<MetricsListener | undefined> {
+  if (address === undefined) return undefined
+  const { agentMetrics } = await import('../agent/metrics.ts')
+  const { MetricsListener } = await import('../transport/metrics-listen.ts')
+  const listener = new MetricsListener(address, agentMetrics(agent, clock))
+  await listener.listen()
+  return listener
 }

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { makeCrl } from '../identity/crl.ts'
+import { makeCrl } from '../identity/make-crl.ts'
 import type { Authority } from '../identity/authority.ts'
 import type { Authorities } from './authorities.ts'
 import { listCertificates } from './certificate-book.ts'

@@ -1,74 +1,17 @@
-import 'reflect-metadata'
-import { createPublicKey, verify, webcrypto } from 'node:crypto'
-import {
-  AuthorityKeyIdentifierExtension,
-  cryptoProvider,
-  Extension,
-  X509CrlGenerator,
-} from '@peculiar/x509'
-import type { Authority } from './authority.ts'
+import { createPublicKey, verify } from 'node:crypto'
 import { context, DerReader, oidText, readOne, TAG, timeMs } from './der.ts'
-import { element } from './der-write.ts'
-import { cryptoKey, signingAlgorithm } from './keys.ts'
 import { readName } from './validation/distinguished-name.ts'
 import type { CertificateFacts } from './validation/certificate.ts'
 
 const CRL_BYTES_MAX = 4 * 1024 * 1024
-const CRL_NUMBER = '2.5.29.20'
+/** Extension that numbers the lists of an issuer (RFC 5280 section 5.2.3). */
+export const CRL_NUMBER = '2.5.29.20'
 const HASHES: ReadonlyMap<string, string | null> = new Map([
   ['1.2.840.10045.4.3.2', 'sha256'],
   ['1.2.840.10045.4.3.3', 'sha384'],
   ['1.2.840.113549.1.1.11', 'sha256'],
   ['1.3.101.112', null],
 ])
-
-export interface RevokedSerial {
-  /** Hex. */
-  readonly serial: string
-  readonly atMs: number
-}
-
-export interface CrlContent {
-  /** Grows with every list of the same issuer. */
-  readonly number: number
-  readonly thisUpdateMs: number
-  readonly nextUpdateMs: number
-  readonly revoked: readonly RevokedSerial[]
-}
-
-/** A CRL, version 2 (RFC 5280 section 5), in DER. */
-export async function makeCrl(issuer: Authority, content: CrlContent): Promise<Buffer> {
-  cryptoProvider.set(webcrypto)
-  const signingKey = cryptoKey(issuer.key)
-  const publicKey = cryptoKey(createPublicKey(issuer.key))
-  const crl = await X509CrlGenerator.create(
-    {
-      issuer: issuer.certificate.subjectName,
-      thisUpdate: new Date(content.thisUpdateMs),
-      nextUpdate: new Date(content.nextUpdateMs),
-      entries: content.revoked.map(({ serial, atMs }) => ({
-        serialNumber: serial,
-        revocationDate: new Date(atMs),
-      })),
-      extensions: [
-        await AuthorityKeyIdentifierExtension.create(publicKey, false, webcrypto),
-        new Extension(CRL_NUMBER, false, element(TAG.integer, integerBytes(content.number))),
-      ],
-      signingAlgorithm: signingAlgorithm(issuer.key),
-      signingKey,
-    },
-    webcrypto,
-  )
-  return Buffer.from(crl.rawData)
-}
-
-function integerBytes(value: number): Buffer {
-  const bytes = Buffer.alloc(7)
-  bytes.writeUIntBE(value, 1, 6)
-  let start = 0
-  while (start < 6 && bytes[start] === 0 && (bytes[start + 1] ?? 0) < 0x80) start++
-  return bytes.subarray(start)
-}
 
 /** What a CRL says. Nothing of it is worth anything before isCrlOf. */
 export interface CrlFacts {
