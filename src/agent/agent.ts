@@ -9,11 +9,13 @@ import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v
 import { Policy } from '../guard/policy.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { clientOf } from '../rpc/typed.ts'
+import type { Egress } from '../transport/egress.ts'
 import { dialTls } from '../transport/tls-dial.ts'
 import type { TlsFacts, TlsWire } from '../transport/tls-wire.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
+import { egressOf } from './egress-of.ts'
 import { readEnrolUrl } from './enrol-url.ts'
 import { GatewayCrls } from './gateway-crls.ts'
 import { IdentityKeeper, type AgentCredential, type AgentIdentity } from './identity-keeper.ts'
@@ -43,6 +45,7 @@ export class Agent {
   readonly #ambient: Ambient
   readonly #instance: string
   readonly #crls: GatewayCrls
+  readonly #egress: Egress
 
   /** @throws CONFIG_INVALID, and what reading the identity throws */
   constructor(settings: AgentSettings, ambient: Ambient) {
@@ -51,6 +54,7 @@ export class Agent {
     this.#instance = ambient.random.hex(INSTANCE_BYTES)
     this.startedAtMs = ambient.clock.wallMs()
     this.parts = processParts(settings, ambient)
+    this.#egress = egressOf(settings)
     const services = judgedServices(settings)
     this.policy = new Policy(settings.allow)
     const logger = ambient.logger.child({ component: 'identity' })
@@ -173,6 +177,7 @@ export class Agent {
             tunnel,
             credential: () => keeper.credential,
             issuingKeys: () => keeper.trust.issuingKeys,
+            egress: this.#egress,
             renewUrl: url === undefined ? undefined : new URL(url),
             enrolUrl: this.enrolUrl,
             nowMs: () => clock.wallMs(),
@@ -199,6 +204,7 @@ export class Agent {
       credential: () => this.keeper.credential,
       enrolUrl: () => this.enrolUrl,
       issuingKeys: () => this.keeper.trust.issuingKeys,
+      egress: this.#egress,
       bundleVersion: () => this.keeper.trust.version,
       adopt: (bundles) => this.keeper.adopt(bundles),
       orderRenewal: () => this.renewal?.order(0),
@@ -246,6 +252,7 @@ export class Agent {
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
       signal,
       nowMs,
+      egress: this.#egress,
     })
     const refusal = this.#refusalOf(wire.facts)
     if (refusal !== undefined) {

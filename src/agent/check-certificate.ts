@@ -10,6 +10,7 @@ import { readProtection } from '../identity/passphrase.ts'
 import { renewAtMs } from '../identity/schedule.ts'
 import { validatePath } from '../identity/validation/path.ts'
 import { dialTls } from '../transport/tls-dial.ts'
+import { egressOf } from './egress-of.ts'
 import { readEnrolUrl } from './enrol-url.ts'
 import { GatewayCrls } from './gateway-crls.ts'
 import { enrolledFiles, isManaged, namedFiles } from './identity-files.ts'
@@ -130,6 +131,7 @@ async function gatewayStep(
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
       signal: AbortSignal.timeout(DIAL_MS_MAX),
       nowMs,
+      egress: egressOf(settings),
     })
     wire.destroy()
     const refusal = gatewayRefusal(settings, wire.facts.certificate)
@@ -156,7 +158,7 @@ export async function* verdictSteps(
     return
   }
   try {
-    const trusting = { credential, issuingKeys: [] }
+    const trusting = { credential, issuingKeys: [], egress: egressOf(settings) }
     const { verdict, text, gatewayTimeMs } = await diagnose(url, trusting)
     const skewMs = gatewayTimeMs - clock.wallMs()
     yield {

@@ -1,6 +1,7 @@
 import type { AgentSettings } from '../config/agent-settings.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { identityUri } from '../identity/name.ts'
+import { proxyText, type Proxy } from '../transport/egress.ts'
 import { addressesOf, reachTcp } from '../transport/reach.ts'
 import { dialTls } from '../transport/tls-dial.ts'
 import { ALPN } from '../transport/tls-options.ts'
@@ -15,6 +16,7 @@ import {
   verdictSteps,
   type CheckStep,
 } from './check-certificate.ts'
+import { egressOf } from './egress-of.ts'
 
 const REACH_MS_MAX = 5000
 const SESSION_MS_MAX = 10_000
@@ -30,6 +32,15 @@ export async function* doctorSteps(
 ): AsyncGenerator<CheckStep> {
   const credential = yield* fileSteps(settings, ambient.clock)
   const { host, port } = settings['gateway.address']
+  const proxy = egressOf(settings).proxyFor(host)
+  if (proxy !== undefined) {
+    // Names are the proxy's to resolve, and addresses its to reach.
+    yield await proxyStep(settings, proxy, ambient)
+    if (credential === undefined) return
+    yield* sessionSteps(settings, credential, ambient)
+    yield* verdictSteps(settings, credential, ambient.clock)
+    return
+  }
   let addresses: readonly string[]
   try {
     addresses = await addressesOf(host)
@@ -47,6 +58,25 @@ export async function* doctorSteps(
   if (reached === 0 || credential === undefined) return
   yield* sessionSteps(settings, credential, ambient)
   yield* verdictSteps(settings, credential, ambient.clock)
+}
+
+async function proxyStep(
+  settings: AgentSettings,
+  proxy: Proxy,
+  { clock }: Ambient,
+): Promise<CheckStep> {
+  const startMs = clock.nowMs()
+  const target = settings['gateway.address']
+  try {
+    const signal = AbortSignal.timeout(REACH_MS_MAX)
+    const socket = await egressOf(settings).through(proxy, target, signal)
+    socket.destroy()
+    const ms = (clock.nowMs() - startMs).toFixed(1)
+    const text = `${proxyText(proxy)} connects to ${target.host}:${String(target.port)} in ${ms} ms`
+    return { name: 'proxy', outcome: 'OK', text }
+  } catch (error) {
+    return failed('proxy', error, 'check gateway.proxy and its password, or exempt with NO_PROXY')
+  }
 }
 
 async function tcpStep(host: string, port: number, { clock }: Ambient): Promise<CheckStep> {
@@ -73,6 +103,7 @@ async function* sessionSteps(
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
       signal: AbortSignal.timeout(SESSION_MS_MAX),
       nowMs: ambient.clock.wallMs(),
+      egress: egressOf(settings),
     })
   } catch (error) {
     yield failed('tls', error, 'docs/ERRORS.md says what the code means and what to do')

@@ -7,6 +7,7 @@ import { makeKey, publicDer, type KeyKind } from '../identity/keys.ts'
 import type { Identity } from '../identity/name.ts'
 import { pemText } from '../identity/pem.ts'
 import { newestBundle, type VerifiedBundle } from '../identity/trust-bundle.ts'
+import { DIRECT, type Egress } from '../transport/egress.ts'
 import type { Trust } from '../transport/https-request.ts'
 import { caCertificates, estIssue, pinnedBundle } from './est.ts'
 import { writeEnrolUrl } from './enrol-url.ts'
@@ -23,6 +24,8 @@ export interface EnrolRequest {
   readonly bundlePem: string | undefined
   readonly trustDomain: string | undefined
   readonly keyKind: KeyKind
+  /** The way out; default directly. */
+  readonly egress?: Egress | undefined
   /** Said as each step begins. */
   readonly onStep: (text: string) => void
 }
@@ -43,10 +46,10 @@ export async function enrol(
   generations: Generations,
   nowMs: () => number,
 ): Promise<Enrolled> {
-  const { gateway, token, trustDomain, keyKind, onStep } = request
+  const { gateway, token, trustDomain, keyKind, onStep, egress = DIRECT } = request
   onStep(`finding the root of ${gateway.host}`)
-  const bundlePem = request.bundlePem ?? (await pinnedBundle(gateway, request.pins))
-  const trust: Trust = { bundlePem, trustDomain }
+  const bundlePem = request.bundlePem ?? (await pinnedBundle(gateway, request.pins, egress))
+  const trust: Trust = { bundlePem, trustDomain, egress }
   const { key, keyPem } = await generations.pendingKey(async () => {
     onStep(`making a ${keyKind} key`)
     return await makeKey(keyKind)
@@ -57,7 +60,7 @@ export async function enrol(
   const certificates = await estIssue(gateway, 'simpleenroll', body, trust, { authorization })
   // Asked for afterwards: another CA may take over in between.
   const known = await caCertificates(gateway, trust)
-  const bundle = await presentBundle(gateway, bundlePem, trustDomain)
+  const bundle = await presentBundle(gateway, trust)
   const roots = certificatesIn(bundle?.pem ?? bundlePem)
   const issued = judgeIssued(
     certificates.map(({ der }) => der),
@@ -82,12 +85,11 @@ export async function enrol(
  */
 async function presentBundle(
   gateway: URL,
-  bundlePem: string,
-  trustDomain: string | undefined,
+  { bundlePem, trustDomain, egress = DIRECT }: Trust,
 ): Promise<VerifiedBundle | undefined> {
   let bundles: readonly Buffer[]
   try {
-    bundles = await bundlesSince(gateway, 0)
+    bundles = await bundlesSince(gateway, 0, egress)
   } catch (error) {
     if (error instanceof PosternError && error.code === 'ENROL_FAILED') return undefined
     throw error

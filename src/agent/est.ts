@@ -8,6 +8,7 @@ import {
   type CertificateFacts,
 } from '../identity/validation/certificate.ts'
 import { isSignedBy } from '../identity/validation/signature.ts'
+import type { Egress } from '../transport/egress.ts'
 import {
   requestHttps,
   requestUnverified,
@@ -56,10 +57,15 @@ function operation(gateway: URL, name: string): URL {
 }
 
 /** The roots that a pin vouches for, out of what a server not yet known tells. @throws CA_PIN_MISMATCH */
-export async function pinnedBundle(gateway: URL, pins: readonly string[]): Promise<string> {
+export async function pinnedBundle(
+  gateway: URL,
+  pins: readonly string[],
+  egress: Egress,
+): Promise<string> {
   const answer = await requestUnverified(
     operation(gateway, 'cacerts'),
     AbortSignal.timeout(REQUEST_MS_MAX),
+    egress,
   ).catch((error: unknown) => {
     if (!(error instanceof PosternError) || error.code !== 'CERT_MISSING') throw error
     const text = `${error.rawMessage}; the enrolment address asks for none (enroll.listen of the gateway)`

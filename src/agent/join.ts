@@ -6,6 +6,7 @@ import { identityUri } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
 import { backoffMs } from '../tunnel/backoff.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
+import { egressOf } from './egress-of.ts'
 import { enrol } from './enrol.ts'
 import { isManaged } from './identity-files.ts'
 
@@ -90,6 +91,7 @@ export function judgeJoin(settings: AgentSettings) {
     bundlePem: bundleFile === undefined ? undefined : readText(bundleFile),
     trustDomain: settings.trustDomain,
     keyKind: settings['join.key'],
+    egress: egressOf(settings),
   }
 }
 

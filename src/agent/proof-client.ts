@@ -4,6 +4,7 @@ import { readCertsOnly } from '../identity/certs-only.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { makeProof, type ProofPurpose } from '../identity/key-proof.ts'
 import { pemBlocks } from '../identity/pem.ts'
+import type { Egress } from '../transport/egress.ts'
 import { requestHttps, requestUnverified, type Trust } from '../transport/https-request.ts'
 import { invalidAnswer } from './judge-issued.ts'
 import { refusalOf } from './refusals.ts'
@@ -35,6 +36,8 @@ export interface Diagnosis {
 export interface Trusting {
   readonly credential: Credential
   readonly issuingKeys: readonly string[]
+  /** The way out; default directly. */
+  readonly egress?: Egress
 }
 
 /** Asks why we are refused, by proving that we hold the key. @throws network codes, ENROL_FAILED, ENROL_ANSWER_INVALID */
@@ -68,9 +71,13 @@ export async function recover(
  * Signed trust bundles after the version that we hold. Read from whoever answers: each is worth what
  * its signature is. @throws network codes, ENROL_FAILED
  */
-export async function bundlesSince(gateway: URL, version: number): Promise<Buffer[]> {
+export async function bundlesSince(
+  gateway: URL,
+  version: number,
+  egress: Egress,
+): Promise<Buffer[]> {
   const url = new URL(`${BASE}bundles/${String(version)}`, gateway)
-  const { status, body } = await requestUnverified(url, AbortSignal.timeout(REQUEST_MS_MAX))
+  const { status, body } = await requestUnverified(url, AbortSignal.timeout(REQUEST_MS_MAX), egress)
   if (status !== 200) throw failed(gateway, status, body)
   const lines = body.split('\n').filter((line) => line !== '')
   return lines.slice(0, BUNDLES_MAX).map((line) => Buffer.from(line, 'base64'))
@@ -79,13 +86,13 @@ export async function bundlesSince(gateway: URL, version: number): Promise<Buffe
 async function ask(
   gateway: URL,
   purpose: ProofPurpose,
-  { credential, issuingKeys }: Trusting,
+  { credential, issuingKeys, egress }: Trusting,
   more: Readonly<Record<string, string>>,
 ): Promise<Readonly<Record<string, unknown>>> {
   const { certificatePem, keyPem, bundlePem, identity } = credential
   const certificate = pemBlocks(certificatePem, 'CERTIFICATE')[0]?.toString('base64')
   const key = createPrivateKey(keyPem)
-  const trust: Trust = { bundlePem, trustDomain: identity.trustDomain, issuingKeys }
+  const trust: Trust = { bundlePem, trustDomain: identity.trustDomain, issuingKeys, egress }
   const answer = await requestHttps(
     {
       url: new URL(`${BASE}${purpose}`, gateway),

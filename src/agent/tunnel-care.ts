@@ -2,6 +2,7 @@ import type { CancelTimer, Clock } from '../base/clock.ts'
 import { asPosternError, type PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Credential } from '../identity/key-files.ts'
+import type { Egress } from '../transport/egress.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
 import { bundlesSince, diagnose, type Diagnosis } from './proof-client.ts'
@@ -19,6 +20,7 @@ export interface TunnelCareParts {
   readonly logger: Logger
   readonly credential: () => Credential
   readonly issuingKeys: () => readonly string[]
+  readonly egress: Egress
   readonly enrolUrl: () => URL | undefined
   readonly bundleVersion: () => number
   readonly adopt: (bundles: readonly Uint8Array[]) => Promise<number>
@@ -91,8 +93,8 @@ export class TunnelCare {
   }
 
   async #diagnose(enrolUrl: URL): Promise<void> {
-    const { credential, issuingKeys } = this.#parts
-    const trusting = { credential: credential(), issuingKeys: issuingKeys() }
+    const { credential, issuingKeys, egress } = this.#parts
+    const trusting = { credential: credential(), issuingKeys: issuingKeys(), egress }
     const diagnosis = await diagnose(enrolUrl, trusting)
     this.diagnosis = diagnosis
     this.#compare(diagnosis.gatewayTimeMs)
@@ -103,8 +105,8 @@ export class TunnelCare {
 
   /** We trust other roots than the gateway's, perhaps as we slept through a change of CA. */
   async #catchUp(enrolUrl: URL): Promise<void> {
-    const { adopt, bundleVersion, tunnel } = this.#parts
-    const bundles = await bundlesSince(enrolUrl, bundleVersion())
+    const { adopt, bundleVersion, tunnel, egress } = this.#parts
+    const bundles = await bundlesSince(enrolUrl, bundleVersion(), egress)
     if (bundles.length === 0) return
     await adopt(bundles)
     tunnel.hurry()

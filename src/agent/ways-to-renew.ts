@@ -1,6 +1,7 @@
 import { PosternError } from '../base/errors.ts'
 import { Tunnel as TunnelService } from '../gen/postern/v1/tunnel_pb.js'
 import type { Credential } from '../identity/key-files.ts'
+import type { Egress } from '../transport/egress.ts'
 import { clientOf } from '../rpc/typed.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
 import { caCertificates, estIssue } from './est.ts'
@@ -16,6 +17,7 @@ export interface WaysParts {
   readonly tunnel: Tunnel
   readonly credential: () => Credential
   readonly issuingKeys: () => readonly string[]
+  readonly egress: Egress
   /** EST with mutual TLS; undefined: not known. */
   readonly renewUrl: URL | undefined
   /** Where no certificate is asked for. */
@@ -29,7 +31,7 @@ export interface WaysParts {
  * prove that we hold the key. @throws what the gateway refuses with, network codes
  */
 export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): Promise<Answered> {
-  const { tunnel, credential, issuingKeys, renewUrl, enrolUrl, nowMs } = parts
+  const { tunnel, credential, issuingKeys, renewUrl, enrolUrl, egress, nowMs } = parts
   const { state } = tunnel
   if (state.name === 'ready') {
     const client = clientOf(TunnelService, state.connection.channel())
@@ -53,12 +55,13 @@ export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): P
       certificatePem,
       keyPem,
       issuingKeys: issuingKeys(),
+      egress,
     }
     const issued = await estIssue(renewUrl, 'simplereenroll', signingRequest, trust)
     const chain = await caCertificates(renewUrl, trust)
     return [...issued, ...chain].map(({ der }) => der)
   }
-  const trusting = { credential: own, issuingKeys: issuingKeys() }
+  const trusting = { credential: own, issuingKeys: issuingKeys(), egress }
   if (enrolUrl !== undefined) return await recover(enrolUrl, trusting, signingRequest)
   const text =
     'no tunnel is up, and neither identity.enrolUrl nor identity.renewUrl names another way to renew'

@@ -149,6 +149,18 @@ export const ERROR_CODES = {
     'UNAVAILABLE',
     'The peer did not complete connect, TLS and welcome in time.',
   ),
+  PROXY_UNREACHABLE: row(
+    'retry',
+    69,
+    'UNAVAILABLE',
+    'The egress proxy does not answer, or cannot be reached.',
+  ),
+  PROXY_REFUSED: row(
+    'give-up',
+    69,
+    'UNAVAILABLE',
+    'The egress proxy does not let us through: it wants a password, or its rules forbid the gateway.',
+  ),
   CONNECTION_LOST: row(
     'retry',
     69,

@@ -4,6 +4,7 @@ import { certificateSteps, type CheckStep } from '../agent/check-certificate.ts'
 import type { Surroundings } from './program.ts'
 import { settingsOf } from './settings-options.ts'
 import { withPassphrase } from './systemd-credentials.ts'
+import { withProxy } from './proxy-environment.ts'
 
 const FAILED = 1
 
@@ -15,7 +16,7 @@ export async function checkOwn(
   const { environment, output } = surroundings
   const config = args.config ?? environment.POSTERN_CONFIG
   const { values } = settingsOf(AGENT_SETTINGS, { config }, environment)
-  const settings: AgentSettings = withPassphrase(values, environment)
+  const settings: AgentSettings = withProxy(withPassphrase(values, environment), environment)
   const steps: CheckStep[] = []
   const { clock } = surroundings.ambient('error', 'certs')
   for await (const step of certificateSteps(settings, clock)) {

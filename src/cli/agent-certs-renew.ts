@@ -10,6 +10,7 @@ import { humanSpan } from './output.ts'
 import type { AddCommand, Surroundings } from './program.ts'
 import { settingsOf } from './settings-options.ts'
 import { withPassphrase } from './systemd-credentials.ts'
+import { withProxy } from './proxy-environment.ts'
 
 const RENEW_MS_MAX = 60_000
 
@@ -95,7 +96,7 @@ async function answerTo(
     output.note(`${error.rawMessage}: renewing without it`)
     const { values } = settingsOf(AGENT_SETTINGS, { config }, environment)
     const ambient = surroundings.ambient('error', 'certs')
-    const agent = new Agent(withPassphrase(values, environment), ambient)
+    const agent = new Agent(withProxy(withPassphrase(values, environment), environment), ambient)
     return await new AgentControl(agent, ambient.clock).answer(line)
   }
 }

@@ -14,6 +14,7 @@ import { socketPath } from './agent-socket.ts'
 import type { AddCommand } from './program.ts'
 import { statusText } from './status-text.ts'
 import { withPassphrase, withToken } from './systemd-credentials.ts'
+import { withProxy } from './proxy-environment.ts'
 
 const UNHEALTHY = 1
 
@@ -59,7 +60,10 @@ export const AGENT_COMMANDS: readonly AddCommand[] = [
   agentCerts,
   agentDoctor,
   configCommand(AGENT_SETTINGS, (values, ambient, environment) => {
-    const settings = withPassphrase(withToken(values, environment), environment)
+    const settings = withProxy(
+      withPassphrase(withToken(values, environment), environment),
+      environment,
+    )
     try {
       new Agent(settings, ambient)
     } catch (error) {

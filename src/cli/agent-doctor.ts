@@ -5,6 +5,7 @@ import { stepText } from './agent-certs-check.ts'
 import type { AddCommand } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 import { withPassphrase } from './systemd-credentials.ts'
+import { withProxy } from './proxy-environment.ts'
 
 const FAILED = 1
 
@@ -25,7 +26,10 @@ export const agentDoctor: AddCommand = (yargs, surroundings, done) =>
         const { values } = settingsOf(AGENT_SETTINGS, args, environment)
         const steps: CheckStep[] = []
         const ambient = surroundings.ambient('error', 'doctor')
-        for await (const step of doctorSteps(withPassphrase(values, environment), ambient)) {
+        for await (const step of doctorSteps(
+          withProxy(withPassphrase(values, environment), environment),
+          ambient,
+        )) {
           steps.push(step)
           if (!args.json) output.result(stepText(step))
         }

@@ -1,18 +1,22 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Argv } from 'yargs'
+import { egressOf } from '../agent/egress-of.ts'
 import { enrol, type EnrolRequest } from '../agent/enrol.ts'
 import { PosternError } from '../base/errors.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { Generations } from '../identity/generations.ts'
 import { KEY_KINDS, type KeyKind } from '../identity/keys.ts'
 import { identityUri } from '../identity/name.ts'
+import { readProtection } from '../identity/passphrase.ts'
 import { humanSpan } from './output.ts'
 import type { AddCommand, Surroundings } from './program.ts'
+import { withProxy } from './proxy-environment.ts'
 import { settingsOf } from './settings-options.ts'
+import { withPassphrase } from './systemd-credentials.ts'
 
 const PIN = /^sha256:[0-9a-f]{64}$/
-const TOKEN_BYTES_MAX = 4096
+const TOKEN_BYTES_MAX = 16 * 1024
 const OTHERS_MAY_READ = 0o077
 /** Name of the systemd credential that a token may come in (LoadCredential=join-token:...). */
 const CREDENTIAL = 'join-token'
@@ -27,6 +31,7 @@ interface EnrollArguments {
   readonly force: boolean
   readonly json: boolean
   readonly 'state-directory': string | undefined
+  readonly 'passphrase-file': string | undefined
   readonly config: string | undefined
 }
 
@@ -87,10 +92,15 @@ function enrollOptions(y: Argv) {
       requiresArg: true,
       describe: `Where to keep it. (POSTERN_STATE_DIRECTORY) Default: ${AGENT_SETTINGS['state.directory'].defaultText}`,
     })
+    .option('passphrase-file', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'Encrypt the key on disk. Default: as the settings say (identity.passphraseFile).',
+    })
     .option('config', {
       type: 'string',
       requiresArg: true,
-      describe: 'File of the daemon, to find its state directory. (POSTERN_CONFIG)',
+      describe: 'File of the daemon: its state directory, passphrase and proxy. (POSTERN_CONFIG)',
     })
     .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
     .example(
@@ -101,8 +111,13 @@ function enrollOptions(y: Argv) {
 
 async function runEnroll(args: EnrollArguments, surroundings: Surroundings): Promise<number> {
   const { output, environment } = surroundings
-  const folder = stateDirectory(args, environment)
-  const generations = new Generations(folder)
+  const settings = enrolSettings(args, environment)
+  const folder = settings['state.directory']
+  const protection = readProtection({
+    file: settings['identity.passphraseFile'],
+    command: settings['identity.passphraseCommand'],
+  })
+  const generations = new Generations(folder, protection)
   if (generations.current !== undefined && !args.force) {
     const text = `${folder} holds an identity already; --force enrols anew`
     throw new PosternError('STATE_EXISTS', text, { path: folder })
@@ -113,6 +128,7 @@ async function runEnroll(args: EnrollArguments, surroundings: Surroundings): Pro
     token: await readToken(args['token-file'], surroundings),
     trustDomain: args['trust-domain'],
     keyKind: args.key,
+    egress: egressOf(settings),
     onStep: (text) => {
       output.note(`${text} ...`)
     },
@@ -128,18 +144,30 @@ async function runEnroll(args: EnrollArguments, surroundings: Surroundings): Pro
   return 0
 }
 
-function stateDirectory(
+/** What the daemon's settings say of where and how the identity is kept, and of the way to the gateway. */
+function enrolSettings(
   args: EnrollArguments,
   environment: Readonly<Record<string, string | undefined>>,
-): string {
-  if (args['state-directory'] !== undefined) return args['state-directory']
-  const file = args.config ?? environment.POSTERN_CONFIG
-  const rows = { 'state.directory': AGENT_SETTINGS['state.directory'] }
+) {
+  const config = args.config ?? environment.POSTERN_CONFIG
+  const rows = {
+    'state.directory': AGENT_SETTINGS['state.directory'],
+    'identity.passphraseFile': AGENT_SETTINGS['identity.passphraseFile'],
+    'identity.passphraseCommand': AGENT_SETTINGS['identity.passphraseCommand'],
+    'gateway.proxy': AGENT_SETTINGS['gateway.proxy'],
+    'gateway.proxyPasswordFile': AGENT_SETTINGS['gateway.proxyPasswordFile'],
+    'gateway.noProxy': AGENT_SETTINGS['gateway.noProxy'],
+  }
+  const flags = {
+    'state-directory': args['state-directory'],
+    'identity-passphrase-file': args['passphrase-file'],
+    config,
+  }
   const { values } =
-    file === undefined
-      ? settingsOf(rows, {}, environment)
-      : settingsOf(AGENT_SETTINGS, { config: file }, environment)
-  return values['state.directory']
+    config === undefined
+      ? settingsOf(rows, flags, environment)
+      : settingsOf(AGENT_SETTINGS, flags, environment)
+  return withProxy(withPassphrase(values, environment), environment)
 }
 
 /** @throws USAGE, FILE_UNREADABLE */

@@ -9,6 +9,7 @@ import { untilSignal } from './daemon.ts'
 import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 import { withPassphrase, withToken } from './systemd-credentials.ts'
+import { withProxy } from './proxy-environment.ts'
 
 /** `agent run`: the daemon. */
 export const agentRun: AddCommand = (yargs, surroundings, done) =>
@@ -20,7 +21,10 @@ export const agentRun: AddCommand = (yargs, surroundings, done) =>
       const start = async (): Promise<number> => {
         const { values } = settingsOf(AGENT_SETTINGS, args, surroundings.environment)
         const { environment } = surroundings
-        const settings = withPassphrase(withToken(values, environment), environment)
+        const settings = withProxy(
+          withPassphrase(withToken(values, environment), environment),
+          environment,
+        )
         return await runAgent(settings, surroundings)
       }
       done(start())

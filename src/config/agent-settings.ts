@@ -83,6 +83,17 @@ function readNames(value: unknown): readonly string[] {
 export const AGENT_SETTINGS = {
   'gateway.address': address('The gateway to dial.'),
   'gateway.serverName': SERVER_NAME_SETTING,
+  'gateway.proxy': optional(
+    text(
+      'Proxy to reach the gateway through: http://[user@]host:port (CONNECT) or socks5://[user@]host:port; none for no proxy. Default: HTTPS_PROXY or ALL_PROXY of the environment.',
+    ),
+  ),
+  'gateway.proxyPasswordFile': optional(
+    path('File with the password for the proxy, readable by its owner alone.'),
+  ),
+  'gateway.noProxy': words(
+    'Hosts that are dialled directly all the same: names with all below them, addresses, networks, *. Default: NO_PROXY of the environment.',
+  ),
   trustDomain: IDENTITY_SETTINGS.trustDomain,
   'state.directory': path(
     'Where agent enroll keeps keys and certificates; the user of the daemon alone may enter.',

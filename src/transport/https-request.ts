@@ -1,15 +1,18 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
-import { request as startRequest, type RequestOptions } from 'node:https'
-import type { TLSSocket } from 'node:tls'
+import { Agent, request as startRequest, type RequestOptions } from 'node:https'
+import type { Socket } from 'node:net'
+import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { judgeHostName } from '../identity/host-name.ts'
 import { judgeLeaf } from '../identity/leaf-rules.ts'
 import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { tlsError } from './tls-errors.ts'
+import { DIRECT, type Egress } from './egress.ts'
 import { exporterOf } from './tls-exporter.ts'
 import { rootsOf, TLS_OPTIONS } from './tls-options.ts'
 
 const ANSWER_BYTES_MAX = 64 * 1024
+const HTTPS_PORT = 443
 
 export interface HttpsCall {
   readonly url: URL
@@ -33,6 +36,8 @@ export interface Trust {
   readonly trustDomain: string | undefined
   /** Key identifiers of the CAs that gateways may be issued by; none: any under the roots. */
   readonly issuingKeys?: readonly string[]
+  /** The way out; default directly. */
+  readonly egress?: Egress | undefined
   /** Ours, where the server asks for one. */
   readonly certificatePem?: string
   readonly keyPem?: string
@@ -46,7 +51,9 @@ export interface Trust {
 export async function requestHttps(call: HttpsCall, trust: Trust): Promise<HttpsAnswer> {
   const { hostname } = call.url
   const host = hostname.replace(/^\[|\]$/g, '')
+  const agent = await agentOf(call, trust.egress)
   return await send(call, {
+    agent,
     ...TLS_OPTIONS,
     ca: rootsOf(trust.bundlePem),
     ...(trust.certificatePem === undefined
@@ -69,21 +76,23 @@ export async function requestHttps(call: HttpsCall, trust: Trust): Promise<Https
  * Reads from a server that nothing is known of yet (RFC 7030 section 4.1.1): what it answers is
  * worth nothing until a pin has vouched for it. Sends no secret, and can send none.
  */
-export async function requestUnverified(url: URL, signal: AbortSignal): Promise<HttpsAnswer> {
-  return await send({ url, method: 'GET', signal }, { ...TLS_OPTIONS, rejectUnauthorized: false })
+export async function requestUnverified(
+  url: URL,
+  signal: AbortSignal,
+  egress: Egress,
+): Promise<HttpsAnswer> {
+  const call = { url, method: 'GET', signal } as const
+  const agent = await agentOf(call, egress)
+  return await send(call, { agent, ...TLS_OPTIONS, rejectUnauthorized: false })
 }
 
 async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnswer> {
   const { url, method, headers = {}, body = '', signal } = call
   try {
     return await new Promise<HttpsAnswer>((resolve, reject) => {
-      const request = startRequest(
-        url,
-        { ...options, method, signal, agent: false, headers },
-        (response) => {
-          readAnswer(response).then(resolve, reject)
-        },
-      )
+      const request = startRequest(url, { ...options, method, signal, headers }, (response) => {
+        readAnswer(response).then(resolve, reject)
+      })
       request.once('error', reject)
       if (method === 'GET') request.end()
       else if (typeof body === 'string') finish(request, body)
@@ -108,6 +117,30 @@ async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnsw
       )
     const { code, rawMessage } = tlsError(error, 'DIAL_FAILED')
     throw new PosternError(code, `${peer}: ${rawMessage}`, { peer }, { cause: error })
+  }
+}
+
+/** Of one request: a connection through the proxy, where there is one. */
+async function agentOf({ url, signal }: HttpsCall, egress = DIRECT): Promise<Agent | false> {
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const proxy = egress.proxyFor(host)
+  if (proxy === undefined) return false
+  const port = url.port === '' ? HTTPS_PORT : Number(url.port)
+  const socket = await egress.through(proxy, { host, port }, signal)
+  return new OneSocketAgent(socket)
+}
+
+/** Speaks TLS over a connection that is there. */
+class OneSocketAgent extends Agent {
+  readonly #socket: Socket
+
+  constructor(socket: Socket) {
+    super({ keepAlive: false, maxSockets: 1 })
+    this.#socket = socket
+  }
+
+  override createConnection(options: RequestOptions): TLSSocket {
+    return connect({ ...(options as ConnectionOptions), socket: this.#socket })
   }
 }
 

@@ -1,7 +1,9 @@
+import type { Socket } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
+import { DIRECT, type Egress } from './egress.ts'
 import { judgePeer } from './judge-peer.ts'
 import { tlsError } from './tls-errors.ts'
 import { ALPN, secureContext } from './tls-options.ts'
@@ -17,6 +19,8 @@ export interface DialOptions {
   readonly credential: Credential
   readonly expected: Expectation
   readonly signal: AbortSignal
+  /** The way out; default directly. */
+  readonly egress?: Egress
   /** Our wall clock in ms, to say how far off a certificate's time is. */
   readonly nowMs: number
 }
@@ -26,15 +30,24 @@ export interface DialOptions {
  * TLS 1.3 a server judges our certificate after our side of the handshake is done.
  * @throws the network and identity codes of docs/ERRORS.md
  */
-export function dialTls(options: DialOptions): Promise<TlsWire> {
+export async function dialTls(options: DialOptions): Promise<TlsWire> {
+  const { host, port, egress = DIRECT, signal } = options
+  const proxy = egress.proxyFor(host)
+  if (proxy === undefined) return await handshake(options, undefined)
+  return await handshake(options, await egress.through(proxy, { host, port }, signal))
+}
+
+function handshake(options: DialOptions, through: Socket | undefined): Promise<TlsWire> {
   const { promise, resolve, reject } = Promise.withResolvers<TlsWire>()
   const { credential, signal } = options
-  if (signal.aborted) return Promise.reject(timeout(options))
+  if (signal.aborted) {
+    through?.destroy()
+    return Promise.reject(timeout(options))
+  }
   const servername = options.serverName ?? options.host
   const socket = connect({
     ...secureContext(credential),
-    host: options.host,
-    port: options.port,
+    ...(through === undefined ? { host: options.host, port: options.port } : { socket: through }),
     // An IP address is no name in SNI (RFC 6066, section 3).
     ...(isIp(servername) ? {} : { servername }),
     ALPNProtocols: [ALPN],

@@ -7,6 +7,7 @@ import { bundlesSince } from '../../src/agent/proof-client.ts'
 import { Authority, USAGE_SERVER } from '../../src/identity/authority.ts'
 import { readAuthority } from '../../src/identity/authority-files.ts'
 import { readBundle, signBundle } from '../../src/identity/trust-bundle.ts'
+import { DIRECT } from '../../src/transport/egress.ts'
 import { CaSteps, isUp } from '../support/ca-steps.ts'
 import { codeOf, rejection } from '../support/code-of.ts'
 import { DOMAIN, type ControlPlane } from '../support/control-plane.ts'
@@ -140,11 +141,11 @@ describe('whom to trust, through a change of CA', function () {
 
   it('is published for who cannot verify the gateway any more', async () => {
     const url = new URL(plane.enrollUrl)
-    expect(await bundlesSince(url, 0)).to.deep.equal([])
+    expect(await bundlesSince(url, 0, DIRECT)).to.deep.equal([])
     await ca('prepare', '--root', root, '--new-root', newRoot)
     await plane.gateway.admission?.look()
-    expect(await bundlesSince(url, 0)).to.have.lengthOf(1)
-    expect(await bundlesSince(url, 1)).to.deep.equal([])
+    expect(await bundlesSince(url, 0, DIRECT)).to.have.lengthOf(1)
+    expect(await bundlesSince(url, 1, DIRECT)).to.deep.equal([])
   })
 
   /** Folder of a generation, within ca.directory. */

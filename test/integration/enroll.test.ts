@@ -114,6 +114,15 @@ describe('agent enroll', function () {
     expect((await runCli('agent', args, { CREDENTIALS_DIRECTORY: folder })).status).to.equal(0)
   })
 
+  it('keeps the key under a passphrase from the very first, where one is given', async () => {
+    const file = join(folder, 'passphrase')
+    writeFileSync(file, 'correct horse', { mode: 0o600 })
+    const { token } = await plane.token()
+    expect((await enroll(token, ...pin(), '--passphrase-file', file)).status).to.equal(0)
+    const key = readFileSync(join(folder, 'state/current/key.pem'), 'utf8')
+    expect(key).to.include('BEGIN ENCRYPTED PRIVATE KEY')
+  })
+
   it('refuses to begin without a pin or a bundle, with a wrong address, or over an identity', async () => {
     const { token } = await plane.token()
     for (const more of [

@@ -1,0 +1,183 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import ipaddr from 'ipaddr.js'
+import { PosternError } from '../base/errors.ts'
+import { tlsError } from './tls-errors.ts'
+
+const DEFAULT_PORTS = { 'http:': 3128, 'socks5:': 1080, 'socks5h:': 1080 } as const
+const CONNECT_MS_MAX = 30_000
+
+/** The one way out of a network, where it is not the open one. */
+export interface Proxy {
+  readonly kind: 'http' | 'socks5'
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly password: string
+}
+
+export interface EgressSettings {
+  /** `http://[user[:password]@]host[:port]` or `socks5://…`; undefined or empty: none. */
+  readonly proxy?: string | undefined
+  /** In place of one in the URL. */
+  readonly password?: string | undefined
+  /** Hosts that are dialled directly: names with all below them, addresses, networks, or `*`. */
+  readonly noProxy?: readonly string[]
+}
+
+export interface Target {
+  readonly host: string
+  readonly port: number
+}
+
+/** Opens TCP connections, directly or through the proxy that the settings name. */
+export class Egress {
+  readonly #proxy: Proxy | undefined
+  readonly #noProxy: readonly string[]
+
+  /** @throws CONFIG_INVALID */
+  constructor({ proxy = '', password, noProxy = [] }: EgressSettings = {}) {
+    this.#proxy = proxy === '' ? undefined : parseProxy(proxy, password)
+    this.#noProxy = noProxy
+  }
+
+  /** The proxy for a host; undefined: it is dialled directly. */
+  proxyFor(host: string): Proxy | undefined {
+    const isExempt = this.#noProxy.some((entry) => covers(entry.trim(), host))
+    return isExempt ? undefined : this.#proxy
+  }
+
+  /** A connection to the target through the proxy. @throws PROXY_REFUSED, PROXY_UNREACHABLE */
+  async through(proxy: Proxy, target: Target, signal: AbortSignal): Promise<Socket> {
+    const both = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS_MAX)])
+    return proxy.kind === 'http'
+      ? await throughHttp(proxy, target, both)
+      : await throughSocks(proxy, target, both)
+  }
+}
+
+export const DIRECT = new Egress()
+
+/** For logs and people: without user and password. */
+export function proxyText({ kind, host, port }: Proxy): string {
+  return `${kind}://${host.includes(':') ? `[${host}]` : host}:${String(port)}`
+}
+
+/** @throws CONFIG_INVALID; the text does not quote the URL, which may hold a password */
+function parseProxy(text: string, password: string | undefined): Proxy {
+  const url = URL.parse(text.includes('://') ? text : `http://${text}`)
+  const protocol = url?.protocol as keyof typeof DEFAULT_PORTS | undefined
+  if (url === null || protocol === undefined || !Object.hasOwn(DEFAULT_PORTS, protocol)) {
+    const form = 'http://host:port or socks5://host:port, with user@ where it asks for one'
+    throw new PosternError('CONFIG_INVALID', `gateway.proxy must be ${form}`)
+  }
+  return {
+    kind: protocol === 'http:' ? 'http' : 'socks5',
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port === '' ? DEFAULT_PORTS[protocol] : Number(url.port),
+    user: decodeURIComponent(url.username),
+    password: password ?? decodeURIComponent(url.password),
+  }
+}
+
+/** As in the field: `example.com` and `.example.com` cover the name and all below it. */
+function covers(entry: string, host: string): boolean {
+  if (entry === '') return false
+  if (entry === '*') return true
+  if (ipaddr.isValid(host)) return coversAddress(entry, host)
+  const name = entry.replace(/^\*?\./, '').toLowerCase()
+  const wanted = host.toLowerCase()
+  return wanted === name || wanted.endsWith(`.${name}`)
+}
+
+function coversAddress(entry: string, host: string): boolean {
+  const address = ipaddr.process(host)
+  if (!entry.includes('/'))
+    return ipaddr.isValid(entry) && ipaddr.process(entry).toString() === address.toString()
+  try {
+    const [network, bits] = ipaddr.parseCIDR(entry)
+    return network.kind() === address.kind() && address.match(network, bits)
+  } catch {
+    return false
+  }
+}
+
+/** HTTP CONNECT (RFC 9110 section 9.3.6), with Basic where there is a user. */
+async function throughHttp(proxy: Proxy, target: Target, signal: AbortSignal): Promise<Socket> {
+  const { host, port, user, password } = proxy
+  const path = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${String(target.port)}`
+  const basic = Buffer.from(`${user}:${password}`).toString('base64')
+  const headers = user === '' ? {} : { 'proxy-authorization': `Basic ${basic}` }
+  // Read only here: the ES module of node:http costs 10 MB, which most agents need not pay.
+  const { request } = await import('node:http')
+  const options = { host, port, method: 'CONNECT', path, agent: false, signal } as const
+  const asked = request({ ...options, headers: { host: path, ...headers } })
+  asked.end()
+  try {
+    const answered = Promise.race([once(asked, 'connect'), once(asked, 'response')])
+    const [response, socket, head] = (await answered) as [
+      { statusCode: number; destroy: () => void },
+      Socket | undefined,
+      Buffer | undefined,
+    ]
+    if (socket !== undefined && response.statusCode === 200) {
+      if (head !== undefined && head.length > 0) socket.unshift(head)
+      return socket
+    }
+    socket?.destroy()
+    asked.destroy()
+    throw refusedByProxy(proxy, response.statusCode, path)
+  } catch (error) {
+    if (error instanceof PosternError) throw error
+    throw unreachable(proxy, error, signal)
+  }
+}
+
+/** SOCKS5 (RFC 1928), with a user and password where there are some (RFC 1929); the proxy resolves names. */
+async function throughSocks(proxy: Proxy, target: Target, signal: AbortSignal): Promise<Socket> {
+  const { SocksClient } = await import('socks')
+  const { host, port, user, password } = proxy
+  const near = connect({ host, port, noDelay: true })
+  const onAbort = (): void => {
+    near.destroy(new Error('aborted'))
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await once(near, 'connect')
+  } catch (error) {
+    throw unreachable(proxy, error, signal)
+  }
+  try {
+    const { socket } = await SocksClient.createConnection({
+      command: 'connect',
+      destination: target,
+      existing_socket: near,
+      proxy: { host, port, type: 5, ...(user === '' ? {} : { userId: user, password }) },
+    })
+    return socket
+  } catch (error) {
+    near.destroy()
+    if (signal.aborted) throw unreachable(proxy, error, signal)
+    const text = `${proxyText(proxy)} does not connect us: ${(error as Error).message}`
+    throw new PosternError('PROXY_REFUSED', text, {}, { cause: undefined })
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+function refusedByProxy(proxy: Proxy, status: number, path: string): PosternError {
+  const why =
+    // 401 is what tinyproxy says in place of 407.
+    status === 407 || status === 401
+      ? 'it wants a user and password (gateway.proxy, gateway.proxyPasswordFile)'
+      : `it answered ${String(status)} to CONNECT ${path}`
+  return new PosternError('PROXY_REFUSED', `${proxyText(proxy)} does not connect us: ${why}`)
+}
+
+function unreachable(proxy: Proxy, error: unknown, signal: AbortSignal): PosternError {
+  const why = signal.aborted
+    ? 'it did not answer in time'
+    : tlsError(error, 'DIAL_FAILED').rawMessage
+  const text = `the proxy ${proxyText(proxy)} cannot be used: ${why}`
+  return new PosternError('PROXY_UNREACHABLE', text, {}, { cause: error })
+}
