@@ -1,6 +1,7 @@
 import { Agent } from '../agent/agent.ts'
 import { joinWhenNeeded } from '../agent/join.ts'
 import { AgentControl } from '../agent/local-control.ts'
+import { agentStatus } from '../agent/status.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
 import { LocalListener } from '../transport/local-socket.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
@@ -10,6 +11,12 @@ import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 import { withPassphrase, withToken } from './systemd-credentials.ts'
 import { withProxy } from './proxy-environment.ts'
+import { SystemdNotify, type DaemonState } from './systemd-notify.ts'
+
+/** What depends on the unit waits no longer than this for the first tunnel. */
+const START_MS = 60_000
+/** A try that is this late will not come. */
+const STUCK_MS = 60_000
 
 /** `agent run`: the daemon. */
 export const agentRun: AddCommand = (yargs, surroundings, done) =>
@@ -38,17 +45,39 @@ async function runAgent(settings: AgentSettings, surroundings: Surroundings): Pr
     Promise.resolve(notYet('it has just started'))
   const socket = new LocalListener(settings['status.socket'], (line) => answer(line))
   await socket.listen()
+  let state = (): DaemonState => ({ isReady: false, isAlive: true, text: 'starting' })
+  const systemd = new SystemdNotify({
+    environment: surroundings.environment,
+    clock: ambient.clock,
+    logger: ambient.logger,
+    state: () => state(),
+    startMs: START_MS,
+  })
+  systemd.start()
   try {
     const isJoined = await joined(settings, ambient, surroundings, (reason) => {
       answer = () => Promise.resolve(notYet(reason))
+      state = () => ({ isReady: false, isAlive: true, text: `not enrolled yet: ${reason}` })
     })
     if (!isJoined) return 0
     const agent = new Agent(settings, ambient)
     const control = new AgentControl(agent, ambient.clock)
     answer = (line) => control.answer(line)
-    return await serve(agent, ambient, settings, surroundings)
+    state = () => daemonState(agent, ambient.clock.wallMs())
+    return await serve(agent, ambient, settings, surroundings, systemd)
   } finally {
     socket.close()
+  }
+}
+
+/** Alive is what is up, or on its way to the next try: a tunnel that is stuck is restarted by systemd. */
+function daemonState(agent: Agent, nowMs: number): DaemonState {
+  const { state } = agent.tunnel
+  const { health, reasons } = agentStatus(agent, nowMs)
+  return {
+    isReady: state.name === 'ready',
+    isAlive: state.name !== 'backoff' || nowMs < state.untilWallMs + STUCK_MS,
+    text: [health, ...reasons].join('; '),
   }
 }
 
@@ -81,11 +110,12 @@ async function serve(
   ambient: Ambient,
   settings: AgentSettings,
   surroundings: Surroundings,
+  systemd: SystemdNotify,
 ): Promise<number> {
   const metrics = await listenForMetrics(agent, ambient, settings)
   agent.start()
   try {
-    return await untilSignal(agent, ambient.logger, surroundings)
+    return await untilSignal(agent, ambient.logger, surroundings, systemd)
   } finally {
     metrics?.close()
   }

@@ -1,5 +1,6 @@
 import type { Logger } from '../base/logger.ts'
 import type { Surroundings } from './program.ts'
+import type { SystemdNotify } from './systemd-notify.ts'
 
 export interface Daemon {
   drain(): Promise<void>
@@ -16,6 +17,7 @@ export function untilSignal(
   daemon: Daemon,
   logger: Logger,
   surroundings: Surroundings,
+  systemd: SystemdNotify,
 ): Promise<number> {
   return new Promise((resolve) => {
     let isDraining = false
@@ -25,7 +27,7 @@ export function untilSignal(
     }
     const unsubscribe = surroundings.onSignal((signal) => {
       if (signal === 'SIGHUP') {
-        reload(daemon, logger)
+        reload(daemon, logger, systemd)
         return
       }
       if (isDraining) {
@@ -35,6 +37,7 @@ export function untilSignal(
         return
       }
       isDraining = true
+      systemd.stopping()
       logger.info({ signal }, 'draining: running calls may finish')
       daemon.drain().then(
         () => {
@@ -50,16 +53,19 @@ export function untilSignal(
   })
 }
 
-function reload(daemon: Daemon, logger: Logger): void {
+function reload(daemon: Daemon, logger: Logger, systemd: SystemdNotify): void {
+  systemd.reloading()
   const act = async (): Promise<void> => {
     await daemon.reload()
   }
   act().then(
     () => {
       logger.info({}, 'reloaded')
+      systemd.reloaded()
     },
     (error: unknown) => {
       logger.error({ err: error }, 'could not reload: what was there stays in force')
+      systemd.reloaded()
     },
   )
 }

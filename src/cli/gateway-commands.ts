@@ -15,6 +15,7 @@ import { gatewayTokens } from './gateway-tokens.ts'
 import type { AddCommand } from './program.ts'
 import { withPassphrase } from './systemd-credentials.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
+import { SystemdNotify } from './systemd-notify.ts'
 
 const run: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
@@ -27,7 +28,15 @@ const run: AddCommand = (yargs, surroundings, done) =>
         const ambient = surroundings.ambient(values['log.level'], 'gateway')
         const settings = withPassphrase(values, surroundings.environment)
         const gateway = new Gateway(settings, ambient)
+        const systemd = new SystemdNotify({
+          environment: surroundings.environment,
+          clock: ambient.clock,
+          logger: ambient.logger,
+          state: () => ({ isReady: true, isAlive: true, text: gatewayText(gateway) }),
+          startMs: 0,
+        })
         await gateway.start()
+        systemd.start()
         const at = settings['metrics.listen']
         const metrics =
           at === undefined
@@ -35,7 +44,7 @@ const run: AddCommand = (yargs, surroundings, done) =>
             : new MetricsListener(at, gatewayMetrics(gateway, ambient.clock))
         try {
           await metrics?.listen()
-          return await untilSignal(gateway, ambient.logger, surroundings)
+          return await untilSignal(gateway, ambient.logger, surroundings, systemd)
         } finally {
           metrics?.close()
           gateway.stop()
@@ -44,6 +53,10 @@ const run: AddCommand = (yargs, surroundings, done) =>
       done(start())
     },
   )
+
+function gatewayText({ registry }: Gateway): string {
+  return `${String(registry.tunnelCount)} tunnels of ${String(registry.clusters.size)} clusters`
+}
 
 export const GATEWAY_COMMANDS: readonly AddCommand[] = [
   gatewayInit,
