@@ -23,6 +23,7 @@ import { judgedServices } from './judged-services.ts'
 import { NOTICES, NoticeTaker } from './notice-taker.ts'
 import { Renewal } from './renewal.ts'
 import { TunnelCare } from './tunnel-care.ts'
+import { WakeWatch } from './wake-watch.ts'
 import { askForRenewal } from './ways-to-renew.ts'
 
 const INSTANCE_BYTES = 16
@@ -200,6 +201,7 @@ export class Agent {
     return new TunnelCare({
       tunnel: this.tunnel,
       clock: this.#ambient.clock,
+      wakes: new WakeWatch(this.#ambient.clock),
       logger: this.#ambient.logger.child({ component: 'tunnel' }),
       credential: () => this.keeper.credential,
       enrolUrl: () => this.enrolUrl,

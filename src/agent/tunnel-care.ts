@@ -6,6 +6,7 @@ import type { Egress } from '../transport/egress.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
 import { bundlesSince, diagnose, type Diagnosis } from './proof-client.ts'
+import type { WakeWatch } from './wake-watch.ts'
 
 const TEND_MS = 5000
 /** A tunnel is replaced when a certificate that it stands on has less left than this, or a quarter. */
@@ -17,6 +18,7 @@ const ASK_APART_MS = 15_000
 export interface TunnelCareParts {
   readonly tunnel: Tunnel
   readonly clock: Clock
+  readonly wakes: WakeWatch
   readonly logger: Logger
   readonly credential: () => Credential
   readonly issuingKeys: () => readonly string[]
@@ -30,7 +32,7 @@ export interface TunnelCareParts {
 
 /**
  * Looks after the tunnel: finds out why it is refused, catches up on trust, moves it off certificates
- * that near their end, and compares the clocks.
+ * that near their end, tries anew when the machine woke up or moved, and compares the clocks.
  */
 export class TunnelCare {
   readonly #parts: TunnelCareParts
@@ -50,6 +52,7 @@ export class TunnelCare {
   start(): void {
     this.#cancelTimer = this.#parts.clock.startTimer(TEND_MS, () => {
       this.start()
+      this.#lookForWake()
       this.#tend()
     })
   }
@@ -117,7 +120,7 @@ export class TunnelCare {
   }
 
   #tend(): void {
-    const { tunnel, clock, credential, logger } = this.#parts
+    const { tunnel, clock, credential } = this.#parts
     const { state } = tunnel
     if (state.name !== 'ready' || clock.nowMs() - this.#replacedAtMs < REPLACE_APART_MS) return
     const { facts } = state.connection
@@ -127,6 +130,25 @@ export class TunnelCare {
     const leftMs = facts.certificateNotAfterMs - nowMs
     const lifeMs = facts.certificateNotAfterMs - facts.certificateNotBeforeMs
     if (!isOurs && leftMs > Math.min(END_MS, lifeMs / 4)) return
+    this.#replace()
+  }
+
+  #lookForWake(): void {
+    const { wakes, tunnel, clock, logger } = this.#parts
+    const wake = wakes.look()
+    if (wake === undefined) return
+    const { state } = tunnel
+    if (state.name === 'backoff') {
+      logger.info({ wake }, 'the machine woke up or moved: dialling at once')
+      tunnel.hurry()
+    }
+    // One that slept is most often dead, and would be found so only after a silence.
+    const isDue = clock.nowMs() - this.#replacedAtMs >= REPLACE_APART_MS
+    if (state.name === 'ready' && wake === 'resumed' && isDue) this.#replace()
+  }
+
+  #replace(): void {
+    const { tunnel, clock, logger } = this.#parts
     this.#replacedAtMs = clock.nowMs()
     tunnel.replace().catch((error: unknown) => {
       const { code, rawMessage: reason } = asPosternError(error)

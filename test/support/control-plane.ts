@@ -24,6 +24,7 @@ import { KeyProtection } from '../../src/identity/key-protection.ts'
 import { makeKey, privatePem } from '../../src/identity/keys.ts'
 import { identityUri } from '../../src/identity/name.ts'
 import { pemText } from '../../src/identity/pem.ts'
+import type { Ambient } from '../../src/tunnel/process-parts.ts'
 import { LogRecorder } from './log-recorder.ts'
 import { runCli, type CliRun } from './run-cli.ts'
 
@@ -197,13 +198,13 @@ export class ControlPlane {
   }
 
   /** An agent that has enrolled under this name; its tunnel is not waited for. */
-  startAgent(name: string, flags: Flags = {}): Agent {
-    const agent = this.makeAgent(name, flags)
+  startAgent(name: string, flags: Flags = {}, ambient: Partial<Ambient> = {}): Agent {
+    const agent = this.makeAgent(name, flags, ambient)
     agent.start()
     return agent
   }
 
-  makeAgent(name: string, flags: Flags = {}): Agent {
+  makeAgent(name: string, flags: Flags = {}, ambient: Partial<Ambient> = {}): Agent {
     const { values } = loadSettings(AGENT_SETTINGS, {
       flags: {
         'gateway.address': `localhost:${String(this.addresses.agents.port)}`,
@@ -219,8 +220,8 @@ export class ControlPlane {
       environment: {},
       file: undefined,
     })
-    const ambient = { clock: systemClock, random: systemRandom, logger: this.agentLog }
-    const agent = new Agent(values, ambient)
+    const real = { clock: systemClock, random: systemRandom, logger: this.agentLog }
+    const agent = new Agent(values, { ...real, ...ambient })
     this.agents.push(agent)
     return agent
   }
