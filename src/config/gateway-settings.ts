@@ -114,6 +114,11 @@ export const GATEWAY_SETTINGS = {
     { min: 1, max: 100_000 },
   ),
   ...SESSION_SETTINGS,
+  'drain.reconnectRate': integer(
+    'Agents per second that a gateway which drains asks to come back, here or elsewhere.',
+    100,
+    { min: 1, max: 10_000 },
+  ),
   ...METRICS_SETTINGS,
   ...LOG_SETTINGS,
 } as const

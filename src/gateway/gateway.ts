@@ -15,6 +15,7 @@ import { Admission } from './admission.ts'
 import { AgentSide } from './agent-side.ts'
 import { CallerSide } from './caller-side.ts'
 import { CloneWatch } from './clone-watch.ts'
+import { comebackMs } from './comeback.ts'
 import { Enrolment } from './enrolment.ts'
 import { Notices } from './notices.ts'
 import { OwnIdentity } from './own-identity.ts'
@@ -136,8 +137,15 @@ export class Gateway {
   async drain(): Promise<void> {
     this.#agentListener.close()
     this.#callerListener.close()
-    for (const { session } of this.#connections())
-      session.goAway('SHUTDOWN', 'the gateway is stopping')
+    const text = 'the gateway is stopping'
+    const perSecond = this.#settings['drain.reconnectRate']
+    const agents = [...this.#agentSide.connections]
+    for (const [index, { session }] of agents.entries()) {
+      // All at once they would fall upon the next gateway.
+      const reconnectAfterMs = comebackMs(index, agents.length, perSecond)
+      session.goAway('SHUTDOWN', text, { reconnectAfterMs })
+    }
+    for (const { session } of this.#callerSide.connections) session.goAway('SHUTDOWN', text)
     const { clock } = this.#ambient
     const endAtMs = clock.nowMs() + this.#settings['drain.grace']
     await new Promise<void>((resolve) => {

@@ -49,4 +49,28 @@ describe('dialling again', function () {
     sleptMs = 20_000
     await eventually(() => connection() !== undefined && connection() !== first, 'it was replaced')
   })
+
+  it('from a gateway that drains is spread out at the rate it asks for', async () => {
+    const names = ['a-1', 'a-2', 'a-3', 'a-4']
+    plane.gateway.stop()
+    await plane.startGateway({ ...plane.sameAddresses, 'drain.reconnectRate': '2' })
+    for (const name of names) await plane.enrol(name)
+    // Nothing of their own spreads them: their back-off ends at once.
+    const eager = { ...systemRandom, fraction: () => 0 }
+    const agents = names.map((name) =>
+      plane.startAgent(name, { 'backoff.max': '1m' }, { random: eager }),
+    )
+    for (const { tunnel } of agents)
+      await eventually(() => tunnel.state.name === 'ready', 'the tunnel is up')
+    const delaysMs: number[] = []
+    const waits = agents.map(({ tunnel }) =>
+      eventually(() => {
+        if (tunnel.state.name === 'backoff') delaysMs.push(tunnel.state.delayMs)
+        return tunnel.state.name === 'backoff'
+      }, 'the agent waits'),
+    )
+    await plane.gateway.drain()
+    await Promise.all(waits)
+    expect(delaysMs.sort((a, b) => a - b).slice(1)).to.deep.equal([500, 1000, 1500])
+  })
 })
