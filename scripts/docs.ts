@@ -103,6 +103,11 @@ In Prometheus' text format at \`http://ADDRESS/metrics\`, where the setting \`me
 are read when they are asked for. Labels have few values, all of them ours: none is a name that a peer chooses.
 Generated from the code by \`npm run docs\`; a test keeps the two equal.
 
+Beside them are two probes, which answer 200 or 503, with one line that says why. \`/readyz\` of the agent: the tunnel is
+up; of the gateway: it does not drain. \`/livez\`: the daemon is not stuck; a tunnel that waits for its next try is
+alive. \`agent health\` is the same for probes that run a command, over the status socket. The agent listens once it has
+enrolled.
+
 ## agent
 
 ${rows(AGENT_METRICS)}

@@ -8,9 +8,10 @@ import { askLocal } from '../transport/local-socket.ts'
 import { agentCerts } from './agent-certs.ts'
 import { agentEnroll } from './agent-enroll.ts'
 import { configCommand } from './config-command.ts'
+import { agentHealth } from './agent-health.ts'
 import { agentDoctor } from './agent-doctor.ts'
 import { agentRun } from './agent-run.ts'
-import { socketPath } from './agent-socket.ts'
+import { SOCKET_OPTIONS, socketPath } from './agent-socket.ts'
 import type { AddCommand } from './program.ts'
 import { statusText } from './status-text.ts'
 import { withPassphrase, withToken } from './systemd-credentials.ts'
@@ -25,17 +26,7 @@ const status: AddCommand = (yargs, surroundings, done) =>
     (y) =>
       y
         .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
-        .option('socket', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'The status socket; default: status.socket of the settings.',
-        })
-        .option('config', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'The file of the daemon, to find its socket. (POSTERN_CONFIG)',
-        })
-        .option('status-socket', { type: 'string', requiresArg: true, hidden: true }),
+        .options(SOCKET_OPTIONS),
     (args) => {
       const show = async (): Promise<number> => {
         const path = socketPath(args, surroundings.environment)
@@ -57,6 +48,7 @@ export const AGENT_COMMANDS: readonly AddCommand[] = [
   agentRun,
   agentEnroll,
   status,
+  agentHealth,
   agentCerts,
   agentDoctor,
   configCommand(AGENT_SETTINGS, (values, ambient, environment) => {

@@ -5,7 +5,7 @@ import { agentStatus } from '../agent/status.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
 import { LocalListener } from '../transport/local-socket.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
-import type { MetricsListener } from '../transport/metrics-listen.ts'
+import type { MonitorListener } from '../transport/monitor-listen.ts'
 import { untilSignal } from './daemon.ts'
 import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
@@ -112,12 +112,12 @@ async function serve(
   surroundings: Surroundings,
   systemd: SystemdNotify,
 ): Promise<number> {
-  const metrics = await listenForMetrics(agent, ambient, settings)
+  const monitor = await listenForMonitoring(agent, ambient, settings)
   agent.start()
   try {
     return await untilSignal(agent, ambient.logger, surroundings, systemd)
   } finally {
-    metrics?.close()
+    monitor?.close()
   }
 }
 
@@ -125,15 +125,18 @@ async function serve(
  * What metrics need is read only where somebody wants them: an idle agent is the smaller for it, by the
  * library and by `node:http`, whose ES module reads all of undici (10 MB).
  */
-async function listenForMetrics(
+async function listenForMonitoring(
   agent: Agent,
   { clock }: Ambient,
   { 'metrics.listen': address }: AgentSettings,
-): Promise<MetricsListener | undefined> {
+): Promise<MonitorListener | undefined> {
   if (address === undefined) return undefined
   const { agentMetrics } = await import('../agent/metrics.ts')
-  const { MetricsListener } = await import('../transport/metrics-listen.ts')
-  const listener = new MetricsListener(address, agentMetrics(agent, clock))
+  const { MonitorListener } = await import('../transport/monitor-listen.ts')
+  const listener = new MonitorListener(address, {
+    metrics: agentMetrics(agent, clock),
+    state: () => daemonState(agent, clock.wallMs()),
+  })
   await listener.listen()
   return listener
 }

@@ -7,6 +7,21 @@ export interface SocketArguments {
   readonly 'status-socket'?: string | undefined
 }
 
+/** How the commands that ask the daemon find it. */
+export const SOCKET_OPTIONS = {
+  socket: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'The status socket; default: status.socket of the settings.',
+  },
+  config: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'The file of the daemon, to find its socket. (POSTERN_CONFIG)',
+  },
+  'status-socket': { type: 'string', requiresArg: true, hidden: true },
+} as const
+
 /** The file is read for its one key alone: status must work even where the rest is not in order. */
 export function socketPath(
   args: SocketArguments,

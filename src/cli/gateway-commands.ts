@@ -1,7 +1,7 @@
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
 import { Gateway } from '../gateway/gateway.ts'
 import { gatewayMetrics } from '../gateway/metrics.ts'
-import { MetricsListener } from '../transport/metrics-listen.ts'
+import { MonitorListener } from '../transport/monitor-listen.ts'
 import { configCommand } from './config-command.ts'
 import { untilSignal } from './daemon.ts'
 import { gatewayCall } from './gateway-call.ts'
@@ -15,7 +15,7 @@ import { gatewayTokens } from './gateway-tokens.ts'
 import type { AddCommand } from './program.ts'
 import { withPassphrase } from './systemd-credentials.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
-import { SystemdNotify } from './systemd-notify.ts'
+import { SystemdNotify, type DaemonState } from './systemd-notify.ts'
 
 const run: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
@@ -32,21 +32,24 @@ const run: AddCommand = (yargs, surroundings, done) =>
           environment: surroundings.environment,
           clock: ambient.clock,
           logger: ambient.logger,
-          state: () => ({ isReady: true, isAlive: true, text: gatewayText(gateway) }),
+          state: () => gatewayState(gateway),
           startMs: 0,
         })
         await gateway.start()
         systemd.start()
         const at = settings['metrics.listen']
-        const metrics =
+        const monitor =
           at === undefined
             ? undefined
-            : new MetricsListener(at, gatewayMetrics(gateway, ambient.clock))
+            : new MonitorListener(at, {
+                metrics: gatewayMetrics(gateway, ambient.clock),
+                state: () => gatewayState(gateway),
+              })
         try {
-          await metrics?.listen()
+          await monitor?.listen()
           return await untilSignal(gateway, ambient.logger, surroundings, systemd)
         } finally {
-          metrics?.close()
+          monitor?.close()
           gateway.stop()
         }
       }
@@ -54,8 +57,13 @@ const run: AddCommand = (yargs, surroundings, done) =>
     },
   )
 
-function gatewayText({ registry }: Gateway): string {
-  return `${String(registry.tunnelCount)} tunnels of ${String(registry.clusters.size)} clusters`
+function gatewayState({ isDraining, registry }: Gateway): DaemonState {
+  const tunnels = `${String(registry.tunnelCount)} tunnels of ${String(registry.clusters.size)} clusters`
+  return {
+    isReady: !isDraining,
+    isAlive: true,
+    text: isDraining ? `draining; ${tunnels}` : tunnels,
+  }
 }
 
 export const GATEWAY_COMMANDS: readonly AddCommand[] = [

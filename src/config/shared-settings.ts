@@ -49,7 +49,7 @@ export const LOG_SETTINGS = {
 export const METRICS_SETTINGS = {
   'metrics.listen': optional(
     listenAddress(
-      'Where Prometheus reads /metrics, over plain HTTP: loopback, or a network of your own. Default: nowhere.',
+      'Where /metrics, /livez and /readyz are read, over plain HTTP: loopback, or a network of your own. Default: nowhere.',
     ),
   ),
 } as const

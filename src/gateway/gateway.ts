@@ -48,6 +48,7 @@ export class Gateway {
   #protection: KeyProtection
   #admission: Admission | undefined
   #enrolment: Enrolment | undefined
+  #isDraining = false
 
   /** @throws CONFIG_INVALID, and what reading the identity throws */
   constructor(settings: GatewaySettings, ambient: Ambient) {
@@ -111,6 +112,10 @@ export class Gateway {
     }
   }
 
+  get isDraining(): boolean {
+    return this.#isDraining
+  }
+
   get relayed(): number {
     return this.#callerSide.relayed
   }
@@ -135,6 +140,7 @@ export class Gateway {
 
   /** No new calls and tunnels; running calls finish, up to the grace of `drain.grace`. */
   async drain(): Promise<void> {
+    this.#isDraining = true
     this.#agentListener.close()
     this.#callerListener.close()
     const text = 'the gateway is stopping'

@@ -22,7 +22,7 @@ import { AGENT_SETTINGS, type AgentSettings } from '../../src/config/agent-setti
 import { loadSettings } from '../../src/config/load.ts'
 import { gatewayMetrics } from '../../src/gateway/metrics.ts'
 import { KeyProtection } from '../../src/identity/key-protection.ts'
-import { MetricsListener } from '../../src/transport/metrics-listen.ts'
+import { MonitorListener } from '../../src/transport/monitor-listen.ts'
 import { codeOf, rejection } from '../support/code-of.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { Daemons } from '../support/daemons.ts'
@@ -332,7 +332,8 @@ describe('an identity', function () {
     await isUp(agent)
     await agent.renewal?.renewNow()
     const read = async (metrics: ReturnType<typeof agentMetrics>): Promise<string> => {
-      const listener = new MetricsListener({ host: '127.0.0.1', port: 0 }, metrics)
+      const state = () => ({ isReady: true, isAlive: true, text: '' })
+      const listener = new MonitorListener({ host: '127.0.0.1', port: 0 }, { metrics, state })
       const { port } = await listener.listen()
       const address = `http://127.0.0.1:${String(port)}`
       const text = await runToolBeside('curl', ['-sS', `${address}/metrics`])
