@@ -108,6 +108,8 @@ up; of the gateway: it does not drain. \`/livez\`: the daemon is not stuck; a tu
 alive. \`agent health\` is the same for probes that run a command, over the status socket. The agent listens once it has
 enrolled.
 
+Alerting rules are in [monitoring/alerts.yaml](../monitoring/alerts.yaml).
+
 ## agent
 
 ${rows(AGENT_METRICS)}
