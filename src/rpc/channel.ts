@@ -58,7 +58,7 @@ export class RpcChannel {
         const stream = this.#openWithBody(call, head, request, false)
         call.begin(stream, head.timeoutMs)
       } catch (error) {
-        reject(asRpcError(error))
+        reject(asRpcError(error, true))
       }
     })
   }
@@ -120,7 +120,7 @@ export class RpcChannel {
       } else stream = this.#openWithBody(call, head, request, true)
       call.begin(stream, kind === 'clientStream', head.timeoutMs)
     } catch (error) {
-      call.failBeforeStart(asRpcError(error))
+      call.failBeforeStart(asRpcError(error, true))
     }
     return call
   }

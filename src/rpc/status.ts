@@ -71,11 +71,12 @@ export function rpcErrorOfCode(code: ErrorCode, text: string, notStarted = false
   return new RpcError(statusOfCode(code), `${code}: ${message}`, { code, notStarted })
 }
 
-/** Any error as an RpcError; ours keep their code. */
-export function asRpcError(error: unknown): RpcError {
+/** Any error as an RpcError; ours keep their code. `notStarted`: it came before anything was written. */
+export function asRpcError(error: unknown, notStarted = false): RpcError {
   if (error instanceof RpcError) return error
-  if (error instanceof PosternError) return rpcErrorOfCode(error.code, error.rawMessage)
+  if (error instanceof PosternError) return rpcErrorOfCode(error.code, error.rawMessage, notStarted)
   return new RpcError('UNKNOWN', error instanceof Error ? error.message : String(error), {
+    notStarted,
     cause: error,
   })
 }

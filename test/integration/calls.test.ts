@@ -151,6 +151,24 @@ describe('calls through caller, gateway and agent', function () {
     expect(never.notStarted).to.equal(true)
   })
 
+  it('says of a call on a session that has ended that it was not started, unlike one that was under way', async () => {
+    const name = offer({ kind: 'unary', handle: () => new Promise(() => undefined) })
+    const lost = await stack.connect()
+    const { channel } = lost.cluster('c-1')
+    const underWay = failure(channel.unary(name, Buffer.alloc(0)))
+    await eventually(() => stack.agents[0]!.server.runningCount > 0, 'the handler runs')
+    lost.close()
+    expect((await underWay).notStarted).to.equal(false)
+    for (const call of [
+      channel.unary(name, Buffer.alloc(0)),
+      channel.clientStream(name, new PassThrough()),
+      channel.serverStream(name, Buffer.alloc(0))[Symbol.asyncIterator]().next(),
+    ]) {
+      const { code, notStarted } = await failure(call)
+      expect([code, notStarted]).to.deep.equal(['CONNECTION_LOST', true])
+    }
+  })
+
   it('cancels a stream whose reader leaves', async () => {
     let aborted = false
     const name = offer({

@@ -1,48 +1,46 @@
 import { Diagnostics, RpcError, type GatewayClient } from '../../src/client.ts'
-import { eventually } from './eventually.ts'
 
 const WORKERS = 8
+const CALL_MS = 20_000
 
-/** Calls one cluster after another, again and again, until it is stopped. */
+/**
+ * Calls one cluster after another, again and again, until it is stopped. A call that was certainly not
+ * started is sent again, as a careful caller does; any other error, or no answer in time, is a failure.
+ */
 export function startLoad(clientOf: () => GatewayClient, names: readonly string[]) {
   const failures: string[] = []
-  let calls = 0
+  let [calls, resent] = [0, 0]
   let isOver = false
-  let gate: ReturnType<typeof Promise.withResolvers<undefined>> | undefined
-  let waiting = 0
+  const call = async (name: string): Promise<void> => {
+    const endAtMs = Date.now() + CALL_MS
+    for (;;)
+      try {
+        const diagnostics = clientOf().cluster(`c-${name}`).service(Diagnostics)
+        await diagnostics.echo({}, { timeoutMs: CALL_MS })
+        calls++
+        return
+      } catch (error) {
+        const mayResend = error instanceof RpcError && error.notStarted && Date.now() < endAtMs
+        if (!mayResend) {
+          failures.push(String(error))
+          return
+        }
+        resent++
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+  }
   const worker = async (index: number): Promise<void> => {
     for (let i = index; !isOver; i++) {
-      if (gate !== undefined) {
-        waiting++
-        await gate.promise
-        waiting--
-      }
-      try {
-        const cluster = clientOf().cluster(`c-${names[i % names.length] ?? ''}`)
-        await cluster.service(Diagnostics).echo({}, { timeoutMs: 20_000 })
-        calls++
-      } catch (error) {
-        // Not started at the other end: it may be sent again, and is.
-        if (!(error instanceof RpcError && error.notStarted)) failures.push(String(error))
-      }
+      await call(names[i % names.length] ?? '')
       await new Promise((resolve) => setTimeout(resolve, 1))
     }
   }
   const running = Promise.all(Array.from({ length: WORKERS }, (_, index) => worker(index)))
   return {
-    pause: async (): Promise<void> => {
-      gate = Promise.withResolvers<undefined>()
-      await eventually(() => waiting === WORKERS, 'no call is under way', 20_000)
-    },
-    resume: (): void => {
-      const { resolve } = gate ?? {}
-      gate = undefined
-      resolve?.(undefined)
-    },
-    stop: async (): Promise<{ calls: number; failures: readonly string[] }> => {
+    stop: async (): Promise<{ calls: number; resent: number; failures: readonly string[] }> => {
       isOver = true
       await running
-      return { calls, failures }
+      return { calls, resent, failures }
     },
   }
 }
