@@ -1,32 +1,28 @@
-import { PosternError } from '../base/errors.ts'
+import type { PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
-import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
 import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
-import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
 import { Policy } from '../guard/policy.ts'
 import { RpcServer } from '../rpc/server.ts'
-import { clientOf } from '../rpc/typed.ts'
 import type { Egress } from '../transport/egress.ts'
-import { dialTls } from '../transport/tls-dial.ts'
-import type { TlsFacts, TlsWire } from '../transport/tls-wire.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
-import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
+import type { ProcessParts } from '../tunnel/rpc-connection.ts'
 import { Tunnel } from '../tunnel/tunnel.ts'
 import { egressOf } from './egress-of.ts'
 import { readEnrolUrl } from './enrol-url.ts'
 import { GatewayCrls } from './gateway-crls.ts'
+import { GatewayLink } from './gateway-link.ts'
 import { IdentityKeeper, type AgentCredential, type AgentIdentity } from './identity-keeper.ts'
 import { judgedServices } from './judged-services.ts'
 import { NOTICES, NoticeTaker } from './notice-taker.ts'
+import { Places } from './places.ts'
 import { Renewal } from './renewal.ts'
 import { TunnelCare } from './tunnel-care.ts'
+import { Tunnels, type Slot } from './tunnels.ts'
 import { WakeWatch } from './wake-watch.ts'
 import { askForRenewal } from './ways-to-renew.ts'
-
-const INSTANCE_BYTES = 16
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
 export class Agent {
@@ -38,13 +34,14 @@ export class Agent {
   readonly parts: ProcessParts
   readonly policy: Policy
   readonly server: RpcServer
-  readonly tunnel: Tunnel
+  readonly places: Places
+  readonly tunnels: Tunnels
+  readonly link: GatewayLink
   readonly care: TunnelCare
   readonly notices: NoticeTaker
   readonly startedAtMs: number
   readonly health = new HealthBoard()
   readonly #ambient: Ambient
-  readonly #instance: string
   readonly #crls: GatewayCrls
   readonly #egress: Egress
 
@@ -52,7 +49,6 @@ export class Agent {
   constructor(settings: AgentSettings, ambient: Ambient) {
     this.settings = settings
     this.#ambient = ambient
-    this.#instance = ambient.random.hex(INSTANCE_BYTES)
     this.startedAtMs = ambient.clock.wallMs()
     this.parts = processParts(settings, ambient)
     this.#egress = egressOf(settings)
@@ -64,9 +60,9 @@ export class Agent {
       ambient,
       logger,
       onChanged: async () => {
-        const isProven = await this.tunnel.replace()
+        const isProven = await this.tunnels.replace()
         // Where none is up, there is no reason to wait any longer.
-        this.tunnel.hurry()
+        this.tunnels.hurry()
         return isProven
       },
     })
@@ -75,11 +71,18 @@ export class Agent {
       this.keeper.isManaged ? settings['state.directory'] : undefined,
       logger,
     )
-    this.tunnel = this.#makeTunnel()
+    this.places = new Places([settings['gateway.address'], ...settings['gateway.addresses']])
+    this.link = this.#makeLink()
+    this.tunnels = this.#makeTunnels()
     this.care = this.#makeCare()
     this.notices = this.#makeNoticeTaker()
     this.server = this.#makeServer(services)
     if (this.keeper.isManaged) this.renewal = this.#makeRenewal()
+  }
+
+  /** The best of the tunnels. */
+  get tunnel(): Tunnel {
+    return this.tunnels.main
   }
 
   get credential(): AgentCredential {
@@ -87,7 +90,7 @@ export class Agent {
   }
 
   start(): void {
-    this.tunnel.start()
+    this.tunnels.start()
     this.keeper.start()
     this.renewal?.start()
     this.care.start()
@@ -96,19 +99,19 @@ export class Agent {
   /** Reads the identity's files anew. @throws what reading them throws; nothing changes then */
   async reload(): Promise<void> {
     await this.keeper.reload()
-    this.tunnel.hurry()
+    this.tunnels.hurry()
   }
 
   /** Running calls finish, up to the grace of `drain.grace`. */
   async drain(): Promise<void> {
     this.#stopTending()
     this.health.set('', false)
-    await this.tunnel.drain(this.settings['drain.grace'])
+    await this.tunnels.drain(this.settings['drain.grace'])
   }
 
   stop(): void {
     this.#stopTending()
-    this.tunnel.stop()
+    this.tunnels.stop()
   }
 
   /** Where no certificate is asked for: of the settings, or where we enrolled. */
@@ -161,7 +164,7 @@ export class Agent {
 
   #makeRenewal(): Renewal {
     const { clock, random, logger } = this.#ambient
-    const { keeper, tunnel } = this
+    const { keeper, tunnels } = this
     const url = this.settings['identity.renewUrl']
     return new Renewal({
       generations: keeper.generations,
@@ -175,7 +178,7 @@ export class Agent {
       ask: (signingRequest) =>
         askForRenewal(
           {
-            tunnel,
+            tunnels,
             credential: () => keeper.credential,
             issuingKeys: () => keeper.trust.issuingKeys,
             egress: this.#egress,
@@ -192,14 +195,27 @@ export class Agent {
           // The certificate is there; that the tunnel goes over to it is looked after.
           logger.warn({ err: error }, 'the tunnel could not go over to the new certificate yet')
         }
-        tunnel.hurry()
+        tunnels.hurry()
       },
+    })
+  }
+
+  #makeLink(): GatewayLink {
+    return new GatewayLink({
+      settings: this.settings,
+      ambient: this.#ambient,
+      keeper: this.keeper,
+      crls: this.#crls,
+      egress: this.#egress,
+      places: this.places,
+      care: () => this.care,
+      server: () => this.server,
     })
   }
 
   #makeCare(): TunnelCare {
     return new TunnelCare({
-      tunnel: this.tunnel,
+      tunnels: this.tunnels,
       clock: this.#ambient.clock,
       wakes: new WakeWatch(this.#ambient.clock),
       logger: this.#ambient.logger.child({ component: 'tunnel' }),
@@ -213,7 +229,16 @@ export class Agent {
     })
   }
 
-  #makeTunnel(): Tunnel {
+  #makeTunnels(): Tunnels {
+    return new Tunnels({
+      clock: this.#ambient.clock,
+      places: this.places,
+      countMax: () => this.settings['tunnel.count'],
+      make: (slot, onDown) => this.#makeTunnel(slot, onDown),
+    })
+  }
+
+  #makeTunnel(slot: Slot, onDown: (cause: PosternError) => void): Tunnel {
     const { settings, parts } = this
     return new Tunnel({
       process: parts,
@@ -221,9 +246,13 @@ export class Agent {
       backoff: { minMs: settings['backoff.min'], maxMs: settings['backoff.max'] },
       dialTimeoutMs: settings['tunnel.dialTimeout'],
       stableMs: settings['backoff.stable'],
-      dial: (signal) => this.#dial(signal),
-      register: (connection) => this.#register(connection),
+      dial: (signal) => this.link.dial(slot, signal),
+      register: (connection) => this.link.register(slot, connection),
+      onUp: () => {
+        this.tunnels.review()
+      },
       onDown: (cause) => {
+        onDown(cause)
         this.care.explain(cause)
       },
       onOpen: (stream, bytes, start, end, isEnded) => {
@@ -236,78 +265,11 @@ export class Agent {
     })
   }
 
-  async #dial(signal: AbortSignal): Promise<TlsWire> {
-    const { settings } = this
-    const { host, port } = settings['gateway.address']
-    const { credential } = this.keeper
-    const nowMs = this.#ambient.clock.wallMs()
-    if (credential.notAfterMs <= nowMs) {
-      const ended = new Date(credential.notAfterMs).toISOString()
-      const text = `our certificate expired on ${ended}, by our clock; it is being renewed`
-      throw new PosternError('CERT_EXPIRED', text)
-    }
-    const wire = await dialTls({
-      host,
-      port,
-      serverName: settings['gateway.serverName'],
-      credential,
-      expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
-      signal,
-      nowMs,
-      egress: this.#egress,
-    })
-    const refusal = this.#refusalOf(wire.facts)
-    if (refusal !== undefined) {
-      wire.destroy()
-      throw refusal
-    }
-    this.care.dialled(wire.facts, credential)
-    return wire
-  }
-
-  /** Why a gateway is refused whose chain was verified. */
-  #refusalOf({ certificate }: TlsFacts): PosternError | undefined {
-    return this.#crls.refusalOf(certificate, this.keeper.trust.issuingKeys)
-  }
-
   /** Gateways that we are connected to may be on a list, or under a CA, that has just gone. */
   #judgeGateways(): void {
-    for (const connection of this.tunnel.connections) {
-      const refusal = this.#refusalOf(connection.facts)
+    for (const connection of this.tunnels.connections) {
+      const refusal = this.link.refusalOf(connection.facts)
       if (refusal !== undefined) connection.close(refusal)
     }
-  }
-
-  async #register(connection: RpcConnection): Promise<RegisterResponse> {
-    const client = clientOf(TunnelService, connection.channel())
-    const methods = []
-    const services = []
-    for (const { name, dataType, handler } of this.server.offers) {
-      if (name === NOTICES) continue
-      if (handler.kind === 'forward') services.push({ name, dataType })
-      else methods.push({ name, dataType, kind: handler.kind })
-    }
-    const { cluster, agent } = this.identity
-    const request = {
-      agentVersion: VERSION,
-      cluster,
-      agent,
-      methods,
-      services,
-      features: [],
-      bundleVersion: this.keeper.trust.version,
-      instance: this.#instance,
-    }
-    const welcome = await client.register(request, {
-      timeoutMs: this.settings['tunnel.dialTimeout'],
-    })
-    // A list may have come while this connection was made.
-    const refusal = this.#refusalOf(connection.facts)
-    if (refusal !== undefined) {
-      connection.close(refusal)
-      throw refusal
-    }
-    this.care.welcomed(Number(welcome.timeMs), connection.session.rttMs ?? 0)
-    return welcome
   }
 }

@@ -7,7 +7,13 @@ export const AGENT_METRICS: readonly MetricRow[] = [
   {
     name: 'postern_tunnel_up',
     kind: 'gauge',
-    help: '1 while the tunnel is welcomed by the gateway, else 0.',
+    help: '1 while a tunnel is welcomed by a gateway, else 0.',
+  },
+  {
+    name: 'postern_agent_tunnels',
+    kind: 'gauge',
+    help: 'Tunnels by state: up, or wanted.',
+    labels: ['state'],
   },
   {
     name: 'postern_certificate_expiry_seconds',
@@ -46,10 +52,13 @@ export function agentMetrics(agent: Agent, clock: Clock): Metrics {
   return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent, clock.wallMs())))
 }
 
-function samples({ tunnel, credential, keeper, renewal, care }: Agent, nowMs: number): Sample[] {
+function samples({ tunnels, credential, keeper, renewal, care }: Agent, nowMs: number): Sample[] {
   const { clockSkewMs } = care
+  const { length: up } = tunnels.ready
   const found: Sample[] = [
-    { name: 'postern_tunnel_up', value: tunnel.state.name === 'ready' ? 1 : 0 },
+    { name: 'postern_tunnel_up', value: up > 0 ? 1 : 0 },
+    { name: 'postern_agent_tunnels', value: up, labels: { state: 'up' } },
+    { name: 'postern_agent_tunnels', value: tunnels.wanted, labels: { state: 'wanted' } },
     {
       name: 'postern_certificate_expiry_seconds',
       value: (credential.notAfterMs - nowMs) / 1000,

@@ -1,8 +1,11 @@
 import { printable, type PosternError } from '../base/errors.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { identityUri } from '../identity/name.ts'
+import { addressText } from '../config/address.ts'
 import { STATUS_NAMES } from '../rpc/status.ts'
 import { VERSION } from '../base/version.ts'
+import type { TunnelState } from '../tunnel/lifecycle.ts'
+import type { Tunnel } from '../tunnel/tunnel.ts'
 import type { Agent } from './agent.ts'
 
 /** What `agent status --json` prints. Times are ISO 8601, spans in ms. Fields are only ever added. */
@@ -13,7 +16,11 @@ export interface AgentStatus {
   readonly health: 'healthy' | 'degraded' | 'down'
   /** Why it is not healthy, in words; empty when it is. */
   readonly reasons: readonly string[]
+  /** The best of the tunnels. */
   readonly tunnel: TunnelStatus
+  /** Each of them, and how many there are to be. */
+  readonly tunnels: readonly TunnelStatus[]
+  readonly tunnelsWanted: number
   readonly calls: {
     readonly running: number
     readonly allowed: number
@@ -61,7 +68,7 @@ export interface TunnelStatus {
   readonly state: string
   /** Since when the tunnel is up; null while it is not. */
   readonly since: string | null
-  /** Address of the gateway in the settings. */
+  /** Where it was dialled; while it is not up, gateway.address of the settings. */
   readonly address: string
   readonly gateway: string | null
   readonly region: string | null
@@ -96,14 +103,16 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
     ...certificateReasons(credential, nowWallMs),
     ...otherReasons(agent, nowWallMs),
   ]
-  const isUp = tunnel.state.name === 'ready'
+  const isUp = agent.tunnels.ready.length > 0
   return {
     version: VERSION,
     identity: identityUri(agent.identity),
     startedAt: new Date(agent.startedAtMs).toISOString(),
     health: isUp ? (reasons.length === 0 ? 'healthy' : 'degraded') : 'down',
     reasons,
-    tunnel: tunnelStatus(agent),
+    tunnel: tunnelStatus(agent, tunnel),
+    tunnels: agent.tunnels.all.map((one) => tunnelStatus(agent, one)),
+    tunnelsWanted: agent.tunnels.wanted,
     calls: {
       running: server.runningCount,
       allowed: policy.allowed,
@@ -128,10 +137,10 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       at: new Date(atMs).toISOString(),
       text,
     })),
-    services: settings.services.map(({ name, dataType, protocol, target: { host, port } }) => ({
+    services: settings.services.map(({ name, dataType, protocol, target }) => ({
       name,
       dataType,
-      target: `${protocol}://${host.includes(':') ? `[${host}]` : host}:${String(port)}`,
+      target: `${protocol}://${addressText(target)}`,
     })),
     lastError:
       lastError === undefined
@@ -148,16 +157,15 @@ function errorOf(error: PosternError | undefined): AgentStatus['certificate']['r
   return error === undefined ? null : { code: error.code, message: error.rawMessage }
 }
 
-function tunnelStatus({ tunnel, settings }: Agent): TunnelStatus {
-  const { state } = tunnel
-  const { host, port } = settings['gateway.address']
+function tunnelStatus({ settings, link }: Agent, { state }: Tunnel): TunnelStatus {
   const ready = state.name === 'ready' ? state : undefined
   const facts = ready?.connection.facts
   const session = ready?.connection.session
+  const dialled = facts === undefined ? undefined : link.addressOf(facts)
   return {
     state: state.name,
     since: ready === undefined ? null : new Date(ready.sinceWallMs).toISOString(),
-    address: `${host}:${String(port)}`,
+    address: addressText(dialled ?? settings['gateway.address']),
     // From its certificate, not from what it says of itself.
     gateway: facts?.identity.role === 'gateway' ? facts.identity.gateway : null,
     region: facts?.identity.role === 'gateway' ? facts.identity.region : null,
@@ -174,8 +182,15 @@ function tunnelStatus({ tunnel, settings }: Agent): TunnelStatus {
   }
 }
 
-function tunnelReasons({ tunnel }: Agent): string[] {
-  const { state } = tunnel
+function tunnelReasons({ tunnels }: Agent): string[] {
+  const which = tunnels.wanted === 1 ? 'the' : 'a'
+  const reasons = tunnels.all.flatMap(({ state }) => reasonsOf(state, `${which} tunnel`))
+  const { length: up } = tunnels.ready
+  if (up === 0 || up >= tunnels.wanted) return reasons
+  return [`${String(up)} of ${String(tunnels.wanted)} tunnels is up`, ...reasons]
+}
+
+function reasonsOf(state: TunnelState, what: string): string[] {
   switch (state.name) {
     case 'ready':
       return []
@@ -183,10 +198,10 @@ function tunnelReasons({ tunnel }: Agent): string[] {
       const { code, rawMessage, recovery } = state.cause
       const next =
         recovery === 'give-up' ? 'this will not mend by itself; retrying slowly' : 'retrying'
-      return [`the tunnel is down: ${code}: ${rawMessage} (${next})`]
+      return [`${what} is down: ${code}: ${rawMessage} (${next})`]
     }
     default:
-      return [`the tunnel is ${state.name}`]
+      return [`${what} is ${state.name}`]
   }
 }
 

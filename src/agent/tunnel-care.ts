@@ -6,6 +6,7 @@ import type { Egress } from '../transport/egress.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
 import { bundlesSince, diagnose, type Diagnosis } from './proof-client.ts'
+import type { Tunnels } from './tunnels.ts'
 import type { WakeWatch } from './wake-watch.ts'
 
 const TEND_MS = 5000
@@ -16,7 +17,7 @@ const REPLACE_APART_MS = 60_000
 const ASK_APART_MS = 15_000
 
 export interface TunnelCareParts {
-  readonly tunnel: Tunnel
+  readonly tunnels: Tunnels
   readonly clock: Clock
   readonly wakes: WakeWatch
   readonly logger: Logger
@@ -31,14 +32,14 @@ export interface TunnelCareParts {
 }
 
 /**
- * Looks after the tunnel: finds out why it is refused, catches up on trust, moves it off certificates
+ * Looks after the tunnels: finds out why they are refused, catches up on trust, moves them off certificates
  * that near their end, tries anew when the machine woke up or moved, and compares the clocks.
  */
 export class TunnelCare {
   readonly #parts: TunnelCareParts
   readonly #credentialOf = new WeakMap<TlsFacts, Credential>()
   #cancelTimer: CancelTimer | undefined
-  #replacedAtMs = Number.NEGATIVE_INFINITY
+  readonly #replacedAtMs = new WeakMap<Tunnel, number>()
   readonly #askedAtMs = { diagnosis: Number.NEGATIVE_INFINITY, bundles: Number.NEGATIVE_INFINITY }
   /** What the gateway said of our certificate when it last refused us; until a tunnel is up. */
   diagnosis: Diagnosis | undefined
@@ -108,11 +109,11 @@ export class TunnelCare {
 
   /** We trust other roots than the gateway's, perhaps as we slept through a change of CA. */
   async #catchUp(enrolUrl: URL): Promise<void> {
-    const { adopt, bundleVersion, tunnel, egress } = this.#parts
+    const { adopt, bundleVersion, tunnels, egress } = this.#parts
     const bundles = await bundlesSince(enrolUrl, bundleVersion(), egress)
     if (bundles.length === 0) return
     await adopt(bundles)
-    tunnel.hurry()
+    tunnels.hurry()
   }
 
   #compare(gatewayTimeMs: number): void {
@@ -120,36 +121,45 @@ export class TunnelCare {
   }
 
   #tend(): void {
-    const { tunnel, clock, credential } = this.#parts
-    const { state } = tunnel
-    if (state.name !== 'ready' || clock.nowMs() - this.#replacedAtMs < REPLACE_APART_MS) return
+    for (const tunnel of this.#parts.tunnels.all)
+      if (this.#mayReplace(tunnel) && this.#nearsItsEnd(tunnel)) this.#replace(tunnel)
+  }
+
+  /** It stands on a certificate that has little left, or that we have replaced. */
+  #nearsItsEnd({ state }: Tunnel): boolean {
+    if (state.name !== 'ready') return false
+    const { clock, credential } = this.#parts
     const { facts } = state.connection
     const used = this.#credentialOf.get(facts)
-    const nowMs = clock.wallMs()
     const isOurs = used !== undefined && used !== credential()
-    const leftMs = facts.certificateNotAfterMs - nowMs
+    const leftMs = facts.certificateNotAfterMs - clock.wallMs()
     const lifeMs = facts.certificateNotAfterMs - facts.certificateNotBeforeMs
-    if (!isOurs && leftMs > Math.min(END_MS, lifeMs / 4)) return
-    this.#replace()
+    return isOurs || leftMs <= Math.min(END_MS, lifeMs / 4)
   }
 
   #lookForWake(): void {
-    const { wakes, tunnel, clock, logger } = this.#parts
+    const { wakes, tunnels, logger } = this.#parts
     const wake = wakes.look()
     if (wake === undefined) return
-    const { state } = tunnel
-    if (state.name === 'backoff') {
-      logger.info({ wake }, 'the machine woke up or moved: dialling at once')
-      tunnel.hurry()
+    for (const tunnel of tunnels.all) {
+      const { name } = tunnel.state
+      if (name === 'backoff') {
+        logger.info({ wake }, 'the machine woke up or moved: dialling at once')
+        tunnel.hurry()
+      }
+      // One that slept is most often dead, and would be found so only after a silence.
+      if (name === 'ready' && wake === 'resumed' && this.#mayReplace(tunnel)) this.#replace(tunnel)
     }
-    // One that slept is most often dead, and would be found so only after a silence.
-    const isDue = clock.nowMs() - this.#replacedAtMs >= REPLACE_APART_MS
-    if (state.name === 'ready' && wake === 'resumed' && isDue) this.#replace()
   }
 
-  #replace(): void {
-    const { tunnel, clock, logger } = this.#parts
-    this.#replacedAtMs = clock.nowMs()
+  #mayReplace(tunnel: Tunnel): boolean {
+    const beforeMs = this.#replacedAtMs.get(tunnel)
+    return beforeMs === undefined || this.#parts.clock.nowMs() - beforeMs >= REPLACE_APART_MS
+  }
+
+  #replace(tunnel: Tunnel): void {
+    const { clock, logger } = this.#parts
+    this.#replacedAtMs.set(tunnel, clock.nowMs())
     tunnel.replace().catch((error: unknown) => {
       const { code, rawMessage: reason } = asPosternError(error)
       logger.warn({ code, reason }, 'no other tunnel came up; the one that is there stays')

@@ -3,10 +3,10 @@ import { Tunnel as TunnelService } from '../gen/postern/v1/tunnel_pb.js'
 import type { Credential } from '../identity/key-files.ts'
 import type { Egress } from '../transport/egress.ts'
 import { clientOf } from '../rpc/typed.ts'
-import type { Tunnel } from '../tunnel/tunnel.ts'
 import { caCertificates, estIssue } from './est.ts'
 import { recover } from './proof-client.ts'
 import { errorOfCall } from './refusals.ts'
+import type { Tunnels } from './tunnels.ts'
 
 const RENEW_MS_MAX = 20_000
 
@@ -14,7 +14,7 @@ const RENEW_MS_MAX = 20_000
 export type Answered = readonly Buffer[]
 
 export interface WaysParts {
-  readonly tunnel: Tunnel
+  readonly tunnels: Tunnels
   readonly credential: () => Credential
   readonly issuingKeys: () => readonly string[]
   readonly egress: Egress
@@ -31,10 +31,10 @@ export interface WaysParts {
  * prove that we hold the key. @throws what the gateway refuses with, network codes
  */
 export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): Promise<Answered> {
-  const { tunnel, credential, issuingKeys, renewUrl, enrolUrl, egress, nowMs } = parts
-  const { state } = tunnel
-  if (state.name === 'ready') {
-    const client = clientOf(TunnelService, state.connection.channel())
+  const { tunnels, credential, issuingKeys, renewUrl, enrolUrl, egress, nowMs } = parts
+  const [ready] = tunnels.ready
+  if (ready !== undefined) {
+    const client = clientOf(TunnelService, ready.connection.channel())
     try {
       const { certificate, chain } = await client.renew(
         { signingRequest },

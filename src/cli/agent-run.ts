@@ -5,6 +5,7 @@ import { agentStatus } from '../agent/status.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
 import { LocalListener } from '../transport/local-socket.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
+import type { Tunnel } from '../tunnel/tunnel.ts'
 import type { MonitorListener } from '../transport/monitor-listen.ts'
 import { untilSignal } from './daemon.ts'
 import type { AddCommand, Surroundings } from './program.ts'
@@ -72,11 +73,12 @@ async function runAgent(settings: AgentSettings, surroundings: Surroundings): Pr
 
 /** Alive is what is up, or on its way to the next try: a tunnel that is stuck is restarted by systemd. */
 function daemonState(agent: Agent, nowMs: number): DaemonState {
-  const { state } = agent.tunnel
   const { health, reasons } = agentStatus(agent, nowMs)
+  const isAlive = ({ state }: Tunnel): boolean =>
+    state.name !== 'backoff' || nowMs < state.untilWallMs + STUCK_MS
   return {
-    isReady: state.name === 'ready',
-    isAlive: state.name !== 'backoff' || nowMs < state.untilWallMs + STUCK_MS,
+    isReady: agent.tunnels.ready.length > 0,
+    isAlive: agent.tunnels.all.some(isAlive),
     text: [health, ...reasons].join('; '),
   }
 }

@@ -22,3 +22,7 @@ export function parseAddress(text: string, portMin = 1): Address {
   }
   return { host, port }
 }
+
+export function addressText({ host, port }: Address): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`
+}

@@ -2,9 +2,11 @@ import { KEY_KINDS } from '../base/key-kinds.ts'
 import { parseAddress, type Address } from './address.ts'
 import {
   address,
+  addresses,
   bytes,
   choice,
   duration,
+  integer,
   optional,
   path,
   rowFields,
@@ -82,6 +84,9 @@ function readNames(value: unknown): readonly string[] {
 /** Every setting of the agent. */
 export const AGENT_SETTINGS = {
   'gateway.address': address('The gateway to dial.'),
+  'gateway.addresses': addresses(
+    'Further gateways, or further ways to the same: host:port each. A gateway may name others by itself, under the same parent domain.',
+  ),
   'gateway.serverName': SERVER_NAME_SETTING,
   'gateway.proxy': optional(
     text(
@@ -168,6 +173,11 @@ export const AGENT_SETTINGS = {
   'status.socket': path(
     'Unix socket for agent status; only the user of the daemon and root may open it.',
     '/run/postern/agent.sock',
+  ),
+  'tunnel.count': integer(
+    'Tunnels to keep, each to another gateway, in another zone where there is one. Where only one gateway is known, one.',
+    2,
+    { min: 1, max: 8 },
   ),
   'tunnel.dialTimeout': duration(
     'Longest time from dial to welcome. Leaves room for SYN retries at 1 s and 3 s.',

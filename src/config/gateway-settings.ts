@@ -1,4 +1,5 @@
 import { readJwtRow } from './jwt-row.ts'
+import { readPeer } from './peer-row.ts'
 import {
   address,
   bytes,
@@ -9,6 +10,7 @@ import {
   optional,
   path,
   rows,
+  text,
   type SettingsOf,
 } from './setting.ts'
 import {
@@ -20,9 +22,29 @@ import {
   SESSION_SETTINGS,
 } from './shared-settings.ts'
 
+const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
+
 /** Every setting of the gateway. */
 export const GATEWAY_SETTINGS = {
   'agents.listen': listenAddress('Where agents connect.', '0.0.0.0:7443'),
+  'agents.address': optional(
+    address(
+      'This gateway as agents dial it: told to agents, which then keep tunnels to this one and to others.',
+    ),
+  ),
+  zone: optional(
+    text(
+      'Failure zone of this gateway, such as a data centre: agents spread their tunnels over zones.',
+      undefined,
+      NAME,
+      '1 to 63 of a-z, 0-9 and hyphens',
+    ),
+  ),
+  peers: rows(
+    'The other gateways of this control plane, told to agents: gateway (as in its certificate), address (host:port, as agents dial it), zone.',
+    'list of gateways',
+    readPeer,
+  ),
   'callers.listen': listenAddress(
     'Where control-plane services connect. Loopback until somebody decides otherwise.',
     '127.0.0.1:7444',

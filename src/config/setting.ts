@@ -1,4 +1,4 @@
-import { parseAddress, type Address } from './address.ts'
+import { addressText, parseAddress, type Address } from './address.ts'
 
 /** One row of a table of settings: from it come flag, variable, file key, help and documentation. */
 export interface Setting<T> {
@@ -92,6 +92,16 @@ export function listenAddress(describe: string, defaultValue?: string): Setting<
   return anyAddress(describe, defaultValue, 0)
 }
 
+/** Addresses to dial: YAML in the file, JSON in a flag or variable. */
+export function addresses(describe: string): Setting<readonly Address[]> {
+  const list = words(describe)
+  const parse = (raw: unknown): readonly Address[] =>
+    list.parse(raw).map((one) => parseAddress(one))
+  return make('list of host:port', describe, [], parse, (value) =>
+    JSON.stringify(value.map(addressText)),
+  )
+}
+
 function anyAddress(
   describe: string,
   defaultValue: string | undefined,
@@ -102,9 +112,7 @@ function anyAddress(
     return parseAddress(raw, portMin)
   }
   const initial = defaultValue === undefined ? undefined : parse(defaultValue)
-  const format = ({ host, port }: Address): string =>
-    `${host.includes(':') ? `[${host}]` : host}:${String(port)}`
-  return make('host:port', describe, initial, parse, format)
+  return make('host:port', describe, initial, parse, addressText)
 }
 
 export interface Bounds {

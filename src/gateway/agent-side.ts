@@ -5,6 +5,7 @@ import type { Logger } from '../base/logger.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import { VERSION } from '../base/version.ts'
 import {
+  type GatewayPlaceSchema,
   Tunnel,
   type RegisterRequest,
   type RegisterResponseSchema,
@@ -39,6 +40,9 @@ export interface AgentSideOptions {
   readonly registry: Registry
   readonly shares: PeerShares
   readonly identity: GatewayIdentity
+  /** This gateway and others, as agents dial them; empty: nothing is said of it. */
+  readonly places: readonly MessageInitShape<typeof GatewayPlaceSchema>[]
+  readonly zone: string
   readonly logger: Logger
   /** Longest time from TLS to Register, in ms. */
   readonly registerTimeoutMs: number
@@ -198,9 +202,11 @@ export class AgentSide {
     }
     this.#options.logger.info(facts, 'tunnel registered')
     this.#options.onRegistered(tunnel, request.bundleVersion)
-    const { gateway, region } = this.#options.identity
+    const { places, zone, identity: own } = this.#options
     const timeMs = BigInt(Math.round(this.#options.parts.runtime.clock.wallMs()))
-    return { gatewayVersion: VERSION, gateway, region, timeMs, features: [] }
+    const { gateway, region } = own
+    const gateways = [...places]
+    return { gatewayVersion: VERSION, gateway, region, timeMs, features: [], gateways, zone }
   }
 
   /** The first use of a certificate makes it the agent's current one; an older one is a warning. */

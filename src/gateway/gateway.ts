@@ -1,5 +1,6 @@
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
+import { addressText } from '../config/address.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import type { KeyProtection } from '../identity/key-protection.ts'
 import type { Role } from '../identity/name.ts'
@@ -225,6 +226,8 @@ export class Gateway {
       registry,
       shares: new PeerShares({ whole: parts.budget, fraction: 1 / 8, connectionsMax }),
       identity: own.credential.identity,
+      places: placesToTell(settings, own.credential.identity.gateway),
+      zone: settings.zone ?? '',
       logger: this.#ambient.logger.child({ component: 'agents' }),
       registerTimeoutMs: settings['handshake.timeout'],
       issuer: () => this.#enrolment?.issuer,
@@ -307,6 +310,15 @@ export class Gateway {
   #connections(): RpcConnection[] {
     return [...this.#agentSide.connections, ...this.#callerSide.connections]
   }
+}
+
+/** Empty unless the settings say how agents dial this gateway, or others. */
+function placesToTell(
+  { 'agents.address': own, zone = '', peers }: GatewaySettings,
+  gateway: string,
+): { gateway: string; zone: string; address: string }[] {
+  const here = own === undefined ? [] : [{ gateway, zone, address: own }]
+  return [...here, ...peers].map((one) => ({ ...one, address: addressText(one.address) }))
 }
 
 function protectionOf(settings: GatewaySettings): KeyProtection {

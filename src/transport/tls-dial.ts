@@ -5,6 +5,7 @@ import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
 import { DIRECT, type Egress } from './egress.ts'
 import { judgePeer } from './judge-peer.ts'
+import { rotatedLookup, type RotatedLookup } from './rotated-lookup.ts'
 import { tlsError } from './tls-errors.ts'
 import { ALPN, secureContext } from './tls-options.ts'
 import { judgeHostName } from '../identity/host-name.ts'
@@ -21,6 +22,8 @@ export interface DialOptions {
   readonly signal: AbortSignal
   /** The way out; default directly. */
   readonly egress?: Egress
+  /** How the host's addresses are ordered, where it is dialled directly; default: as the resolver does. */
+  readonly lookup?: RotatedLookup
   /** Our wall clock in ms, to say how far off a certificate's time is. */
   readonly nowMs: number
 }
@@ -47,7 +50,7 @@ function handshake(options: DialOptions, through: Socket | undefined): Promise<T
   const servername = options.serverName ?? options.host
   const socket = connect({
     ...secureContext(credential),
-    ...(through === undefined ? { host: options.host, port: options.port } : { socket: through }),
+    ...(through === undefined ? directly(options) : { socket: through }),
     // An IP address is no name in SNI (RFC 6066, section 3).
     ...(isIp(servername) ? {} : { servername }),
     ALPNProtocols: [ALPN],
@@ -86,6 +89,15 @@ function handshake(options: DialOptions, through: Socket | undefined): Promise<T
   return promise.finally(() => {
     signal.removeEventListener('abort', onAbort)
   })
+}
+
+/** Happy eyeballs (RFC 8305): the next address is tried when one has not answered in this time. */
+const ATTEMPT_MS = 500
+
+function directly({ host, port, lookup }: DialOptions): object {
+  const ordered = lookup === undefined ? {} : { lookup: rotatedLookup(lookup) }
+  const eyeballs = { autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ATTEMPT_MS }
+  return { host, port, ...ordered, ...eyeballs }
 }
 
 function isIp(host: string): boolean {

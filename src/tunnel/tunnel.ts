@@ -26,6 +26,8 @@ export interface TunnelOptions {
   /** The first call on a fresh session; its answer makes the tunnel ready. */
   register(connection: RpcConnection): Promise<RegisterResponse>
   onOpen: RpcConnectionEvents['onOpen']
+  /** The tunnel is ready. */
+  onUp?(): void
   /** The tunnel fell, or did not come up. */
   onDown?(cause: PosternError): void
 }
@@ -264,6 +266,7 @@ export class Tunnel {
       const { clock } = this.#options.process.runtime
       this.#readyAtMs = clock.nowMs()
       this.#lifecycle.enter({ name: 'ready', sinceWallMs: clock.wallMs(), connection, welcome })
+      this.#options.onUp?.()
     } catch (error) {
       // A session that was lost says why in #closed; here only a refusal of the call itself remains.
       if (error instanceof RpcError && error.code === 'CONNECTION_LOST') return
@@ -332,10 +335,10 @@ export class Tunnel {
     const untilWallMs = clock.wallMs() + delayMs
     const attempt = this.#attempt
     this.#lifecycle.enter({ name: 'backoff', attempt, delayMs, untilWallMs, cause })
-    this.#options.onDown?.(cause)
     this.#cancelTimer = clock.startTimer(delayMs, () => {
       this.#connect()
     })
+    this.#options.onDown?.(cause)
   }
 
   #log(from: TunnelState, to: TunnelState): void {
@@ -351,7 +354,8 @@ export class Tunnel {
         attempt: to.attempt,
         delayMs: Math.round(to.delayMs),
       }
-      if (recovery === 'give-up')
+      if (code === 'GATEWAY_HELD') logger.debug(details, 'no other gateway was found')
+      else if (recovery === 'give-up')
         logger.error(details, 'the tunnel is refused: somebody must act, retrying slowly')
       else logger.warn(details, 'the tunnel is down, retrying')
     } else if (to.name === 'ready') {

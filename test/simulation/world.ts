@@ -63,6 +63,8 @@ export class World {
       registry,
       shares: shares(gateway.budget),
       identity: GATEWAY,
+      places: [],
+      zone: '',
       logger: silentLogger,
       registerTimeoutMs: 5000,
       issuer: () => undefined,

@@ -298,6 +298,20 @@ export declare type RegisterResponse = Message<"postern.v1.RegisterResponse"> & 
    * @generated from field: repeated string features = 5;
    */
   features: string[];
+
+  /**
+   * Gateways of this control plane as agents dial them, this one among them. Empty: it does not say.
+   *
+   * @generated from field: repeated postern.v1.GatewayPlace gateways = 6;
+   */
+  gateways: GatewayPlace[];
+
+  /**
+   * Failure zone of this gateway; empty: it has none.
+   *
+   * @generated from field: string zone = 7;
+   */
+  zone: string;
 };
 
 /**
@@ -305,6 +319,38 @@ export declare type RegisterResponse = Message<"postern.v1.RegisterResponse"> & 
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export declare const RegisterResponseSchema: GenMessage<RegisterResponse>;
+
+/**
+ * Where a gateway is reached by agents.
+ *
+ * @generated from message postern.v1.GatewayPlace
+ */
+export declare type GatewayPlace = Message<"postern.v1.GatewayPlace"> & {
+  /**
+   * As in its certificate.
+   *
+   * @generated from field: string gateway = 1;
+   */
+  gateway: string;
+
+  /**
+   * @generated from field: string zone = 2;
+   */
+  zone: string;
+
+  /**
+   * "host:port".
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message postern.v1.GatewayPlace.
+ * Use `create(GatewayPlaceSchema)` to create a new message.
+ */
+export declare const GatewayPlaceSchema: GenMessage<GatewayPlace>;
 
 /**
  * A method that the agent serves.

@@ -1,0 +1,142 @@
+import type { CancelTimer, Clock } from '../base/clock.ts'
+import type { PosternError } from '../base/errors.ts'
+import type { RpcConnection } from '../tunnel/rpc-connection.ts'
+import type { TunnelState } from '../tunnel/lifecycle.ts'
+import type { Tunnel } from '../tunnel/tunnel.ts'
+import type { Held, Places } from './places.ts'
+
+/** A gateway that turned out to be one that we had is not looked for again before. */
+const REPEAT_MS = 300_000
+
+/** What a dial is told of the tunnel that it is for. */
+export interface Slot {
+  /** Whom the other tunnels are with. */
+  readonly held: () => readonly Held[]
+}
+
+export interface TunnelsParts {
+  readonly clock: Clock
+  readonly places: Places
+  /** How many to keep, where there are so many gateways. */
+  readonly countMax: () => number
+  readonly make: (slot: Slot, onDown: (cause: PosternError) => void) => Tunnel
+}
+
+type Ready = Extract<TunnelState, { name: 'ready' }>
+
+/** The tunnels of an agent, each to another gateway: one always, more where more gateways are known. */
+export class Tunnels {
+  readonly #parts: TunnelsParts
+  readonly #tunnels: Tunnel[] = []
+  #cancelTimer: CancelTimer | undefined
+  #isOver = false
+
+  constructor(parts: TunnelsParts) {
+    this.#parts = parts
+    this.#add()
+  }
+
+  get all(): readonly Tunnel[] {
+    return this.#tunnels
+  }
+
+  /** Those that are up, the one with the shortest round trip first. */
+  get ready(): readonly Ready[] {
+    const states = this.#tunnels.map(({ state }) => state).filter((state) => state.name === 'ready')
+    const rtt = ({ connection }: Ready): number => connection.session.rttMs ?? Infinity
+    return states.sort((a, b) => rtt(a) - rtt(b))
+  }
+
+  /** The best of them: for what shows one. */
+  get main(): Tunnel {
+    const [best] = this.ready
+    const found = this.#tunnels.find(({ state }) => state === best) ?? this.#tunnels[0]
+    if (found === undefined) throw new RangeError('there is always one')
+    return found
+  }
+
+  /** How many there are to be. */
+  get wanted(): number {
+    return Math.max(1, Math.min(this.#parts.countMax(), this.#parts.places.distinct))
+  }
+
+  get connections(): readonly RpcConnection[] {
+    return this.#tunnels.flatMap(({ connections }) => connections)
+  }
+
+  start(): void {
+    for (const tunnel of this.#tunnels) tunnel.start()
+  }
+
+  hurry(): void {
+    for (const tunnel of this.#tunnels) tunnel.hurry()
+  }
+
+  /** Each goes over to another connection. Resolves to whether one did. @throws what the last one threw */
+  async replace(): Promise<boolean> {
+    const results = await Promise.allSettled(this.#tunnels.map((tunnel) => tunnel.replace()))
+    const failed = results.find((result) => result.status === 'rejected')
+    const isReplaced = results.some((result) => result.status === 'fulfilled' && result.value)
+    if (!isReplaced && failed !== undefined) throw failed.reason
+    return isReplaced
+  }
+
+  /** More gateways may be known than before, or fewer. */
+  review(): void {
+    if (this.#isOver) return
+    while (this.#tunnels.length < this.wanted) this.#add().start()
+    for (const tunnel of [...this.#tunnels].reverse()) {
+      if (this.#tunnels.length <= this.wanted) return
+      if (tunnel.state.name !== 'ready') this.#remove(tunnel)
+    }
+    if (this.#parts.countMax() >= this.#tunnels.length) return
+    for (const tunnel of this.#tunnels.splice(this.#parts.countMax())) void tunnel.drain(REPEAT_MS)
+  }
+
+  async drain(graceMs: number): Promise<void> {
+    this.#end()
+    await Promise.all(this.#tunnels.map((tunnel) => tunnel.drain(graceMs)))
+  }
+
+  stop(): void {
+    this.#end()
+    for (const tunnel of this.#tunnels) tunnel.stop()
+  }
+
+  #end(): void {
+    this.#isOver = true
+    this.#cancelTimer?.()
+  }
+
+  #add(): Tunnel {
+    const held = (): Held[] => this.#tunnels.filter((other) => other !== tunnel).flatMap(heldBy)
+    const tunnel: Tunnel = this.#parts.make({ held }, (cause) => {
+      this.#down(tunnel, cause)
+    })
+    this.#tunnels.push(tunnel)
+    return tunnel
+  }
+
+  #down(tunnel: Tunnel, { code }: PosternError): void {
+    if (code !== 'GATEWAY_HELD' || this.#isOver) return
+    if (this.#tunnels.length > 1) this.#remove(tunnel)
+    this.#cancelTimer?.()
+    this.#cancelTimer = this.#parts.clock.startTimer(REPEAT_MS, () => {
+      this.#parts.places.forgetRepeats()
+      this.review()
+    })
+  }
+
+  #remove(tunnel: Tunnel): void {
+    this.#tunnels.splice(this.#tunnels.indexOf(tunnel), 1)
+    tunnel.stop()
+  }
+}
+
+function heldBy({ state }: Tunnel): Held[] {
+  if (state.name !== 'ready') return []
+  const { identity } = state.connection.facts
+  return identity.role === 'gateway'
+    ? [{ gateway: identity.gateway, zone: state.welcome.zone }]
+    : []
+}
