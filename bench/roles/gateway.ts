@@ -22,7 +22,7 @@ async function start(flags: Record<string, string>): Promise<{ agents: number; c
 
 /** Calls from the gateway itself: one tunnel, no relay. */
 function channel(): RpcChannel {
-  const tunnel = gateway.registry.pick('bench')
+  const tunnel = gateway.registry.clusters.get('bench')?.[0]
   if (tunnel === undefined) throw new Error('no tunnel')
   return tunnel.connection.channel('bench')
 }
@@ -120,7 +120,7 @@ async function stalled({ readers, seconds }: { readers: number; seconds: number 
   heldBytes: number
 }> {
   const calls = channel()
-  const tunnel = gateway.registry.pick('bench')
+  const tunnel = gateway.registry.clusters.get('bench')?.[0]
   const before = await unary({ inFlight: 1, seconds })
   globalThis.gc?.()
   const rssBefore = process.memoryUsage().arrayBuffers

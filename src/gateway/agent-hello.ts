@@ -16,6 +16,8 @@ export interface AgentHello {
     readonly dataType: string
   }[]
   readonly services: readonly { readonly name: string; readonly dataType: string }[]
+  readonly methodNames: ReadonlySet<string>
+  readonly serviceNames: ReadonlySet<string>
 }
 
 /** Takes the known fields, in bounds, and lets go of the rest. @throws MALFORMED_CALL */
@@ -24,8 +26,7 @@ export function judgeHello(request: RegisterRequest): AgentHello {
   word(request.instance)
   if (methods.length + services.length > OFFERS_MAX)
     throw malformed(`more than ${String(OFFERS_MAX)} methods and services`)
-  return {
-    agentVersion: word(agentVersion),
+  const offered = {
     methods: methods.map(({ name, kind, dataType }) => ({
       name: offerName(name),
       kind: word(kind),
@@ -35,6 +36,12 @@ export function judgeHello(request: RegisterRequest): AgentHello {
       name: offerName(name),
       dataType: word(dataType),
     })),
+  }
+  return {
+    agentVersion: word(agentVersion),
+    ...offered,
+    methodNames: new Set(offered.methods.map(({ name }) => name)),
+    serviceNames: new Set(offered.services.map(({ name }) => name)),
   }
 }
 

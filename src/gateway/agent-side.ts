@@ -21,6 +21,7 @@ import { offersOf } from '../rpc/typed.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { HELLO_BYTES_MAX, judgeHello } from './agent-hello.ts'
+import { CallRecord } from './call-record.ts'
 import type { Issuer } from './issuer.ts'
 import type { PeerShare, PeerShares } from './peer-shares.ts'
 import type { AgentTunnel, Registry } from './registry.ts'
@@ -179,6 +180,7 @@ export class AgentSide {
       instance: request.instance,
       bundleVersion: request.bundleVersion,
       relays: new Map(),
+      record: new CallRecord(),
       isOutdated: false,
     }
     // In the registry first, judged then: a denial that comes between the two finds it there.

@@ -7,19 +7,17 @@ import { RpcServer } from '../rpc/server.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { identityUri } from '../identity/name.ts'
-import { encodeName, readHead, type OpenHead } from '../wire/open-head.ts'
+import { encodeName, KIND, readHead, type OpenHead } from '../wire/open-head.ts'
 import { gatewayOffers } from './gateway-service.ts'
 import type { PeerShare, PeerShares } from './peer-shares.ts'
-import type { AgentTunnel, Registry } from './registry.ts'
-import { Relay, type ArrivedOpen } from './relay.ts'
+import { isTunnel, type AgentTunnel, type Registry } from './registry.ts'
+import { Relay, type ArrivedOpen, type RelayHost } from './relay.ts'
 
 /** Of the streams that a tunnel can hold, what one caller may use up. */
 const CALLER_FRACTION = 3 / 4
 
-interface RelayedCaller {
+interface RelayedCaller extends RelayHost {
   readonly caller: string
-  /** The same, encoded. */
-  readonly callerName: Buffer
   readonly share: PeerShare
 }
 
@@ -87,7 +85,7 @@ export class CallerSide {
     const parts = { ...this.#options.parts, budget: share.budget }
     const { identity, address } = wire.facts
     const caller = identity.role === 'caller' ? identity.caller : ''
-    const callerName = encodeName(caller)
+    const from = this.#relayedCaller(caller, share)
     const facts = { peer: address, caller }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
       onReady: () => {
@@ -108,8 +106,7 @@ export class CallerSide {
         if (head.cluster === '') {
           const arrival = { callerOf: () => caller, nowMs: connection.session.nowMs }
           this.#server.open(stream, arrival, bytes, start, end, isEnded)
-        } else
-          this.#relay(stream, { caller, callerName, share }, { head, bytes, start, end, isEnded })
+        } else this.#relay(stream, from, { head, bytes, start, end, isEnded })
       },
       onClosed: (closed, error) => {
         this.connections.delete(closed)
@@ -120,35 +117,60 @@ export class CallerSide {
     this.connections.add(connection)
   }
 
-  #relay(stream: MuxStream, from: RelayedCaller, open: ArrivedOpen): void {
+  #relayedCaller(caller: string, share: PeerShare): RelayedCaller {
     const { parts, registry } = this.#options
-    const { cluster } = open.head
-    const tunnel = registry.pick(cluster)
-    if (tunnel === undefined) {
-      stream.refuse('CLUSTER_UNKNOWN', true, `no tunnel of cluster ${cluster} is connected`)
+    const nowMs = (): number => parts.runtime.clock.nowMs()
+    const from: RelayedCaller = {
+      caller,
+      callerName: encodeName(caller),
+      share,
+      budget: share.budget,
+      nowMs,
+      onEnded: (tunnel) => {
+        endRelay(tunnel, caller)
+      },
+      onOutcome: ({ record }, isAnswered) => {
+        if (isAnswered) record.succeeded()
+        else record.failed(nowMs())
+      },
+      onCallerReset: () => {
+        share.resets.didReset(nowMs())
+      },
+      another: ({ cluster, name, kind }, tried) => {
+        const isForward = kind === KIND.forward
+        const next = registry.pick({ cluster, name, isForward, nowMs: nowMs(), tried })
+        return isTunnel(next) && this.#mayRelay(next, from) ? next : undefined
+      },
+    }
+    return from
+  }
+
+  #relay(stream: MuxStream, from: RelayedCaller, open: ArrivedOpen): void {
+    const { registry } = this.#options
+    const { clock } = this.#options.parts.runtime
+    const { cluster, name, kind } = open.head
+    const isForward = kind === KIND.forward
+    const found = registry.pick({ cluster, name, isForward, nowMs: clock.nowMs() })
+    if (!isTunnel(found)) {
+      stream.refuse(found.code, true, found.text)
       return
     }
-    const { clock } = parts.runtime
-    const { caller, callerName, share } = from
-    const running = tunnel.relays.get(caller) ?? 0
-    const { session } = tunnel.connection
-    if (
-      running >= session.peerStreamsMax * CALLER_FRACTION ||
-      !share.resets.mayOpen(clock.nowMs())
-    ) {
+    if (!this.#mayRelay(found, from)) {
       stream.refuse('STREAM_LIMIT', true, 'this caller has more than its part of the tunnel')
       return
     }
     this.relayed++
-    tunnel.relays.set(caller, running + 1)
-    new Relay(stream, session, callerName, open, {
-      onEnded: () => {
-        endRelay(tunnel, caller)
-      },
-      onCallerReset: () => {
-        share.resets.didReset(clock.nowMs())
-      },
-    })
+    const hasOthers = (registry.clusters.get(cluster)?.length ?? 0) > 1
+    new Relay(from, stream, found, open, hasOthers)
+  }
+
+  /** Counts the stream in, unless the caller has more than its part already. */
+  #mayRelay({ relays, connection }: AgentTunnel, { caller, share }: RelayedCaller): boolean {
+    const running = relays.get(caller) ?? 0
+    const isOver = running >= connection.session.peerStreamsMax * CALLER_FRACTION
+    if (isOver || !share.resets.mayOpen(this.#options.parts.runtime.clock.nowMs())) return false
+    relays.set(caller, running + 1)
+    return true
   }
 }
 

@@ -1,5 +1,7 @@
+import type { ErrorCode } from '../base/errors.ts'
 import type { RpcConnection } from '../tunnel/rpc-connection.ts'
 import type { AgentHello } from './agent-hello.ts'
+import type { CallRecord } from './call-record.ts'
 
 /** One tunnel that an agent holds, after it registered. */
 export interface AgentTunnel {
@@ -13,13 +15,36 @@ export interface AgentTunnel {
   bundleVersion: number
   /** Streams that are relayed into it, by caller. */
   readonly relays: Map<string, number>
+  /** How calls into it fare. */
+  readonly record: CallRecord
   /** A tunnel under a later certificate of the same agent is there: this one gets no new streams. */
   isOutdated: boolean
 }
 
+/** What a stream asks of the tunnel that it is to go into. */
+export interface Wanted {
+  readonly cluster: string
+  /** Method, or service of a forward. */
+  readonly name: string
+  readonly isForward: boolean
+  readonly nowMs: number
+  /** Tunnels that did not take it. */
+  readonly tried?: readonly AgentTunnel[]
+}
+
+/** Why no tunnel takes a stream. */
+export interface NoTunnel {
+  readonly code: ErrorCode
+  readonly text: string
+}
+
+/** Round trips below this are the same: what they differ by is chance. */
+const RTT_MS_MIN = 5
+
 /** Which clusters are connected, by which tunnels. */
 export class Registry {
   readonly #clusters = new Map<string, AgentTunnel[]>()
+  #turn = 0
 
   add(tunnel: AgentTunnel): void {
     const tunnels = this.#clusters.get(tunnel.cluster)
@@ -47,21 +72,35 @@ export class Registry {
     for (const tunnel of own) tunnel.isOutdated = endOf(tunnel) < latest
   }
 
-  /** The tunnel of a cluster that takes new streams and has the fewest; undefined where none does. */
-  pick(cluster: string): AgentTunnel | undefined {
-    const tunnels = this.#clusters.get(cluster)
-    if (tunnels === undefined) return undefined
-    let best: AgentTunnel | undefined
-    for (const tunnel of tunnels) {
-      const { session } = tunnel.connection
-      if (!session.isOpen) continue
-      if (
-        best === undefined ||
-        (best.isOutdated && !tunnel.isOutdated) ||
-        (best.isOutdated === tunnel.isOutdated &&
-          session.streamCount < best.connection.session.streamCount)
-      )
-        best = tunnel
+  /**
+   * The tunnel for a stream: open, of those that offer what is called where some do, and where calls do
+   * not fail; then the one with the least to wait for, by streams and round trip; equals take turns.
+   */
+  pick(wanted: Wanted): AgentTunnel | NoTunnel {
+    const { cluster, tried } = wanted
+    const all = this.#clusters.get(cluster) ?? []
+    const [only] = all
+    if (all.length === 1 && only?.connection.session.isOpen === true && tried === undefined)
+      return only
+    const open = all.filter(
+      (tunnel) => tunnel.connection.session.isOpen && tried?.includes(tunnel) !== true,
+    )
+    if (open.length === 0)
+      return { code: 'CLUSTER_UNKNOWN', text: `no tunnel of cluster ${cluster} is connected` }
+    const { nowMs } = wanted
+    const current = prefer(open, ({ isOutdated }) => !isOutdated)
+    const able = prefer(current, ({ hello }) => offers(hello, wanted))
+    return this.#best(prefer(able, ({ record }) => !record.isEjected(nowMs)))
+  }
+
+  #best(tunnels: readonly AgentTunnel[]): AgentTunnel {
+    const from = this.#turn++ % tunnels.length
+    let best = tunnels[from] as AgentTunnel
+    let bestCost = costOf(best)
+    for (let i = 1; i < tunnels.length; i++) {
+      const tunnel = tunnels[(from + i) % tunnels.length] as AgentTunnel
+      const cost = costOf(tunnel)
+      if (cost < bestCost) [best, bestCost] = [tunnel, cost]
     }
     return best
   }
@@ -75,4 +114,25 @@ export class Registry {
     for (const tunnels of this.#clusters.values()) count += tunnels.length
     return count
   }
+}
+
+export function isTunnel(found: AgentTunnel | NoTunnel): found is AgentTunnel {
+  return 'connection' in found
+}
+
+/** Those that are better, or all where none is. */
+function prefer(
+  tunnels: readonly AgentTunnel[],
+  isBetter: (tunnel: AgentTunnel) => boolean,
+): readonly AgentTunnel[] {
+  const better = tunnels.filter(isBetter)
+  return better.length === 0 ? tunnels : better
+}
+
+function offers({ methodNames, serviceNames }: AgentHello, { name, isForward }: Wanted): boolean {
+  return (isForward ? serviceNames : methodNames).has(name)
+}
+
+function costOf({ connection: { session } }: AgentTunnel): number {
+  return (session.streamCount + 1) * Math.max(session.rttMs ?? RTT_MS_MIN, RTT_MS_MIN)
 }

@@ -1,8 +1,16 @@
+import { BUDGET_SHARE, type ByteBudget } from '../base/byte-budget.ts'
 import { asPosternError, type ErrorCode } from '../base/errors.ts'
-import type { MuxSession } from '../mux/session.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import { PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
-import { KIND, writeRelayedHead, CREDIT_BYTES, type OpenHead } from '../wire/open-head.ts'
+import {
+  CREDIT_BYTES,
+  KIND,
+  moveHead,
+  shortenTimeout,
+  writeRelayedHead,
+  type OpenHead,
+} from '../wire/open-head.ts'
+import type { AgentTunnel } from './registry.ts'
 
 /** An OPEN as it came from a caller. */
 export interface ArrivedOpen {
@@ -13,56 +21,74 @@ export interface ArrivedOpen {
   readonly isEnded: boolean
 }
 
-export interface RelayEvents {
-  /** Told once, when the tunnel is rid of the stream. */
-  onEnded(): void
+/** Tunnels that a stream is offered to, at most. */
+const TRIES_MAX = 3
+
+/** Refusals that are the agent's own trouble, not that of what lies behind it. */
+const OVERLOADED: readonly ErrorCode[] = ['STREAM_LIMIT', 'BUDGET_EXHAUSTED', 'INTERNAL']
+
+/** A caller's connection, as the relays of its streams see it. */
+export interface RelayHost {
+  /** Name of the caller, encoded. */
+  readonly callerName: Buffer
+  /** The caller's: a copy of an OPEN is kept in it until the stream is answered. */
+  readonly budget: ByteBudget
+  nowMs(): number
+  /** A tunnel is rid of the stream; told once for each that was tried. */
+  onEnded(tunnel: AgentTunnel): void
+  /** Whether the agent could answer. */
+  onOutcome(tunnel: AgentTunnel, isAnswered: boolean): void
   /** The caller reset its stream. */
   onCallerReset(): void
+  /** A tunnel that was not tried yet takes the stream; undefined: there is none. */
+  another(head: OpenHead, tried: readonly AgentTunnel[]): AgentTunnel | undefined
 }
 
 /**
- * Joins a caller's stream to a stream of the tunnel that holds the cluster. Payload is passed on as
- * it is. A byte is consumed on the one side when it has gone out on the other, so the credit that a
- * sender sees is the far reader's, and what the relay holds lies within its windows.
+ * Joins a caller's stream to a stream of a tunnel that holds the cluster. Payload is passed on as it
+ * is. A byte is consumed on the one side when it has gone out on the other, so the credit that a
+ * sender sees is the far reader's, and what the relay holds lies within its windows. A stream that
+ * an agent did not take, and has said so, is offered to another; any other end is the caller's to judge.
  */
 export class Relay implements StreamSink {
+  readonly #host: RelayHost
   readonly #near: MuxStream
-  readonly #events: RelayEvents
+  readonly #tried: AgentTunnel[] = []
   #far: MuxStream | undefined
+  /** For another try, from a certain time on. */
+  #kept: ArrivedOpen | undefined
+  #keptAtMs = 0
+  #isAnswered = false
 
-  /** Refuses the near stream itself when the far one cannot be opened. */
+  /**
+   * Refuses the near stream itself when no far one can be opened. `hasOthers`: there are other tunnels
+   * that could take it.
+   */
   constructor(
+    host: RelayHost,
     near: MuxStream,
-    session: MuxSession,
-    caller: Buffer,
+    tunnel: AgentTunnel,
     open: ArrivedOpen,
-    events: RelayEvents,
+    hasOthers: boolean,
   ) {
+    this.#host = host
     this.#near = near
-    this.#events = events
     near.sink = this
     near.whenClosed(() => {
-      if (this.#far === undefined) events.onEnded()
+      this.#forget()
     })
-    const { head, bytes, start, end, isEnded } = open
-    if (CREDIT_BYTES + end - start + caller.length > PAYLOAD_BYTES_MAX) {
+    const { start, end } = open
+    if (CREDIT_BYTES + end - start + host.callerName.length > PAYLOAD_BYTES_MAX) {
+      host.onEnded(tunnel)
       near.refuse('HEAD_TOO_LARGE', false, 'no room is left in the head for the name of the caller')
       return
     }
-    try {
-      this.#far = session.beginOpen(this, isEnded, head.kind !== KIND.unary)
-      this.#far.whenClosed(() => {
-        events.onEnded()
-      })
-    } catch (error) {
-      near.refuse(asPosternError(error).code, true, '')
-      return
-    }
-    writeRelayedHead(session.writer, head, caller, bytes, start, end)
-    session.endOpen()
+    if (hasOthers) this.#keep(open)
+    this.#open(tunnel, open)
   }
 
   onAccept(): void {
+    this.#answered(true)
     try {
       this.#near.accept(this)
     } catch {
@@ -85,6 +111,7 @@ export class Relay implements StreamSink {
   }
 
   onTrailer(stream: MuxStream, bytes: Buffer, start: number, end: number): void {
+    this.#answered(true)
     const other = this.#other(stream)
     if (other !== undefined && !other.hasLocalEnded) {
       const writer = other.beginTrailer()
@@ -99,11 +126,19 @@ export class Relay implements StreamSink {
   }
 
   onRefuse(_stream: MuxStream, code: ErrorCode, canRetry: boolean, text: string): void {
+    const tunnel = this.#tried.at(-1)
+    const isOverloaded = OVERLOADED.includes(code)
+    if (canRetry && this.#tryAnother()) {
+      if (isOverloaded && tunnel !== undefined) this.#host.onOutcome(tunnel, false)
+      return
+    }
+    this.#answered(!isOverloaded)
     this.#near.refuse(code, canRetry, text)
   }
 
   onReset(stream: MuxStream, code: ErrorCode): void {
-    if (stream === this.#near) this.#events.onCallerReset()
+    if (stream === this.#near) this.#host.onCallerReset()
+    else this.#answered(code !== 'CONNECTION_LOST')
     const other = this.#other(stream)
     if (other === undefined) return
     other.reset(code)
@@ -123,5 +158,61 @@ export class Relay implements StreamSink {
 
   #other(stream: MuxStream): MuxStream | undefined {
     return stream === this.#near ? this.#far : this.#near
+  }
+
+  #open(tunnel: AgentTunnel, { head, bytes, start, end, isEnded }: ArrivedOpen): void {
+    const near = this.#near
+    const host = this.#host
+    const { session } = tunnel.connection
+    this.#tried.push(tunnel)
+    try {
+      this.#far = session.beginOpen(this, isEnded, head.kind !== KIND.unary)
+    } catch (error) {
+      this.#far = undefined
+      host.onEnded(tunnel)
+      if (!this.#tryAnother()) near.refuse(asPosternError(error).code, true, '')
+      return
+    }
+    this.#far.whenClosed(() => {
+      host.onEnded(tunnel)
+    })
+    writeRelayedHead(session.writer, head, host.callerName, bytes, start, end)
+    session.endOpen()
+  }
+
+  /** False: no other tunnel takes the stream, or none may be asked any more. */
+  #tryAnother(): boolean {
+    const kept = this.#kept
+    if (kept === undefined || this.#near.isClosed || this.#tried.length >= TRIES_MAX) return false
+    const tunnel = this.#host.another(kept.head, this.#tried)
+    if (tunnel === undefined) return false
+    shortenTimeout(kept.bytes, 0, this.#host.nowMs() - this.#keptAtMs)
+    this.#open(tunnel, kept)
+    return true
+  }
+
+  /** The OPEN lies in a buffer that is used again: what may be sent once more is copied. */
+  #keep(open: ArrivedOpen): void {
+    const { bytes, start, end } = open
+    const count = end - start
+    if (!this.#host.budget.reserve(count, BUDGET_SHARE.message)) return
+    const copy = Buffer.from(bytes.subarray(start, end))
+    const head = moveHead(open.head, -start)
+    this.#kept = { head, bytes: copy, start: 0, end: count, isEnded: open.isEnded }
+    this.#keptAtMs = this.#host.nowMs()
+  }
+
+  #answered(isFine: boolean): void {
+    if (this.#isAnswered) return
+    this.#isAnswered = true
+    this.#forget()
+    const tunnel = this.#tried.at(-1)
+    if (tunnel !== undefined) this.#host.onOutcome(tunnel, isFine)
+  }
+
+  #forget(): void {
+    if (this.#kept === undefined) return
+    this.#host.budget.release(this.#kept.end)
+    this.#kept = undefined
   }
 }

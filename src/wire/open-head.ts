@@ -110,6 +110,23 @@ export function writeRelayedHead(
   writer.slice(bytes, head.afterCaller, end)
 }
 
+/** The same head, its bytes lying elsewhere. */
+export function moveHead(head: OpenHead, by: number): OpenHead {
+  return {
+    ...head,
+    afterCaller: head.afterCaller + by,
+    metadataStart: head.metadataStart + by,
+    bodyStart: head.bodyStart + by,
+  }
+}
+
+/** Takes time that has passed off the deadline in a head; a call that has one keeps one. */
+export function shortenTimeout(bytes: Buffer, start: number, passedMs: number): void {
+  const timeoutMs = bytes.readUInt32BE(start + 4)
+  if (timeoutMs === 0) return
+  bytes.writeUInt32BE(Math.max(1, Math.floor(timeoutMs - passedMs)), start + 4)
+}
+
 /** A name as it stands in a head. */
 export function encodeName(name: string): Buffer {
   return shortText(name)
