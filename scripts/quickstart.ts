@@ -76,6 +76,7 @@ async function main(once: boolean): Promise<void> {
   const gatewayFile = writeSettings('gateway', 'gateway', {
     agents: { listen: `127.0.0.1:${String(agentPort)}` },
     callers: { listen: `127.0.0.1:${String(callerPort)}` },
+    status: { socket: `${FOLDER}/gateway.sock` },
   })
   const agentFile = writeSettings('agent', 'agent', {
     gateway: { address: `localhost:${String(agentPort)}` },

@@ -15,8 +15,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ['guard', 'rpc'],
   ['tunnel'],
   ['dataplane'],
-  ['agent', 'gateway', 'client.ts'],
-  ['cli'],
+  ['agent', 'gateway', 'caller'],
+  ['cli', 'client.ts'],
 ]
 
 /** Package or built-in, and the only folders that may import it. */

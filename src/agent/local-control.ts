@@ -1,7 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
-import { asPosternError, PosternError, type ErrorCode } from '../base/errors.ts'
-import { ERROR_CODES } from '../base/error-codes.ts'
+import { asPosternError, PosternError } from '../base/errors.ts'
 import { KEY_KINDS } from '../base/key-kinds.ts'
 import type { Agent } from './agent.ts'
 import { agentStatus } from './status.ts'
@@ -70,19 +69,4 @@ export class AgentControl {
       key: `${asymmetricKeyType ?? ''} ${asymmetricKeyDetails?.namedCurve ?? ''}`.trim(),
     }
   }
-}
-
-/** What the daemon answered. @throws its error, DAEMON_NOT_RUNNING when it is no answer */
-export function parseAnswer(text: string): unknown {
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    const message = 'what answers on the socket is no agent'
-    throw new PosternError('DAEMON_NOT_RUNNING', message, {}, { cause: error })
-  }
-  const { error } = value as { error?: { code: string; message: string } }
-  if (error === undefined) return value
-  const code = Object.hasOwn(ERROR_CODES, error.code) ? (error.code as ErrorCode) : 'INTERNAL'
-  throw new PosternError(code, error.message)
 }

@@ -1,6 +1,7 @@
 import type { Argv } from 'yargs'
 import { Agent } from '../agent/agent.ts'
-import { AgentControl, parseAnswer, type Renewed } from '../agent/local-control.ts'
+import { AgentControl, type Renewed } from '../agent/local-control.ts'
+import { parseAnswer } from '../base/local-answer.ts'
 import { PosternError } from '../base/errors.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { KEY_KINDS } from '../identity/keys.ts'

@@ -1,6 +1,6 @@
 import { Agent } from '../agent/agent.ts'
 import { judgeJoin } from '../agent/join.ts'
-import { parseAnswer } from '../agent/local-control.ts'
+import { parseAnswer } from '../base/local-answer.ts'
 import type { AgentStatus } from '../agent/status.ts'
 import { PosternError } from '../base/errors.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'

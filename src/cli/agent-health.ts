@@ -1,4 +1,4 @@
-import { parseAnswer } from '../agent/local-control.ts'
+import { parseAnswer } from '../base/local-answer.ts'
 import type { AgentStatus } from '../agent/status.ts'
 import { PosternError, printable } from '../base/errors.ts'
 import { askLocal } from '../transport/local-socket.ts'

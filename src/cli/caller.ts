@@ -1,4 +1,5 @@
-import { connectGateway, type GatewayClient } from '../client.ts'
+import { connectGateway } from '../caller/connect.ts'
+import type { GatewayClient } from '../caller/gateway-client.ts'
 import { CALLER_SETTINGS } from '../config/gateway-settings.ts'
 import type { Surroundings } from './program.ts'
 import { settingsOf, type SettingsArguments } from './settings-options.ts'

@@ -12,12 +12,18 @@ export interface Daemon {
 const OK = 0
 const FORCED = 1
 
+/** Orders of other origin than a signal; `drain` does something once the daemon runs. */
+export interface Orders {
+  drain: () => void
+}
+
 /** Runs until a signal: the first drains, a second stops at once. Resolves to the exit status. */
 export function untilSignal(
   daemon: Daemon,
   logger: Logger,
   surroundings: Surroundings,
   systemd: SystemdNotify,
+  orders: Orders = { drain: () => undefined },
 ): Promise<number> {
   return new Promise((resolve) => {
     let isDraining = false
@@ -30,12 +36,16 @@ export function untilSignal(
         reload(daemon, logger, systemd)
         return
       }
-      if (isDraining) {
-        logger.warn({ signal }, 'second signal: stopping at once')
-        daemon.stop()
-        finish(FORCED)
+      if (!isDraining) {
+        drain(signal)
         return
       }
+      logger.warn({ signal }, 'second signal: stopping at once')
+      daemon.stop()
+      finish(FORCED)
+    })
+    const drain = (signal: string): void => {
+      if (isDraining) return
       isDraining = true
       systemd.stopping()
       logger.info({ signal }, 'draining: running calls may finish')
@@ -49,7 +59,10 @@ export function untilSignal(
           finish(FORCED)
         },
       )
-    })
+    }
+    orders.drain = () => {
+      drain('gateway drain')
+    }
   })
 }
 

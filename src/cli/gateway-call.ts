@@ -7,7 +7,7 @@ import {
   type JsonValue,
 } from '@bufbuild/protobuf'
 import { PosternError } from '../base/errors.ts'
-import type { ClusterClient } from '../client.ts'
+import type { ClusterClient } from '../caller/gateway-client.ts'
 import { CALLER_SETTINGS } from '../config/gateway-settings.ts'
 import { parseDuration } from '../config/setting.ts'
 import { file_grpc_health_v1_health } from '../gen/grpc/health/v1/health_pb.js'

@@ -136,6 +136,11 @@ export const GATEWAY_SETTINGS = {
     { min: 1, max: 100_000 },
   ),
   ...SESSION_SETTINGS,
+  'status.socket': optional(
+    path(
+      'Unix socket for gateway status and gateway drain; only the user of the daemon and root may open it. Default: /run/postern/gateway.sock, where it can be made.',
+    ),
+  ),
   'drain.reconnectRate': integer(
     'Agents per second that a gateway which drains asks to come back, here or elsewhere.',
     100,

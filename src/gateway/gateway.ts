@@ -121,6 +121,12 @@ export class Gateway {
     return this.#callerSide.relayed
   }
 
+  get callers(): { callers: number; streams: number } {
+    const connections = [...this.#callerSide.connections]
+    const streams = connections.reduce((sum, { session }) => sum + session.streamCount, 0)
+    return { callers: connections.length, streams }
+  }
+
   get admission(): Admission | undefined {
     return this.#admission
   }

@@ -124,7 +124,10 @@ function handlerOf(method: DescMethod, implementation: AnyFunction): MethodHandl
   }
 }
 
-export function clientOf<S extends DescService>(service: S, channel: RpcChannel): Client<S> {
+/** Where calls go: one session, or whichever of several is open. */
+export type CallChannel = Pick<RpcChannel, 'unary' | 'serverStream' | 'clientStream' | 'bidi'>
+
+export function clientOf<S extends DescService>(service: S, channel: CallChannel): Client<S> {
   const entries = service.methods.map(
     (method) => [method.localName, callerOf(method, channel)] as const,
   )
@@ -133,7 +136,7 @@ export function clientOf<S extends DescService>(service: S, channel: RpcChannel)
 
 function callerOf(
   method: DescMethod,
-  channel: RpcChannel,
+  channel: CallChannel,
 ): (request: unknown, options?: CallOptions) => unknown {
   const name = methodName(method)
   const encode = (message: unknown): Uint8Array => encodeMessage(method.input, message)

@@ -95,7 +95,7 @@ async function removeStale(path: string): Promise<void> {
     () => true,
     () => false,
   )
-  if (isLive) throw new PosternError('LISTEN_FAILED', `another agent answers on ${path}`, { path })
+  if (isLive) throw new PosternError('LISTEN_FAILED', `another daemon answers on ${path}`, { path })
   unlinkSync(path)
 }
 

@@ -43,6 +43,7 @@ export class Daemons {
       gateway: {
         agents: { listen: `127.0.0.1:${String(this.agentPort)}` },
         callers: { listen: `127.0.0.1:${String(this.callerPort)}` },
+        status: { socket: join(this.pki.folder, 'gateway.sock') },
       },
       agent: {
         gateway: { address: `localhost:${String(this.agentPort)}` },

@@ -1,0 +1,79 @@
+import { PosternError } from '../base/errors.ts'
+import { silentLogger, type Logger } from '../base/logger.ts'
+import { systemRandom } from '../base/random.ts'
+import { systemClock } from '../base/system-clock.ts'
+import type { Address } from '../config/address.ts'
+import { CALLER_SETTINGS, type CallerSettings } from '../config/gateway-settings.ts'
+import { readCredential, type KeyFilePaths } from '../identity/key-files.ts'
+import { dialTls } from '../transport/tls-dial.ts'
+import { processParts } from '../tunnel/process-parts.ts'
+import { RpcConnection } from '../tunnel/rpc-connection.ts'
+import { GatewayClient } from './gateway-client.ts'
+
+export interface ConnectOptions {
+  /** The caller listener of the gateway. */
+  readonly address: Address
+  /** DNS name that the gateway's certificate must hold. Default: the host of `address`. */
+  readonly serverName?: string
+  readonly trustDomain: string
+  /** A certificate of role caller, its key, and the roots to trust. */
+  readonly files: KeyFilePaths
+  /** Longest time to connect, in ms. Default 10 000. */
+  readonly timeoutMs?: number
+  readonly logger?: Logger
+  /** Session settings by their names in docs/SETTINGS.md. Default: those of the commands. */
+  readonly settings?: Partial<CallerSettings>
+}
+
+const CONNECT_MS = 10_000
+
+/**
+ * Connects once; a connection that is lost is not made again, as only the caller knows which of its
+ * calls may be repeated. @throws PosternError with the network, TLS and identity codes
+ */
+export async function connectGateway(options: ConnectOptions): Promise<GatewayClient> {
+  const { address, serverName, trustDomain, files, timeoutMs = CONNECT_MS } = options
+  const ambient = {
+    clock: systemClock,
+    random: systemRandom,
+    logger: options.logger ?? silentLogger,
+  }
+  const credential = readCredential(files, 'caller', systemClock.wallMs())
+  const parts = processParts({ ...defaultSettings(), ...options.settings }, ambient)
+  const expected = { trustDomain, roles: ['gateway'] as const }
+  const signal = AbortSignal.timeout(timeoutMs)
+  const nowMs = systemClock.wallMs()
+  const wire = await dialTls({ ...address, serverName, credential, expected, signal, nowMs })
+  return await new Promise((resolve, reject) => {
+    const client: { current?: GatewayClient } = {}
+    signal.addEventListener('abort', () => {
+      if (client.current !== undefined) return
+      reject(new PosternError('DIAL_TIMEOUT', 'the gateway sent no hello in time'))
+      wire.destroy()
+    })
+    new RpcConnection(wire, 'dialer', parts, {
+      onReady: (connection) => {
+        client.current = new GatewayClient(connection)
+        resolve(client.current)
+      },
+      onOpen: (stream) => {
+        stream.refuse('METHOD_UNKNOWN', false, 'a caller serves nothing')
+      },
+      onGoAway: () => {
+        client.current?.wentAway()
+      },
+      onClosed: (_connection, error) => {
+        client.current?.lost(error)
+        reject(error)
+      },
+    })
+  })
+}
+
+function defaultSettings(): CallerSettings {
+  const entries = Object.entries(CALLER_SETTINGS).map(([key, setting]) => [
+    key,
+    setting.defaultValue as unknown,
+  ])
+  return Object.fromEntries(entries) as CallerSettings
+}

@@ -1,0 +1,137 @@
+import type { DescService } from '@bufbuild/protobuf'
+import type { Duplex } from 'node:stream'
+import { PosternError } from '../base/errors.ts'
+import { systemClock } from '../base/system-clock.ts'
+import { Gateway, type Cluster } from '../gen/postern/v1/gateway_pb.js'
+import type { CallOptions, RpcChannel } from '../rpc/channel.ts'
+import { clientOf, type Client } from '../rpc/typed.ts'
+import type { RpcConnection } from '../tunnel/rpc-connection.ts'
+import { StreamBridge } from '../tunnel/stream-bridge.ts'
+
+/** One connection to a gateway. */
+export class GatewayClient {
+  readonly #connection: RpcConnection
+  readonly #closed = Promise.withResolvers<PosternError>()
+  readonly #leaving = Promise.withResolvers<undefined>()
+
+  /** @internal Made by connectGateway. */
+  constructor(connection: RpcConnection) {
+    this.#connection = connection
+  }
+
+  /** Calls to one cluster. Nothing is sent until the first call. */
+  cluster(name: string): ClusterClient {
+    return new ClusterClient(this.#connection, this.#connection.channel(name))
+  }
+
+  /** Calls that the gateway itself answers. */
+  self(): ClusterClient {
+    return this.cluster('')
+  }
+
+  /** The connected clusters with their tunnels, without methods and services. @throws RpcError */
+  async listClusters(options?: CallOptions): Promise<Cluster[]> {
+    const { clusters } = await this.self().service(Gateway).listClusters({}, options)
+    return clusters
+  }
+
+  /** One connected cluster, with the methods and services of its tunnels. @throws RpcError NOT_FOUND */
+  async getCluster(name: string, options?: CallOptions): Promise<Cluster> {
+    return await this.self().service(Gateway).getCluster({ name }, options)
+  }
+
+  /** Resolves, with the reason, when the connection has ended. */
+  get closed(): Promise<PosternError> {
+    return this.#closed.promise
+  }
+
+  /** Resolves when the gateway takes no new calls here: it drains, or the connection has ended. */
+  get leaving(): Promise<void> {
+    return this.#leaving.promise
+  }
+
+  /** New calls may be made. */
+  get isOpen(): boolean {
+    return this.#connection.session.isOpen
+  }
+
+  /** Last measured round trip to the gateway, in ms. */
+  get rttMs(): number | undefined {
+    return this.#connection.session.rttMs
+  }
+
+  /** Ends the connection; calls that still run fail. */
+  close(): void {
+    this.#connection.close(new PosternError('SHUTDOWN', 'the caller has finished'))
+  }
+
+  /** @internal */
+  wentAway(): void {
+    this.#leaving.resolve(undefined)
+  }
+
+  /** @internal */
+  lost(error: PosternError): void {
+    this.#leaving.resolve(undefined)
+    this.#closed.resolve(error)
+  }
+}
+
+/** Calls and forwards to one cluster. */
+export class ClusterClient {
+  readonly #connection: RpcConnection
+  /** Calls by name and bytes, where there are no generated types. */
+  readonly channel: RpcChannel
+
+  /** @internal Made by GatewayClient.cluster. */
+  constructor(connection: RpcConnection, channel: RpcChannel) {
+    this.#connection = connection
+    this.channel = channel
+  }
+
+  /** A typed client of a service, from its generated description. */
+  service<S extends DescService>(service: S): Client<S> {
+    return clientOf(service, this.channel)
+  }
+
+  /**
+   * Joins a local connection to a named service of the cluster, until either side ends.
+   * Resolves when the local connection is closed: with a code unless all went well. A deadline is
+   * for all of it, not for its opening alone.
+   */
+  forward(
+    service: string,
+    socket: Duplex,
+    options: CallOptions = {},
+  ): Promise<PosternError['code'] | undefined> {
+    const { signal, timeoutMs = 0 } = options
+    return new Promise((resolve) => {
+      const onAbort = (): void => {
+        bridge.abort('CANCELLED')
+      }
+      const cancelDeadline =
+        timeoutMs === 0
+          ? undefined
+          : systemClock.startTimer(timeoutMs, () => {
+              bridge.abort('DEADLINE_EXCEEDED')
+            })
+      const bridge = new StreamBridge(socket, systemClock, (code) => {
+        cancelDeadline?.()
+        signal?.removeEventListener('abort', onAbort)
+        resolve(code)
+      })
+      signal?.addEventListener('abort', onAbort, { once: true })
+      try {
+        bridge.attach(this.channel.forward(service, bridge, options))
+      } catch (error) {
+        cancelDeadline?.()
+        socket.destroy()
+        resolve(error instanceof PosternError ? error.code : 'INTERNAL')
+      }
+    })
+  }
+
+  get isOpen(): boolean {
+    return this.#connection.session.isOpen
+  }
+}

@@ -1,0 +1,98 @@
+import { GATEWAY_SETTINGS, type GatewaySettings } from '../config/gateway-settings.ts'
+import { Gateway } from '../gateway/gateway.ts'
+import { GatewayControl } from '../gateway/local-control.ts'
+import { gatewayMetrics } from '../gateway/metrics.ts'
+import { LocalListener } from '../transport/local-socket.ts'
+import { MonitorListener } from '../transport/monitor-listen.ts'
+import type { Ambient } from '../tunnel/process-parts.ts'
+import { untilSignal, type Orders } from './daemon.ts'
+import { GATEWAY_SOCKET } from './gateway-drain.ts'
+import type { AddCommand, Surroundings } from './program.ts'
+import { addSettings, settingsOf } from './settings-options.ts'
+import { withPassphrase } from './systemd-credentials.ts'
+import { SystemdNotify, type DaemonState } from './systemd-notify.ts'
+
+/** `gateway run`: the daemon. */
+export const gatewayRun: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'run',
+    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity anew.',
+    (y) => addSettings(y, GATEWAY_SETTINGS),
+    (args) => {
+      const { environment } = surroundings
+      const start = async (): Promise<number> => {
+        const { values } = settingsOf(GATEWAY_SETTINGS, args, environment)
+        return await runGateway(withPassphrase(values, environment), surroundings)
+      }
+      done(start())
+    },
+  )
+
+async function runGateway(settings: GatewaySettings, surroundings: Surroundings): Promise<number> {
+  const ambient = surroundings.ambient(settings['log.level'], 'gateway')
+  const { clock, logger } = ambient
+  const gateway = new Gateway(settings, ambient)
+  const systemd = new SystemdNotify({
+    environment: surroundings.environment,
+    clock,
+    logger,
+    state: () => gatewayState(gateway),
+    startMs: 0,
+  })
+  await gateway.start()
+  systemd.start()
+  const orders: Orders = { drain: () => undefined }
+  const closings: (() => void)[] = []
+  try {
+    closings.push(await listenForOrders(settings, gateway, orders, ambient))
+    const at = settings['metrics.listen']
+    if (at !== undefined) {
+      const state = (): DaemonState => gatewayState(gateway)
+      const monitor = new MonitorListener(at, { metrics: gatewayMetrics(gateway, clock), state })
+      await monitor.listen()
+      closings.push(() => {
+        monitor.close()
+      })
+    }
+    return await untilSignal(gateway, logger, surroundings, systemd, orders)
+  } finally {
+    for (const close of closings) close()
+    gateway.stop()
+  }
+}
+
+/** Where no socket is named, one at the usual place is a convenience, and its lack no fault. */
+async function listenForOrders(
+  { 'status.socket': named }: GatewaySettings,
+  gateway: Gateway,
+  orders: Orders,
+  { clock, logger }: Ambient,
+): Promise<() => void> {
+  const control = new GatewayControl({
+    gateway,
+    drain: () => {
+      orders.drain()
+    },
+    clock,
+  })
+  const socket = new LocalListener(named ?? GATEWAY_SOCKET, (line) => control.answer(line))
+  try {
+    await socket.listen()
+  } catch (error) {
+    if (named !== undefined) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    logger.info({ reason }, 'gateway status and drain have no socket: set status.socket')
+  }
+  return () => {
+    socket.close()
+  }
+}
+
+function gatewayState({ isDraining, registry }: Gateway): DaemonState {
+  const tunnels = `${String(registry.tunnelCount)} tunnels of ${String(registry.clusters.size)} clusters`
+  return {
+    isReady: !isDraining,
+    isAlive: true,
+    text: isDraining ? `draining; ${tunnels}` : tunnels,
+  }
+}

@@ -1,0 +1,102 @@
+import type { Clock } from '../base/clock.ts'
+import { asPosternError, PosternError } from '../base/errors.ts'
+import { VERSION } from '../base/version.ts'
+import { identityUri } from '../identity/name.ts'
+import type { Gateway } from './gateway.ts'
+
+/** What `gateway status --json` prints. Times are ISO 8601, spans in ms. Fields are only ever added. */
+export interface GatewayStatus {
+  readonly version: string
+  readonly identity: string
+  readonly startedAt: string
+  readonly health: 'healthy' | 'degraded' | 'draining'
+  /** Why it is not healthy, in words; empty when it is. */
+  readonly reasons: readonly string[]
+  readonly tunnels: number
+  readonly clusters: number
+  readonly agents: number
+  /** Connections of callers. */
+  readonly callers: number
+  /** Streams that run, over all connections of callers. */
+  readonly streams: number
+  /** Calls and forwards relayed since the start. */
+  readonly relayed: number
+  readonly buffers: { readonly reservedBytes: number; readonly bytesMax: number }
+  readonly certificate: { readonly notAfter: string; readonly expiresInMs: number }
+}
+
+export interface GatewayControlParts {
+  readonly gateway: Gateway
+  /** Begins to drain, as SIGTERM does. */
+  readonly drain: () => void
+  readonly clock: Clock
+}
+
+/** `watch` is answered this much later. */
+const WATCH_MS = 500
+/** A certificate with less left than this should have been renewed. */
+const EXPIRY_WARN_MS = 3_600_000
+
+/** Orders that come over the gateway's unix socket, one line each, answered by one JSON object. */
+export class GatewayControl {
+  readonly #parts: GatewayControlParts
+  readonly #startedAtMs: number
+
+  constructor(parts: GatewayControlParts) {
+    this.#parts = parts
+    this.#startedAtMs = parts.clock.wallMs()
+  }
+
+  async answer(line: string): Promise<string> {
+    try {
+      return JSON.stringify(await this.#act(line.trim()))
+    } catch (error) {
+      const { code, rawMessage: message } = asPosternError(error)
+      return JSON.stringify({ error: { code, message } })
+    }
+  }
+
+  async #act(order: string): Promise<GatewayStatus> {
+    const { drain, clock } = this.#parts
+    switch (order) {
+      case 'status':
+        break
+      case 'watch':
+        await new Promise<void>((resolve) => clock.startTimer(WATCH_MS, resolve))
+        break
+      case 'drain':
+        drain()
+        break
+      default:
+        throw new PosternError('USAGE', 'status, watch and drain are known')
+    }
+    return this.#status()
+  }
+
+  #status(): GatewayStatus {
+    const { gateway, clock } = this.#parts
+    const { registry, parts, own, isDraining } = gateway
+    const { notAfterMs, identity } = own.credential
+    const expiresInMs = Math.round(notAfterMs - clock.wallMs())
+    const reasons =
+      expiresInMs < EXPIRY_WARN_MS
+        ? [`the certificate expires in ${String(Math.round(expiresInMs / 60_000))} min`]
+        : []
+    const tunnels = [...registry.clusters.values()].flat()
+    const health = reasons.length === 0 ? 'healthy' : 'degraded'
+    return {
+      version: VERSION,
+      identity: identityUri(identity),
+      startedAt: new Date(this.#startedAtMs).toISOString(),
+      health: isDraining ? 'draining' : health,
+      reasons: isDraining ? ['it takes no new calls and tunnels', ...reasons] : reasons,
+      tunnels: tunnels.length,
+      clusters: registry.clusters.size,
+      agents: new Set(tunnels.map(({ cluster, agent }) => `${cluster}/${agent}`)).size,
+      ...gateway.callers,
+      relayed: gateway.relayed,
+      buffers: { reservedBytes: parts.budget.reservedBytes, bytesMax: parts.budget.bytesMax },
+      certificate: { notAfter: new Date(notAfterMs).toISOString(), expiresInMs },
+    }
+  }
+}
