@@ -21,7 +21,7 @@ const FLOORS: readonly (readonly string[])[] = [
 
 /** Package or built-in, and the only folders that may import it. */
 const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^node:(tls|net|http|https)$/, ['transport']],
+  [/^node:(tls|net|http|https|http2)$/, ['transport']],
   [/^(@peculiar\/|reflect-metadata)/, ['identity']],
   [/^(node-forge|pkijs|asn1js)$/, ['identity']],
   [/^jose$/, ['gateway']],

@@ -1,9 +1,11 @@
 import type { PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
+import { checkTarget } from '../dataplane/check-target.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
 import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
+import { Probes, type ServiceHealth } from '../dataplane/probes.ts'
 import { Policy } from '../guard/policy.ts'
 import { RpcServer } from '../rpc/server.ts'
 import type { Egress } from '../transport/egress.ts'
@@ -14,6 +16,8 @@ import { egressOf } from './egress-of.ts'
 import { readEnrolUrl } from './enrol-url.ts'
 import { GatewayCrls } from './gateway-crls.ts'
 import { GatewayLink } from './gateway-link.ts'
+import { readCapacity } from './capacity.ts'
+import { Heartbeat } from './heartbeat.ts'
 import { IdentityKeeper, type AgentCredential, type AgentIdentity } from './identity-keeper.ts'
 import { judgedServices } from './judged-services.ts'
 import { NOTICES, NoticeTaker } from './notice-taker.ts'
@@ -41,6 +45,8 @@ export class Agent {
   readonly notices: NoticeTaker
   readonly startedAtMs: number
   readonly health = new HealthBoard()
+  readonly probes: Probes
+  readonly heartbeat: Heartbeat
   readonly #ambient: Ambient
   readonly #crls: GatewayCrls
   readonly #egress: Egress
@@ -77,6 +83,8 @@ export class Agent {
     this.care = this.#makeCare()
     this.notices = this.#makeNoticeTaker()
     this.server = this.#makeServer(services)
+    this.probes = this.#makeProbes()
+    this.heartbeat = this.#makeHeartbeat()
     if (this.keeper.isManaged) this.renewal = this.#makeRenewal()
   }
 
@@ -94,6 +102,8 @@ export class Agent {
     this.keeper.start()
     this.renewal?.start()
     this.care.start()
+    this.probes.start()
+    this.heartbeat.start()
   }
 
   /** Reads the identity's files anew. @throws what reading them throws; nothing changes then */
@@ -125,6 +135,8 @@ export class Agent {
     this.renewal?.stop()
     this.keeper.stop()
     this.care.stop()
+    this.probes.stop()
+    this.heartbeat.stop()
   }
 
   #makeServer(services: ReturnType<typeof judgedServices>): RpcServer {
@@ -146,6 +158,39 @@ export class Agent {
       this.health.set(service.name, true)
     }
     return server
+  }
+
+  #makeProbes(): Probes {
+    const { clock, random, logger } = this.#ambient
+    const targetOf = (name: string) =>
+      this.settings.services.find((service) => service.name === name)?.target
+    return new Probes(this.settings.probes, {
+      clock,
+      random,
+      check: async (row, signal) => {
+        const target = row.target ?? targetOf(row.service)
+        if (target !== undefined) await checkTarget(row, target, signal)
+      },
+      onChange: ({ name: service, isDown, reason }: ServiceHealth) => {
+        this.health.set(service, !isDown)
+        const facts = { component: 'probes', service, reason }
+        if (isDown) logger.warn(facts, 'a service is down')
+        else logger.info(facts, 'a service is up')
+        this.heartbeat.tell()
+      },
+    })
+  }
+
+  #makeHeartbeat(): Heartbeat {
+    const { clock, logger } = this.#ambient
+    return new Heartbeat({
+      clock,
+      logger: logger.child({ component: 'heartbeat' }),
+      tunnels: this.tunnels,
+      intervalMs: () => this.settings['heartbeat.interval'],
+      healths: () => this.probes.healths,
+      capacity: () => readCapacity(this.settings['state.directory']),
+    })
   }
 
   #makeNoticeTaker(): NoticeTaker {
@@ -250,6 +295,7 @@ export class Agent {
       register: (connection) => this.link.register(slot, connection),
       onUp: () => {
         this.tunnels.review()
+        this.heartbeat.tell()
       },
       onDown: (cause) => {
         onDown(cause)

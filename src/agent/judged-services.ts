@@ -23,7 +23,24 @@ export function judgedServices(settings: AgentSettings): ForwardService[] {
     const text = `allow: ${JSON.stringify(service)} names no service of services`
     throw new PosternError('CONFIG_INVALID', text)
   }
+  judgeProbes(settings, names)
   return judged
+}
+
+function judgeProbes(
+  { probes, 'probe.exec': exec }: AgentSettings,
+  names: ReadonlySet<string>,
+): void {
+  for (const { service, type } of probes) {
+    if (!names.has(service)) {
+      const text = `probes: ${JSON.stringify(service)} names no service of services`
+      throw new PosternError('CONFIG_INVALID', text)
+    }
+    if (type === 'exec' && exec !== 'allowed') {
+      const text = `probes: ${service}: commands are run where probe.exec is "allowed" only`
+      throw new PosternError('CONFIG_INVALID', text)
+    }
+  }
 }
 
 function judgedDataType(name: string, dataType: string): DataType {

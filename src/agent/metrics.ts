@@ -16,6 +16,18 @@ export const AGENT_METRICS: readonly MetricRow[] = [
     labels: ['state'],
   },
   {
+    name: 'postern_service_up',
+    kind: 'gauge',
+    help: '1 while the probes of a service say that it is up, else 0; absent for what is not probed.',
+    labels: ['service'],
+  },
+  {
+    name: 'postern_probe_duration_seconds',
+    kind: 'gauge',
+    help: 'How long the last probe of a service took.',
+    labels: ['service'],
+  },
+  {
     name: 'postern_certificate_expiry_seconds',
     kind: 'gauge',
     help: 'Seconds until the certificate of the agent ends; negative once it has.',
@@ -52,7 +64,10 @@ export function agentMetrics(agent: Agent, clock: Clock): Metrics {
   return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent, clock.wallMs())))
 }
 
-function samples({ tunnels, credential, keeper, renewal, care }: Agent, nowMs: number): Sample[] {
+function samples(
+  { tunnels, credential, keeper, renewal, care, probes }: Agent,
+  nowMs: number,
+): Sample[] {
   const { clockSkewMs } = care
   const { length: up } = tunnels.ready
   const found: Sample[] = [
@@ -69,6 +84,12 @@ function samples({ tunnels, credential, keeper, renewal, care }: Agent, nowMs: n
     },
     { name: 'postern_trust_bundle_version', value: keeper.trust.version },
   ]
+  for (const { name: service, isDown, latencyMs } of probes.healths) {
+    const labels = { service }
+    found.push({ name: 'postern_service_up', value: isDown ? 0 : 1, labels })
+    if (latencyMs !== undefined)
+      found.push({ name: 'postern_probe_duration_seconds', value: latencyMs / 1000, labels })
+  }
   if (clockSkewMs !== undefined)
     found.push({ name: 'postern_clock_skew_seconds', value: clockSkewMs / 1000 })
   if (renewal === undefined) return found

@@ -1,5 +1,6 @@
 import { printable, type PosternError } from '../base/errors.ts'
 import type { Credential } from '../identity/key-files.ts'
+import type { ServiceHealth } from '../dataplane/probes.ts'
 import { identityUri } from '../identity/name.ts'
 import { addressText } from '../config/address.ts'
 import { STATUS_NAMES } from '../rpc/status.ts'
@@ -55,6 +56,13 @@ export interface AgentStatus {
     readonly name: string
     readonly dataType: string
     readonly target: string
+    /** What its probes say; null where it is not probed, or was not looked at yet. */
+    readonly health: {
+      readonly up: boolean
+      readonly reason: string
+      readonly since: string
+      readonly latencyMs: number | null
+    } | null
   }[]
   /** Why the tunnel was last down. */
   readonly lastError: {
@@ -141,6 +149,7 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       name,
       dataType,
       target: `${protocol}://${addressText(target)}`,
+      health: healthOf(agent.probes.healths.find((one) => one.name === name)),
     })),
     lastError:
       lastError === undefined
@@ -151,6 +160,15 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
             at: new Date(tunnel.lastErrorAtMs).toISOString(),
           },
   }
+}
+
+type ServiceStatus = AgentStatus['services'][number]
+
+function healthOf(health: ServiceHealth | undefined): ServiceStatus['health'] {
+  if (health === undefined) return null
+  const { isDown, reason, sinceMs, latencyMs } = health
+  const since = new Date(sinceMs).toISOString()
+  return { up: !isDown, reason, since, latencyMs: latencyMs ?? null }
 }
 
 function errorOf(error: PosternError | undefined): AgentStatus['certificate']['renewalError'] {
@@ -212,8 +230,10 @@ function certificateReasons({ notBeforeMs, notAfterMs }: Credential, nowMs: numb
   return [`our certificate expires in ${String(Math.round(leftMs / 60_000))} min`]
 }
 
-function otherReasons({ care, notices, keeper }: Agent, nowMs: number): string[] {
-  const reasons: string[] = []
+function otherReasons({ care, notices, keeper, probes }: Agent, nowMs: number): string[] {
+  const reasons = probes.healths
+    .filter(({ isDown }) => isDown)
+    .map(({ name, reason }) => `service ${name} is down: ${reason}`)
   const { diagnosis, clockSkewMs = 0 } = care
   if (diagnosis !== undefined)
     reasons.push(`the gateway says of our certificate: ${diagnosis.verdict} (${diagnosis.text})`)

@@ -258,5 +258,11 @@ export const PEER_ERRORS = {
     'UNAVAILABLE',
     'The target of the service refused or did not answer the connection.',
   ),
+  SERVICE_DOWN: row(
+    'retry',
+    69,
+    'UNAVAILABLE',
+    'The probes of every agent of the cluster say that the service is down.',
+  ),
   INTERNAL: row('retry', 70, 'INTERNAL', 'A fault of ours: report it with the id from the log.'),
 } as const

@@ -37,11 +37,19 @@ export function statusText(status: AgentStatus): string {
       'clock',
       `${skewMs < 0 ? '-' : '+'}${(Math.abs(skewMs) / 1000).toFixed(1)} s at the gateway`,
     ])
-  for (const { name, dataType, target } of services)
-    rows.push(['service', `${name} -> ${target} (${dataType})`])
+  for (const { name, dataType, target, health } of services)
+    rows.push(['service', `${name} -> ${target} (${dataType})${healthText(health, now)}`])
   if (lastError !== null)
     rows.push(['last error', `${lastError.at} ${lastError.code}: ${lastError.message}`])
   return rows.map(([name, value]) => `${name.padEnd(12)} ${printable(value, 1000)}`).join('\n')
+}
+
+function healthText(health: AgentStatus['services'][number]['health'], nowMs: number): string {
+  if (health === null) return ''
+  const { up, reason, since, latencyMs } = health
+  const span = humanSpan(nowMs - Date.parse(since))
+  if (!up) return `: DOWN for ${span}: ${reason}`
+  return `: up for ${span}${latencyMs === null ? '' : `, probed in ${latencyMs.toFixed(0)} ms`}`
 }
 
 function renewalLine(

@@ -1,5 +1,6 @@
 import { KEY_KINDS } from '../base/key-kinds.ts'
 import { parseAddress, type Address } from './address.ts'
+import { readProbe } from './probe-row.ts'
 import {
   address,
   addresses,
@@ -164,6 +165,21 @@ export const AGENT_SETTINGS = {
     'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), dataType.',
     'list of services',
     readService,
+  ),
+  probes: rows(
+    'How services are looked after: service, type (tcp, http, https, grpc, exec), and where it is not that of the service, target (host:port); path, status (such as 200-399), body (regular expression) of http; grpcService; command of exec; caFile of https; interval, timeout, rise, fall, jitterPercent.',
+    'list of probes',
+    readProbe,
+  ),
+  'probe.exec': choice(
+    'Whether probes may run commands. A settings file that somebody can write could then run anything as the user of the agent.',
+    'refused',
+    ['refused', 'allowed'],
+  ),
+  'heartbeat.interval': duration(
+    'Time between two reports to the gateway on services and capacity; a change is told at once.',
+    '15s',
+    ['1s', '5m'],
   ),
   allow: rows(
     'Who may use what: caller, methods ("package.Service/Method", "package.Service/*", "*"), services. What no row allows is refused.',

@@ -7,6 +7,7 @@ import { VERSION } from '../base/version.ts'
 import {
   type GatewayPlaceSchema,
   Tunnel,
+  type HeartbeatRequest,
   type RegisterRequest,
   type RegisterResponseSchema,
   type RenewRequest,
@@ -22,12 +23,18 @@ import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { HELLO_BYTES_MAX, judgeHello } from './agent-hello.ts'
 import { CallRecord } from './call-record.ts'
+import {
+  HEARTBEAT_FEATURE,
+  HEARTBEATS_BURST,
+  HEARTBEATS_PER_SECOND,
+  judgeHeartbeat,
+} from './heartbeats.ts'
 import type { Issuer } from './issuer.ts'
 import type { PeerShare, PeerShares } from './peer-shares.ts'
 import type { AgentTunnel, Registry } from './registry.ts'
 
 const REGISTER = 'postern.v1.Tunnel/Register'
-const RENEW = 'postern.v1.Tunnel/Renew'
+const AFTER_REGISTER = ['postern.v1.Tunnel/Renew', 'postern.v1.Tunnel/Heartbeat']
 /** Renewals of one tunnel: what a retry after a lost answer needs, and no more. */
 const RENEWALS_PER_SECOND = 0.5
 const RENEWALS_BURST = 10
@@ -65,10 +72,11 @@ interface Newcomer {
   readonly cancelTimer: CancelTimer
 }
 
-/** One that has, and may now renew its certificate. */
+/** One that has, and may now renew its certificate and report. */
 interface Registered {
-  readonly connection: RpcConnection
+  readonly tunnel: AgentTunnel
   readonly renewals: TokenBucket
+  readonly heartbeats: TokenBucket
 }
 
 /** The gateway towards its agents: takes their connections, and registers them. */
@@ -85,14 +93,16 @@ export class AgentSide {
     // The caller of a call on an agent's own session is the session: Register has no other use for it.
     this.#server = new RpcServer(options.parts.runtime, ({ name, caller }) => {
       if (name === REGISTER && this.#newcomers.has(caller)) return undefined
-      if (name === RENEW && this.#registered.has(caller)) return undefined
+      if (AFTER_REGISTER.includes(name) && this.#registered.has(caller)) return undefined
       const text = name === REGISTER ? 'registered already' : 'not for agents, or not now'
       return { code: 'POLICY_DENIED', text }
     })
     const register = (request: RegisterRequest, { caller }: CallContext): Welcome =>
       this.#register(request, caller)
     const renew = (request: RenewRequest, { caller }: CallContext) => this.#renew(request, caller)
-    for (const offer of offersOf(Tunnel, { register, renew }, 'cluster-record'))
+    const heartbeat = (request: HeartbeatRequest, { caller }: CallContext): object =>
+      this.#heartbeat(request, caller)
+    for (const offer of offersOf(Tunnel, { register, renew, heartbeat }, 'cluster-record'))
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
   }
 
@@ -144,7 +154,11 @@ export class AgentSide {
         this.#newcomers.delete(key)
         this.#registered.delete(key)
         const wasRegistered = registry.remove(cluster, closed) !== undefined
-        const details = { ...facts, code: error.code, reason: error.rawMessage }
+        const { code, rawMessage: reason } = error
+        const details = { ...facts, code, reason }
+        const agent = identity.role === 'agent' ? identity.agent : ''
+        const atMs = parts.runtime.clock.wallMs()
+        registry.errors.note(cluster, { atMs, agent, code, text: reason })
         logger.info(details, wasRegistered ? 'tunnel closed' : 'agent left before it registered')
       },
     })
@@ -181,6 +195,7 @@ export class AgentSide {
       bundleVersion: request.bundleVersion,
       relays: new Map(),
       record: new CallRecord(),
+      report: undefined,
       isOutdated: false,
     }
     // In the registry first, judged then: a denial that comes between the two finds it there.
@@ -191,7 +206,8 @@ export class AgentSide {
       throw rpcErrorOfCode(denial.code, denial.rawMessage)
     }
     const renewals = new TokenBucket(RENEWALS_PER_SECOND, RENEWALS_BURST)
-    this.#registered.set(key, { connection, renewals })
+    const heartbeats = new TokenBucket(HEARTBEATS_PER_SECOND, HEARTBEATS_BURST)
+    this.#registered.set(key, { tunnel, renewals, heartbeats })
     void this.#noteUse(connection)
     const { tlsVersion, cipher, address } = connection.facts
     const facts = {
@@ -208,7 +224,25 @@ export class AgentSide {
     const timeMs = BigInt(Math.round(this.#options.parts.runtime.clock.wallMs()))
     const { gateway, region } = own
     const gateways = [...places]
-    return { gatewayVersion: VERSION, gateway, region, timeMs, features: [], gateways, zone }
+    return {
+      gatewayVersion: VERSION,
+      gateway,
+      region,
+      timeMs,
+      features: [HEARTBEAT_FEATURE],
+      gateways,
+      zone,
+    }
+  }
+
+  #heartbeat(request: HeartbeatRequest, key: string): object {
+    const { clock } = this.#options.parts.runtime
+    const registered = this.#registered.get(key)
+    if (registered?.heartbeats.take(clock.nowMs()) !== true)
+      throw rpcErrorOfCode('FLOOD', 'heartbeats come too often')
+    const { tunnel } = registered
+    tunnel.report = judgeHeartbeat(request, tunnel.hello, clock.wallMs())
+    return {}
   }
 
   /** The first use of a certificate makes it the agent's current one; an older one is a warning. */
@@ -236,7 +270,7 @@ export class AgentSide {
     const registered = this.#registered.get(key)
     if (registered?.renewals.take(clock.nowMs()) !== true)
       throw rpcErrorOfCode('RENEWAL_REFUSED', 'too many renewals, or too early')
-    const { facts } = registered.connection
+    const { facts } = registered.tunnel.connection
     const maker = issuer()
     try {
       if (maker === undefined)

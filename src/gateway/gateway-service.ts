@@ -14,12 +14,16 @@ export function gatewayOffers(registry: Registry): Offer[] {
   const getCluster = ({ name }: { readonly name: string }): object => {
     const tunnels = registry.clusters.get(name)
     if (tunnels === undefined) throw new RpcError('NOT_FOUND', 'no such cluster is connected')
-    return { name, tunnels: tunnels.map(describe) }
+    const errors = registry.errors.of(name).map((error) => ({
+      ...error,
+      atMs: BigInt(Math.round(error.atMs)),
+    }))
+    return { name, tunnels: tunnels.map(describe), errors }
   }
   return offersOf(Gateway, { listClusters, getCluster }, 'cluster-record')
 }
 
-function outline({ agent, connection, hello }: AgentTunnel): object {
+function outline({ agent, connection, hello, report }: AgentTunnel): object {
   const { facts, session } = connection
   return {
     agent,
@@ -31,10 +35,20 @@ function outline({ agent, connection, hello }: AgentTunnel): object {
     certificateNotAfterMs: BigInt(facts.certificateNotAfterMs),
     methodCount: hello.methods.length,
     serviceCount: hello.services.length,
+    downCount: report?.down.size ?? 0,
   }
 }
 
 function describe(tunnel: AgentTunnel): object {
   const { methods, services } = tunnel.hello
-  return { ...outline(tunnel), methods: [...methods], services: [...services] }
+  const { report } = tunnel
+  const offered = { methods: [...methods], services: [...services] }
+  if (report === undefined) return { ...outline(tunnel), ...offered }
+  return {
+    ...outline(tunnel),
+    ...offered,
+    health: [...report.services],
+    ...(report.capacity === undefined ? {} : { capacity: report.capacity }),
+    heartbeatAtMs: BigInt(Math.round(report.atMs)),
+  }
 }

@@ -2,6 +2,8 @@ import type { ErrorCode } from '../base/errors.ts'
 import type { RpcConnection } from '../tunnel/rpc-connection.ts'
 import type { AgentHello } from './agent-hello.ts'
 import type { CallRecord } from './call-record.ts'
+import { ClusterErrors } from './cluster-errors.ts'
+import type { HeartbeatReport } from './heartbeats.ts'
 
 /** One tunnel that an agent holds, after it registered. */
 export interface AgentTunnel {
@@ -17,6 +19,8 @@ export interface AgentTunnel {
   readonly relays: Map<string, number>
   /** How calls into it fare. */
   readonly record: CallRecord
+  /** What the agent last said of its services; undefined: nothing yet. */
+  report: HeartbeatReport | undefined
   /** A tunnel under a later certificate of the same agent is there: this one gets no new streams. */
   isOutdated: boolean
 }
@@ -43,6 +47,7 @@ const RTT_MS_MIN = 5
 
 /** Which clusters are connected, by which tunnels. */
 export class Registry {
+  readonly errors = new ClusterErrors()
   readonly #clusters = new Map<string, AgentTunnel[]>()
   #turn = 0
 
@@ -81,14 +86,17 @@ export class Registry {
     const all = this.#clusters.get(cluster) ?? []
     const [only] = all
     if (all.length === 1 && only?.connection.session.isOpen === true && tried === undefined)
-      return only
+      return downOn(only, wanted) ?? only
     const open = all.filter(
       (tunnel) => tunnel.connection.session.isOpen && tried?.includes(tunnel) !== true,
     )
     if (open.length === 0)
       return { code: 'CLUSTER_UNKNOWN', text: `no tunnel of cluster ${cluster} is connected` }
     const { nowMs } = wanted
-    const current = prefer(open, ({ isOutdated }) => !isOutdated)
+    const up = open.filter((tunnel) => downOn(tunnel, wanted) === undefined)
+    const [first] = open
+    if (up.length === 0 && first !== undefined) return downOn(first, wanted) as NoTunnel
+    const current = prefer(up, ({ isOutdated }) => !isOutdated)
     const able = prefer(current, ({ hello }) => offers(hello, wanted))
     return this.#best(prefer(able, ({ record }) => !record.isEjected(nowMs)))
   }
@@ -131,6 +139,13 @@ function prefer(
 
 function offers({ methodNames, serviceNames }: AgentHello, { name, isForward }: Wanted): boolean {
   return (isForward ? serviceNames : methodNames).has(name)
+}
+
+/** Undefined: the service is up there, as far as is known, or it is no service. */
+function downOn({ report }: AgentTunnel, { name, isForward }: Wanted): NoTunnel | undefined {
+  const reason = isForward ? report?.down.get(name) : undefined
+  if (reason === undefined) return undefined
+  return { code: 'SERVICE_DOWN', text: `service ${name} is down: ${reason}` }
 }
 
 function costOf({ connection: { session } }: AgentTunnel): number {

@@ -38,6 +38,7 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [38, 'CLUSTER_LOCKED'],
   [39, 'IDENTITY_CLONED'],
   [40, 'CA_RETIRED'],
+  [41, 'SERVICE_DOWN'],
   [255, 'INTERNAL'],
 ]
 

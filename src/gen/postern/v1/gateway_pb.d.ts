@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Method, Service } from "./tunnel_pb.js";
+import type { Capacity, Method, Service, ServiceHealth } from "./tunnel_pb.js";
 
 /**
  * Describes the file postern/v1/gateway.proto.
@@ -68,6 +68,13 @@ export declare type Cluster = Message<"postern.v1.Cluster"> & {
    * @generated from field: repeated postern.v1.AgentTunnel tunnels = 2;
    */
   tunnels: AgentTunnel[];
+
+  /**
+   * The last of them, oldest first; in the answer of GetCluster only.
+   *
+   * @generated from field: repeated postern.v1.ClusterError errors = 3;
+   */
+  errors: ClusterError[];
 };
 
 /**
@@ -75,6 +82,41 @@ export declare type Cluster = Message<"postern.v1.Cluster"> & {
  * Use `create(ClusterSchema)` to create a new message.
  */
 export declare const ClusterSchema: GenMessage<Cluster>;
+
+/**
+ * Why a tunnel of a cluster ended, or was not let in.
+ *
+ * @generated from message postern.v1.ClusterError
+ */
+export declare type ClusterError = Message<"postern.v1.ClusterError"> & {
+  /**
+   * @generated from field: int64 at_ms = 1;
+   */
+  atMs: bigint;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent: string;
+
+  /**
+   * Of docs/ERRORS.md.
+   *
+   * @generated from field: string code = 3;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string text = 4;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message postern.v1.ClusterError.
+ * Use `create(ClusterErrorSchema)` to create a new message.
+ */
+export declare const ClusterErrorSchema: GenMessage<ClusterError>;
 
 /**
  * One connected tunnel.
@@ -142,6 +184,32 @@ export declare type AgentTunnel = Message<"postern.v1.AgentTunnel"> & {
    * @generated from field: uint32 service_count = 11;
    */
   serviceCount: number;
+
+  /**
+   * What the agent says of its services, and of its machine; in the answer of GetCluster only.
+   *
+   * @generated from field: repeated postern.v1.ServiceHealth health = 12;
+   */
+  health: ServiceHealth[];
+
+  /**
+   * @generated from field: postern.v1.Capacity capacity = 13;
+   */
+  capacity?: Capacity | undefined;
+
+  /**
+   * When it last said so; absent: it never did.
+   *
+   * @generated from field: optional int64 heartbeat_at_ms = 14;
+   */
+  heartbeatAtMs?: bigint | undefined;
+
+  /**
+   * Services that are down, as far as the agent has said.
+   *
+   * @generated from field: uint32 down_count = 15;
+   */
+  downCount: number;
 };
 
 /**

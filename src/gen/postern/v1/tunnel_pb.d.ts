@@ -165,6 +165,142 @@ export declare type BundleSignature = Message<"postern.v1.BundleSignature"> & {
 export declare const BundleSignatureSchema: GenMessage<BundleSignature>;
 
 /**
+ * @generated from message postern.v1.HeartbeatRequest
+ */
+export declare type HeartbeatRequest = Message<"postern.v1.HeartbeatRequest"> & {
+  /**
+   * Of every service that is probed.
+   *
+   * @generated from field: repeated postern.v1.ServiceHealth services = 1;
+   */
+  services: ServiceHealth[];
+
+  /**
+   * @generated from field: postern.v1.Capacity capacity = 2;
+   */
+  capacity?: Capacity | undefined;
+};
+
+/**
+ * Describes the message postern.v1.HeartbeatRequest.
+ * Use `create(HeartbeatRequestSchema)` to create a new message.
+ */
+export declare const HeartbeatRequestSchema: GenMessage<HeartbeatRequest>;
+
+/**
+ * @generated from message postern.v1.HeartbeatResponse
+ */
+export declare type HeartbeatResponse = Message<"postern.v1.HeartbeatResponse"> & {
+};
+
+/**
+ * Describes the message postern.v1.HeartbeatResponse.
+ * Use `create(HeartbeatResponseSchema)` to create a new message.
+ */
+export declare const HeartbeatResponseSchema: GenMessage<HeartbeatResponse>;
+
+/**
+ * What the probes of a service have found.
+ *
+ * @generated from message postern.v1.ServiceHealth
+ */
+export declare type ServiceHealth = Message<"postern.v1.ServiceHealth"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: bool is_down = 2;
+   */
+  isDown: boolean;
+
+  /**
+   * Why it is down, in words.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Since when it is up, or down, in ms since 1970.
+   *
+   * @generated from field: int64 since_ms = 4;
+   */
+  sinceMs: bigint;
+
+  /**
+   * How long the last probe took.
+   *
+   * @generated from field: optional double latency_ms = 5;
+   */
+  latencyMs?: number | undefined;
+};
+
+/**
+ * Describes the message postern.v1.ServiceHealth.
+ * Use `create(ServiceHealthSchema)` to create a new message.
+ */
+export declare const ServiceHealthSchema: GenMessage<ServiceHealth>;
+
+/**
+ * Of the agent's machine, or of what it may use of it. Absent fields are not known there.
+ *
+ * @generated from message postern.v1.Capacity
+ */
+export declare type Capacity = Message<"postern.v1.Capacity"> & {
+  /**
+   * @generated from field: uint32 cpus = 1;
+   */
+  cpus: number;
+
+  /**
+   * Load average over one minute.
+   *
+   * @generated from field: double load = 2;
+   */
+  load: number;
+
+  /**
+   * @generated from field: uint64 memory_bytes_max = 3;
+   */
+  memoryBytesMax: bigint;
+
+  /**
+   * @generated from field: uint64 memory_bytes_used = 4;
+   */
+  memoryBytesUsed: bigint;
+
+  /**
+   * Of the volume that holds the agent's state.
+   *
+   * @generated from field: optional uint64 disk_bytes_max = 5;
+   */
+  diskBytesMax?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint64 disk_bytes_free = 6;
+   */
+  diskBytesFree?: bigint | undefined;
+
+  /**
+   * @generated from field: optional uint32 files_max = 7;
+   */
+  filesMax?: number | undefined;
+
+  /**
+   * @generated from field: optional uint32 files_open = 8;
+   */
+  filesOpen?: number | undefined;
+};
+
+/**
+ * Describes the message postern.v1.Capacity.
+ * Use `create(CapacitySchema)` to create a new message.
+ */
+export declare const CapacitySchema: GenMessage<Capacity>;
+
+/**
  * @generated from message postern.v1.RenewRequest
  */
 export declare type RenewRequest = Message<"postern.v1.RenewRequest"> & {
@@ -432,6 +568,16 @@ export declare const Tunnel: GenService<{
     methodKind: "unary";
     input: typeof RenewRequestSchema;
     output: typeof RenewResponseSchema;
+  },
+  /**
+   * How the agent is, and what lies behind it; after Register, to a gateway with the feature "heartbeat".
+   *
+   * @generated from rpc postern.v1.Tunnel.Heartbeat
+   */
+  heartbeat: {
+    methodKind: "unary";
+    input: typeof HeartbeatRequestSchema;
+    output: typeof HeartbeatResponseSchema;
   },
 }>;
 

@@ -8,7 +8,7 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
  * Describes the file postern/v1/tunnel.proto.
  */
 export const file_postern_v1_tunnel = /*@__PURE__*/
-  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSKIAQoGTm90aWNlEg8KB2J1bmRsZXMYASADKAwSDAoEY3JscxgCIAMoDBIbChNnYXRld2F5X2F1dGhvcml0aWVzGAUgAygMEhwKD3JlbmV3X3dpdGhpbl9tcxgDIAEoDUgAiAEBEhAKCHdhcm5pbmdzGAQgAygJQhIKEF9yZW5ld193aXRoaW5fbXMiJgoMTm90aWNlQW5zd2VyEhYKDmJ1bmRsZV92ZXJzaW9uGAEgASgNImgKC1RydXN0QnVuZGxlEhQKDHRydXN0X2RvbWFpbhgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEg0KBXJvb3RzGAMgAygMEg8KB2lzc3VpbmcYBCADKAwSEgoKbWFkZV9hdF9tcxgFIAEoAyJPCgxTaWduZWRCdW5kbGUSDgoGYnVuZGxlGAEgASgMEi8KCnNpZ25hdHVyZXMYAiADKAsyGy5wb3N0ZXJuLnYxLkJ1bmRsZVNpZ25hdHVyZSI2Cg9CdW5kbGVTaWduYXR1cmUSEAoIcm9vdF9waW4YASABKAkSEQoJc2lnbmF0dXJlGAIgASgMIicKDFJlbmV3UmVxdWVzdBIXCg9zaWduaW5nX3JlcXVlc3QYASABKAwiMwoNUmVuZXdSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoDBINCgVjaGFpbhgCIAMoDCLQAQoPUmVnaXN0ZXJSZXF1ZXN0EhUKDWFnZW50X3ZlcnNpb24YASABKAkSDwoHY2x1c3RlchgCIAEoCRINCgVhZ2VudBgDIAEoCRIjCgdtZXRob2RzGAQgAygLMhIucG9zdGVybi52MS5NZXRob2QSJQoIc2VydmljZXMYBSADKAsyEy5wb3N0ZXJuLnYxLlNlcnZpY2USEAoIZmVhdHVyZXMYBiADKAkSFgoOYnVuZGxlX3ZlcnNpb24YByABKA0SEAoIaW5zdGFuY2UYCCABKAkiqQEKEFJlZ2lzdGVyUmVzcG9uc2USFwoPZ2F0ZXdheV92ZXJzaW9uGAEgASgJEg8KB2dhdGV3YXkYAiABKAkSDgoGcmVnaW9uGAMgASgJEg8KB3RpbWVfbXMYBCABKAMSEAoIZmVhdHVyZXMYBSADKAkSKgoIZ2F0ZXdheXMYBiADKAsyGC5wb3N0ZXJuLnYxLkdhdGV3YXlQbGFjZRIMCgR6b25lGAcgASgJIj4KDEdhdGV3YXlQbGFjZRIPCgdnYXRld2F5GAEgASgJEgwKBHpvbmUYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSI3CgZNZXRob2QSDAoEbmFtZRgBIAEoCRIMCgRraW5kGAIgASgJEhEKCWRhdGFfdHlwZRgDIAEoCSIqCgdTZXJ2aWNlEgwKBG5hbWUYASABKAkSEQoJZGF0YV90eXBlGAIgASgJMo0BCgZUdW5uZWwSRQoIUmVnaXN0ZXISGy5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVxdWVzdBocLnBvc3Rlcm4udjEuUmVnaXN0ZXJSZXNwb25zZRI8CgVSZW5ldxIYLnBvc3Rlcm4udjEuUmVuZXdSZXF1ZXN0GhkucG9zdGVybi52MS5SZW5ld1Jlc3BvbnNlMj8KB05vdGljZXMSNAoEVGVsbBISLnBvc3Rlcm4udjEuTm90aWNlGhgucG9zdGVybi52MS5Ob3RpY2VBbnN3ZXJiBnByb3RvMw");
+  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSKIAQoGTm90aWNlEg8KB2J1bmRsZXMYASADKAwSDAoEY3JscxgCIAMoDBIbChNnYXRld2F5X2F1dGhvcml0aWVzGAUgAygMEhwKD3JlbmV3X3dpdGhpbl9tcxgDIAEoDUgAiAEBEhAKCHdhcm5pbmdzGAQgAygJQhIKEF9yZW5ld193aXRoaW5fbXMiJgoMTm90aWNlQW5zd2VyEhYKDmJ1bmRsZV92ZXJzaW9uGAEgASgNImgKC1RydXN0QnVuZGxlEhQKDHRydXN0X2RvbWFpbhgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEg0KBXJvb3RzGAMgAygMEg8KB2lzc3VpbmcYBCADKAwSEgoKbWFkZV9hdF9tcxgFIAEoAyJPCgxTaWduZWRCdW5kbGUSDgoGYnVuZGxlGAEgASgMEi8KCnNpZ25hdHVyZXMYAiADKAsyGy5wb3N0ZXJuLnYxLkJ1bmRsZVNpZ25hdHVyZSI2Cg9CdW5kbGVTaWduYXR1cmUSEAoIcm9vdF9waW4YASABKAkSEQoJc2lnbmF0dXJlGAIgASgMImcKEEhlYXJ0YmVhdFJlcXVlc3QSKwoIc2VydmljZXMYASADKAsyGS5wb3N0ZXJuLnYxLlNlcnZpY2VIZWFsdGgSJgoIY2FwYWNpdHkYAiABKAsyFC5wb3N0ZXJuLnYxLkNhcGFjaXR5IhMKEUhlYXJ0YmVhdFJlc3BvbnNlIngKDVNlcnZpY2VIZWFsdGgSDAoEbmFtZRgBIAEoCRIPCgdpc19kb3duGAIgASgIEg4KBnJlYXNvbhgDIAEoCRIQCghzaW5jZV9tcxgEIAEoAxIXCgpsYXRlbmN5X21zGAUgASgBSACIAQFCDQoLX2xhdGVuY3lfbXMiiwIKCENhcGFjaXR5EgwKBGNwdXMYASABKA0SDAoEbG9hZBgCIAEoARIYChBtZW1vcnlfYnl0ZXNfbWF4GAMgASgEEhkKEW1lbW9yeV9ieXRlc191c2VkGAQgASgEEhsKDmRpc2tfYnl0ZXNfbWF4GAUgASgESACIAQESHAoPZGlza19ieXRlc19mcmVlGAYgASgESAGIAQESFgoJZmlsZXNfbWF4GAcgASgNSAKIAQESFwoKZmlsZXNfb3BlbhgIIAEoDUgDiAEBQhEKD19kaXNrX2J5dGVzX21heEISChBfZGlza19ieXRlc19mcmVlQgwKCl9maWxlc19tYXhCDQoLX2ZpbGVzX29wZW4iJwoMUmVuZXdSZXF1ZXN0EhcKD3NpZ25pbmdfcmVxdWVzdBgBIAEoDCIzCg1SZW5ld1Jlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgMEg0KBWNoYWluGAIgAygMItABCg9SZWdpc3RlclJlcXVlc3QSFQoNYWdlbnRfdmVyc2lvbhgBIAEoCRIPCgdjbHVzdGVyGAIgASgJEg0KBWFnZW50GAMgASgJEiMKB21ldGhvZHMYBCADKAsyEi5wb3N0ZXJuLnYxLk1ldGhvZBIlCghzZXJ2aWNlcxgFIAMoCzITLnBvc3Rlcm4udjEuU2VydmljZRIQCghmZWF0dXJlcxgGIAMoCRIWCg5idW5kbGVfdmVyc2lvbhgHIAEoDRIQCghpbnN0YW5jZRgIIAEoCSKpAQoQUmVnaXN0ZXJSZXNwb25zZRIXCg9nYXRld2F5X3ZlcnNpb24YASABKAkSDwoHZ2F0ZXdheRgCIAEoCRIOCgZyZWdpb24YAyABKAkSDwoHdGltZV9tcxgEIAEoAxIQCghmZWF0dXJlcxgFIAMoCRIqCghnYXRld2F5cxgGIAMoCzIYLnBvc3Rlcm4udjEuR2F0ZXdheVBsYWNlEgwKBHpvbmUYByABKAkiPgoMR2F0ZXdheVBsYWNlEg8KB2dhdGV3YXkYASABKAkSDAoEem9uZRgCIAEoCRIPCgdhZGRyZXNzGAMgASgJIjcKBk1ldGhvZBIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSEQoJZGF0YV90eXBlGAMgASgJIioKB1NlcnZpY2USDAoEbmFtZRgBIAEoCRIRCglkYXRhX3R5cGUYAiABKAky1wEKBlR1bm5lbBJFCghSZWdpc3RlchIbLnBvc3Rlcm4udjEuUmVnaXN0ZXJSZXF1ZXN0GhwucG9zdGVybi52MS5SZWdpc3RlclJlc3BvbnNlEjwKBVJlbmV3EhgucG9zdGVybi52MS5SZW5ld1JlcXVlc3QaGS5wb3N0ZXJuLnYxLlJlbmV3UmVzcG9uc2USSAoJSGVhcnRiZWF0EhwucG9zdGVybi52MS5IZWFydGJlYXRSZXF1ZXN0Gh0ucG9zdGVybi52MS5IZWFydGJlYXRSZXNwb25zZTI/CgdOb3RpY2VzEjQKBFRlbGwSEi5wb3N0ZXJuLnYxLk5vdGljZRoYLnBvc3Rlcm4udjEuTm90aWNlQW5zd2VyYgZwcm90bzM");
 
 /**
  * Describes the message postern.v1.Notice.
@@ -46,53 +46,81 @@ export const BundleSignatureSchema = /*@__PURE__*/
   messageDesc(file_postern_v1_tunnel, 4);
 
 /**
+ * Describes the message postern.v1.HeartbeatRequest.
+ * Use `create(HeartbeatRequestSchema)` to create a new message.
+ */
+export const HeartbeatRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 5);
+
+/**
+ * Describes the message postern.v1.HeartbeatResponse.
+ * Use `create(HeartbeatResponseSchema)` to create a new message.
+ */
+export const HeartbeatResponseSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 6);
+
+/**
+ * Describes the message postern.v1.ServiceHealth.
+ * Use `create(ServiceHealthSchema)` to create a new message.
+ */
+export const ServiceHealthSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 7);
+
+/**
+ * Describes the message postern.v1.Capacity.
+ * Use `create(CapacitySchema)` to create a new message.
+ */
+export const CapacitySchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 8);
+
+/**
  * Describes the message postern.v1.RenewRequest.
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 5);
+  messageDesc(file_postern_v1_tunnel, 9);
 
 /**
  * Describes the message postern.v1.RenewResponse.
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 6);
+  messageDesc(file_postern_v1_tunnel, 10);
 
 /**
  * Describes the message postern.v1.RegisterRequest.
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 7);
+  messageDesc(file_postern_v1_tunnel, 11);
 
 /**
  * Describes the message postern.v1.RegisterResponse.
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 8);
+  messageDesc(file_postern_v1_tunnel, 12);
 
 /**
  * Describes the message postern.v1.GatewayPlace.
  * Use `create(GatewayPlaceSchema)` to create a new message.
  */
 export const GatewayPlaceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 9);
+  messageDesc(file_postern_v1_tunnel, 13);
 
 /**
  * Describes the message postern.v1.Method.
  * Use `create(MethodSchema)` to create a new message.
  */
 export const MethodSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 10);
+  messageDesc(file_postern_v1_tunnel, 14);
 
 /**
  * Describes the message postern.v1.Service.
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 11);
+  messageDesc(file_postern_v1_tunnel, 15);
 
 /**
  * What agent and gateway say to each other over a fresh session, before anything else.

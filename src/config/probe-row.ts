@@ -1,0 +1,123 @@
+import { parseAddress, type Address } from './address.ts'
+import { parseDuration, rowFields } from './setting.ts'
+
+export const PROBE_TYPES = ['tcp', 'http', 'https', 'grpc', 'exec'] as const
+export type ProbeType = (typeof PROBE_TYPES)[number]
+
+/** One row of `probes:` how one service is looked after. Times are in ms. */
+export interface ProbeRow {
+  readonly service: string
+  readonly type: ProbeType
+  /** Undefined: the target of the service. */
+  readonly target: Address | undefined
+  /** Of http and https. */
+  readonly path: string
+  readonly statusMin: number
+  readonly statusMax: number
+  /** What the first 64 KiB of the body must match. */
+  readonly body: RegExp | undefined
+  /** Roots to trust of https, in PEM; undefined: those of the system. */
+  readonly caFile: string | undefined
+  /** Empty: the server as a whole. */
+  readonly grpcService: string
+  readonly command: readonly string[]
+  readonly intervalMs: number
+  readonly timeoutMs: number
+  /** So many good results in a row make it up, so many bad ones down. */
+  readonly rise: number
+  readonly fall: number
+  readonly jitterPercent: number
+}
+
+const FIELDS = [
+  ...['service', 'type', 'target', 'path', 'status', 'body', 'caFile', 'grpcService', 'command'],
+  ...['interval', 'timeout', 'rise', 'fall', 'jitterPercent'],
+]
+const BODY_PATTERN_MAX = 256
+
+export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
+  rowFields(row, FIELDS)
+  const service = textOf(row, 'service')
+  if (service === undefined) throw new Error('service is missing')
+  const type = PROBE_TYPES.find((one) => one === row.type)
+  if (type === undefined)
+    throw new Error(`${service}: type must be one of ${PROBE_TYPES.join(', ')}`)
+  const command = row.command ?? []
+  if (!Array.isArray(command) || !command.every((word) => typeof word === 'string'))
+    throw new Error(`${service}: command must be a list of texts: a program and its arguments`)
+  if ((type === 'exec') !== command.length > 0)
+    throw new Error(`${service}: command belongs to type exec, and exec needs one`)
+  const target = textOf(row, 'target')
+  const path = textOf(row, 'path') ?? '/'
+  if (!/^\/[\x21-\x7e]*$/.test(path)) throw new Error(`${service}: path must begin with /`)
+  const intervalMs = timeOf(row, 'interval', '10s', 1000)
+  const timeoutMs = timeOf(row, 'timeout', '3s', 10)
+  return {
+    service,
+    type,
+    target: target === undefined ? undefined : parseAddress(target),
+    path,
+    ...statusOf(row.status ?? '200-399'),
+    body: patternOf(textOf(row, 'body')),
+    caFile: textOf(row, 'caFile'),
+    grpcService: textOf(row, 'grpcService') ?? '',
+    command,
+    intervalMs,
+    timeoutMs,
+    rise: countOf(row, 'rise', 2, { min: 1, max: 100 }),
+    fall: countOf(row, 'fall', 3, { min: 1, max: 100 }),
+    jitterPercent: countOf(row, 'jitterPercent', 20, { min: 0, max: 100 }),
+  }
+}
+
+function textOf(row: Readonly<Record<string, unknown>>, name: string): string | undefined {
+  const value = row[name]
+  if (value === undefined) return undefined
+  if (typeof value === 'string' && value !== '') return value
+  throw new Error(`${name} must be a text that is not empty`)
+}
+
+function timeOf(
+  row: Readonly<Record<string, unknown>>,
+  name: string,
+  fallback: string,
+  minMs: number,
+): number {
+  try {
+    const ms = parseDuration(row[name] ?? fallback)
+    if (ms >= minMs && ms <= 3_600_000) return ms
+  } catch {
+    // The same advice as for a number out of range.
+  }
+  throw new Error(`${name} must be a time from ${String(minMs)}ms to 1h, such as 10s`)
+}
+
+function countOf(
+  row: Readonly<Record<string, unknown>>,
+  name: string,
+  fallback: number,
+  { min, max }: { min: number; max: number },
+): number {
+  const value = row[name] ?? fallback
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max)
+    return value
+  throw new Error(`${name} must be a whole number from ${String(min)} to ${String(max)}`)
+}
+
+function statusOf(value: unknown): { statusMin: number; statusMax: number } {
+  const [, from = '', to = from] = /^(\d{3})(?:-(\d{3}))?$/.exec(String(value)) ?? []
+  const [statusMin, statusMax] = [Number(from), Number(to)]
+  if (statusMin >= 100 && statusMax >= statusMin) return { statusMin, statusMax }
+  throw new Error('status must be a number or a range, such as 200 or 200-399')
+}
+
+function patternOf(text: string | undefined): RegExp | undefined {
+  if (text === undefined) return undefined
+  if (text.length > BODY_PATTERN_MAX)
+    throw new Error(`body is longer than ${String(BODY_PATTERN_MAX)} characters`)
+  try {
+    return new RegExp(text)
+  } catch {
+    throw new Error('body must be a regular expression')
+  }
+}
