@@ -44,6 +44,48 @@ ${table(['code', 'meaning', 'next', 'status', 'exit', 'wire'], rows)}
 `
 }
 
+interface Schema {
+  readonly type?: string | readonly string[]
+  readonly description?: string
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly items?: Schema
+  readonly oneOf?: readonly Schema[]
+}
+
+function schemaRows(properties: Schema['properties'], prefix = ''): string[][] {
+  return Object.entries(properties ?? {}).flatMap(([name, field]) => {
+    const { type = 'boolean', description = '', items } = field
+    const path = `${prefix}${name}`
+    const row = [`\`${path}\``, [type].flat().join(' or '), description]
+    // The best tunnel, and the last state, have the fields that stand elsewhere already.
+    const isKnown = path === 'tunnel' || path === 'last'
+    const below = isKnown ? [] : schemaRows(field.properties, `${path}.`)
+    return [row, ...below, ...schemaRows(items?.properties, `${path}[].`)]
+  })
+}
+
+function statusDocument(): string {
+  const path = `${ROOT}schemas/agent-status.schema.json`
+  const { oneOf = [] } = JSON.parse(readFileSync(path, 'utf8')) as Schema
+  const [running, down] = oneOf.map(({ properties }) =>
+    table(['field', 'type', 'meaning'], schemaRows(properties)),
+  )
+  return `# agent status --json
+
+One JSON object; with \`--watch\` one a line, each second. Fields are only ever added. Times are ISO 8601, spans in ms. The
+schema is \`schemas/agent-status.schema.json\`; this is generated from it by \`npm run docs\`, and a test holds the daemon to it.
+Exit status: 0 healthy, 1 degraded or down, 3 no daemon runs.
+
+## While the daemon runs
+
+${running ?? ''}
+
+## When it does not
+
+${down ?? ''}
+`
+}
+
 function settingsTable(settings: SettingsTable): string {
   const rows = Object.entries(settings).map(([key, setting]) => {
     const fallback =
@@ -226,6 +268,7 @@ export function generatedDocuments(): ReadonlyMap<string, string> {
     ['docs/ERRORS.md', errorsDocument()],
     ['docs/SETTINGS.md', settingsDocument()],
     ['docs/METRICS.md', metricsDocument()],
+    ['docs/STATUS.md', statusDocument()],
     [
       'docs/PROTOCOL.md',
       `${head}## 7. Data types\n\nGenerated from the code, as are sections 8 to 10, by \`npm run docs\`.\n\n${protocolTail()}`,

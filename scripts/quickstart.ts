@@ -81,6 +81,7 @@ async function main(once: boolean): Promise<void> {
   const agentFile = writeSettings('agent', 'agent', {
     gateway: { address: `localhost:${String(agentPort)}` },
     status: { socket: `${FOLDER}/agent.sock` },
+    state: { directory: `${FOLDER}/state` },
     services: [
       { name: 'prometheus', target: `http://127.0.0.1:${String(target.port)}`, dataType: 'metric' },
     ],

@@ -1,5 +1,7 @@
-import type { PosternError } from '../base/errors.ts'
+import type { CancelTimer } from '../base/clock.ts'
+import { printable, type PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
+import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { checkTarget } from '../dataplane/check-target.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
@@ -16,17 +18,23 @@ import { egressOf } from './egress-of.ts'
 import { readEnrolUrl } from './enrol-url.ts'
 import { GatewayCrls } from './gateway-crls.ts'
 import { GatewayLink } from './gateway-link.ts'
+import { Canaries } from './canaries.ts'
 import { readCapacity } from './capacity.ts'
+import { HealthJudge, type Verdict } from './health-judge.ts'
+import { healthReasons } from './health-reasons.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { IdentityKeeper, type AgentCredential, type AgentIdentity } from './identity-keeper.ts'
 import { judgedServices } from './judged-services.ts'
 import { NOTICES, NoticeTaker } from './notice-taker.ts'
 import { Places } from './places.ts'
 import { Renewal } from './renewal.ts'
+import { Timeline } from './timeline.ts'
 import { TunnelCare } from './tunnel-care.ts'
 import { Tunnels, type Slot } from './tunnels.ts'
 import { WakeWatch } from './wake-watch.ts'
 import { askForRenewal } from './ways-to-renew.ts'
+
+const LOOK_MS = 1000
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
 export class Agent {
@@ -46,8 +54,17 @@ export class Agent {
   readonly startedAtMs: number
   readonly health = new HealthBoard()
   readonly probes: Probes
+  readonly canaries: Canaries
+  readonly timeline: Timeline
   readonly heartbeat: Heartbeat
   readonly #ambient: Ambient
+  readonly #judge: HealthJudge
+  /** Why the settings that were to be taken over are not. */
+  reloadError: PosternError | undefined
+  /** A tunnel has been up since the start. */
+  wasUp = false
+  #health = 'down'
+  #cancelLook: CancelTimer | undefined
   readonly #crls: GatewayCrls
   readonly #egress: Egress
 
@@ -56,6 +73,9 @@ export class Agent {
     this.settings = settings
     this.#ambient = ambient
     this.startedAtMs = ambient.clock.wallMs()
+    this.canaries = new Canaries(ambient.clock)
+    this.timeline = new Timeline(ambient.clock)
+    this.#judge = new HealthJudge(settings['health.delay'], this.startedAtMs)
     this.parts = processParts(settings, ambient)
     this.#egress = egressOf(settings)
     const services = judgedServices(settings)
@@ -98,6 +118,8 @@ export class Agent {
   }
 
   start(): void {
+    this.timeline.note('started', `version ${VERSION}`)
+    this.#lookAtHealth()
     this.tunnels.start()
     this.keeper.start()
     this.renewal?.start()
@@ -131,7 +153,28 @@ export class Agent {
     return this.keeper.isManaged ? readEnrolUrl(this.settings['state.directory']) : undefined
   }
 
+  /** How it is, and why: reasons that come and go in a moment do not count. */
+  judgeHealth(nowWallMs: number): Verdict {
+    const verdict = this.#judge.look(healthReasons(this, nowWallMs), nowWallMs)
+    if (verdict.health !== this.#health) {
+      this.#health = verdict.health
+      const words = [verdict.health, ...verdict.reasons.map(({ text }) => text)]
+      this.timeline.note('health', words.join('; '))
+    }
+    return verdict
+  }
+
+  #lookAtHealth(): void {
+    const { clock } = this.#ambient
+    this.judgeHealth(clock.wallMs())
+    this.#cancelLook = clock.startTimer(LOOK_MS, () => {
+      this.#lookAtHealth()
+    })
+  }
+
   #stopTending(): void {
+    this.#cancelLook?.()
+    this.timeline.note('stopping', 'told to stop')
     this.renewal?.stop()
     this.keeper.stop()
     this.care.stop()
@@ -143,7 +186,9 @@ export class Agent {
     const { clock, logger } = this.#ambient
     const server = new RpcServer(this.parts.runtime, (request) =>
       // The gateway's own word, not a caller's: no caller has an empty name.
-      request.caller === '' && request.name === NOTICES ? undefined : this.policy.decide(request),
+      request.caller === '' && NOTICES.includes(request.name)
+        ? undefined
+        : this.policy.decide(request),
     )
     const log = new LogLimiter(logger, clock)
     const dialTimeoutMs = this.settings['forward.dialTimeout']
@@ -174,6 +219,7 @@ export class Agent {
       onChange: ({ name: service, isDown, reason }: ServiceHealth) => {
         this.health.set(service, !isDown)
         const facts = { component: 'probes', service, reason }
+        this.timeline.note('service', `${service} is ${isDown ? `down: ${reason}` : 'up'}`)
         if (isDown) logger.warn(facts, 'a service is down')
         else logger.info(facts, 'a service is up')
         this.heartbeat.tell()
@@ -204,6 +250,12 @@ export class Agent {
         this.#judgeGateways()
       },
       orderRenewal: (withinMs) => this.renewal?.order(withinMs),
+      takeCanary: (canary) => {
+        this.canaries.take(canary)
+      },
+      onWarning: (text) => {
+        this.timeline.note('warning', text)
+      },
     })
   }
 
@@ -234,6 +286,7 @@ export class Agent {
           signingRequest,
         ),
       onRenewed: async () => {
+        this.timeline.note('certificate', 'renewed')
         try {
           await keeper.renewed()
         } catch (error) {
@@ -294,11 +347,15 @@ export class Agent {
       dial: (signal) => this.link.dial(slot, signal),
       register: (connection) => this.link.register(slot, connection),
       onUp: () => {
+        this.wasUp = true
+        this.#noteUp()
         this.tunnels.review()
         this.heartbeat.tell()
       },
       onDown: (cause) => {
         onDown(cause)
+        if (cause.code !== 'GATEWAY_HELD')
+          this.timeline.note('tunnel-down', `${cause.code}: ${cause.rawMessage}`)
         this.care.explain(cause)
       },
       onOpen: (stream, bytes, start, end, isEnded) => {
@@ -309,6 +366,11 @@ export class Agent {
         this.server.open(stream, arrival, bytes, start, end, isEnded, this.identity.cluster)
       },
     })
+  }
+
+  #noteUp(): void {
+    const names = this.tunnels.ready.map(({ welcome }) => printable(welcome.gateway))
+    this.timeline.note('tunnel-up', `with ${names.sort().join(', ')}`)
   }
 
   /** Gateways that we are connected to may be on a list, or under a CA, that has just gone. */

@@ -10,6 +10,7 @@ import { dialTls } from '../transport/tls-dial.ts'
 import type { TlsFacts, TlsWire } from '../transport/tls-wire.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { RpcConnection } from '../tunnel/rpc-connection.ts'
+import { CANARY_FEATURE } from './canaries.ts'
 import type { GatewayCrls } from './gateway-crls.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import { NOTICES } from './notice-taker.ts'
@@ -97,7 +98,7 @@ export class GatewayLink {
       cluster,
       agent,
       ...this.#offers(),
-      features: [],
+      features: [CANARY_FEATURE],
       bundleVersion: keeper.trust.version,
       instance: this.#instance,
     }
@@ -123,7 +124,7 @@ export class GatewayLink {
     const methods = []
     const services = []
     for (const { name, dataType, handler } of this.#parts.server().offers) {
-      if (name === NOTICES) continue
+      if (NOTICES.includes(name)) continue
       if (handler.kind === 'forward') services.push({ name, dataType })
       else methods.push({ name, dataType, kind: handler.kind })
     }

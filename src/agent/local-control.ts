@@ -5,6 +5,9 @@ import { KEY_KINDS } from '../base/key-kinds.ts'
 import type { Agent } from './agent.ts'
 import { agentStatus } from './status.ts'
 
+/** `watch` is answered this much later. */
+const WATCH_MS = 1000
+
 /** What a renewal has changed. */
 export interface Renewed {
   readonly serialBefore: string
@@ -39,13 +42,16 @@ export class AgentControl {
     switch (order) {
       case 'status':
         return agentStatus(this.#agent, this.#clock.wallMs())
+      case 'watch':
+        await new Promise<void>((resolve) => this.#clock.startTimer(WATCH_MS, resolve))
+        return agentStatus(this.#agent, this.#clock.wallMs())
       case 'renew':
         return await this.#renew(words[0])
       case 'reload':
         await this.#agent.reload()
         return { reloaded: true }
       default:
-        throw new PosternError('USAGE', 'status, renew and reload are known')
+        throw new PosternError('USAGE', 'status, watch, renew and reload are known')
     }
   }
 

@@ -1,11 +1,16 @@
 import type { Clock } from '../base/clock.ts'
 import { printable } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import { Notices as NoticesService, type Notice } from '../gen/postern/v1/tunnel_pb.js'
+import {
+  Notices as NoticesService,
+  type CanaryRequest,
+  type Notice,
+} from '../gen/postern/v1/tunnel_pb.js'
 import type { Offer } from '../rpc/service.ts'
 import { offersOf } from '../rpc/typed.ts'
 
-export const NOTICES = 'postern.v1.Notices/Tell'
+/** The gateway's own calls; no caller's are let through to them. */
+export const NOTICES: readonly string[] = ['postern.v1.Notices/Tell', 'postern.v1.Notices/Canary']
 const BYTES_MAX = 1024 * 1024
 const WARNINGS_MAX = 8
 const WARNINGS_PER_NOTICE = 4
@@ -17,6 +22,8 @@ export interface NoticeTakerParts {
   readonly adopt: (bundles: readonly Uint8Array[]) => Promise<number>
   readonly takeCrls: (crls: readonly Uint8Array[], authorities: readonly Uint8Array[]) => void
   readonly orderRenewal: (withinMs: number) => void
+  readonly takeCanary: (canary: CanaryRequest) => void
+  readonly onWarning: (text: string) => void
 }
 
 /** A warning that the gateway gave. */
@@ -37,7 +44,11 @@ export class NoticeTaker {
 
   offers(): Offer[] {
     const tell = (notice: Notice) => this.#take(notice)
-    return offersOf(NoticesService, { tell }, 'cluster-record').map((offer) => ({
+    const canary = (request: CanaryRequest): object => {
+      this.#parts.takeCanary(request)
+      return {}
+    }
+    return offersOf(NoticesService, { tell, canary }, 'cluster-record').map((offer) => ({
       ...offer,
       requestBytesMax: BYTES_MAX,
     }))
@@ -50,6 +61,7 @@ export class NoticeTaker {
       this.warnings.push(warning)
       if (this.warnings.length > WARNINGS_MAX) this.warnings.shift()
       logger.warn({ reason: warning.text }, 'the gateway warns')
+      this.#parts.onWarning(warning.text)
     }
     const bundleVersion = await adopt(notice.bundles)
     takeCrls(notice.crls, notice.gatewayAuthorities)

@@ -1,11 +1,10 @@
 import { printable, type PosternError } from '../base/errors.ts'
-import type { Credential } from '../identity/key-files.ts'
 import type { ServiceHealth } from '../dataplane/probes.ts'
 import { identityUri } from '../identity/name.ts'
 import { addressText } from '../config/address.ts'
 import { STATUS_NAMES } from '../rpc/status.ts'
 import { VERSION } from '../base/version.ts'
-import type { TunnelState } from '../tunnel/lifecycle.ts'
+import type { Canary } from './canaries.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
 import type { Agent } from './agent.ts'
 
@@ -15,8 +14,12 @@ export interface AgentStatus {
   readonly identity: string
   readonly startedAt: string
   readonly health: 'healthy' | 'degraded' | 'down'
+  /** Since when it is that. */
+  readonly healthSince: string
   /** Why it is not healthy, in words; empty when it is. */
   readonly reasons: readonly string[]
+  /** The same, in the same order: since when. */
+  readonly reasonsSince: readonly string[]
   /** The best of the tunnels. */
   readonly tunnel: TunnelStatus
   /** Each of them, and how many there are to be. */
@@ -64,6 +67,8 @@ export interface AgentStatus {
       readonly latencyMs: number | null
     } | null
   }[]
+  /** What happened lately, oldest first; from before a restart, too. */
+  readonly events: readonly { readonly at: string; readonly kind: string; readonly text: string }[]
   /** Why the tunnel was last down. */
   readonly lastError: {
     readonly code: string
@@ -85,6 +90,14 @@ export interface TunnelStatus {
   readonly cipher: string | null
   readonly keyExchange: string | null
   readonly rttMs: number | null
+  /** The last call that the gateway sent through this tunnel to see that it works; null before the first. */
+  readonly canary: {
+    readonly at: string
+    /** How long the one before took, from the gateway's side of callers to us and back. */
+    readonly latencyMs: number | null
+    /** Those in a row, before it, that failed. */
+    readonly failures: number
+  } | null
   readonly streams: number
   readonly bytesIn: number
   readonly bytesOut: number
@@ -94,30 +107,20 @@ export interface TunnelStatus {
   readonly nextTryAt: string | null
 }
 
-/** A certificate with less left, or with less than a quarter of its life, should have been renewed. */
-const EXPIRY_WARN_MS = 3_600_000
-/** Certificates are backdated by 5 min: a clock this far off is soon in the way. */
-const SKEW_WARN_MS = 60_000
-/** A warning is a reason for this long. */
-const WARNING_MS = 3_600_000
-
 export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
   const { credential, tunnel, settings, policy, server, parts } = agent
   const { lastError } = tunnel
   const expiresInMs = Math.round(credential.notAfterMs - nowWallMs)
   const { care, notices, keeper } = agent
-  const reasons = [
-    ...tunnelReasons(agent),
-    ...certificateReasons(credential, nowWallMs),
-    ...otherReasons(agent, nowWallMs),
-  ]
-  const isUp = agent.tunnels.ready.length > 0
+  const { health, sinceMs, reasons } = agent.judgeHealth(nowWallMs)
   return {
     version: VERSION,
     identity: identityUri(agent.identity),
-    startedAt: new Date(agent.startedAtMs).toISOString(),
-    health: isUp ? (reasons.length === 0 ? 'healthy' : 'degraded') : 'down',
-    reasons,
+    startedAt: isoTime(agent.startedAtMs),
+    health,
+    healthSince: isoTime(sinceMs),
+    reasons: reasons.map(({ text }) => text),
+    reasonsSince: reasons.map((reason) => isoTime(reason.sinceMs)),
     tunnel: tunnelStatus(agent, tunnel),
     tunnels: agent.tunnels.all.map((one) => tunnelStatus(agent, one)),
     tunnelsWanted: agent.tunnels.wanted,
@@ -129,10 +132,10 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
     },
     buffers: { reservedBytes: parts.budget.reservedBytes, bytesMax: parts.budget.bytesMax },
     certificate: {
-      notBefore: new Date(credential.notBeforeMs).toISOString(),
-      notAfter: new Date(credential.notAfterMs).toISOString(),
+      notBefore: isoTime(credential.notBeforeMs),
+      notAfter: isoTime(credential.notAfterMs),
       expiresInMs,
-      renewsAt: agent.renewal === undefined ? null : new Date(agent.renewal.dueAtMs).toISOString(),
+      renewsAt: agent.renewal === undefined ? null : isoTime(agent.renewal.dueAtMs),
       renewalError: errorOf(agent.renewal?.lastError),
     },
     trust: { bundleVersion: keeper.trust.version, roots: keeper.roots.length },
@@ -142,7 +145,7 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
         ? null
         : { verdict: care.diagnosis.verdict, text: care.diagnosis.text },
     warnings: notices.warnings.map(({ atMs, text }) => ({
-      at: new Date(atMs).toISOString(),
+      at: isoTime(atMs),
       text,
     })),
     services: settings.services.map(({ name, dataType, protocol, target }) => ({
@@ -151,13 +154,18 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       target: `${protocol}://${addressText(target)}`,
       health: healthOf(agent.probes.healths.find((one) => one.name === name)),
     })),
+    events: agent.timeline.events.map(({ atMs, kind, text }) => ({
+      at: isoTime(atMs),
+      kind,
+      text,
+    })),
     lastError:
       lastError === undefined
         ? null
         : {
             code: lastError.code,
             message: lastError.rawMessage,
-            at: new Date(tunnel.lastErrorAtMs).toISOString(),
+            at: isoTime(tunnel.lastErrorAtMs),
           },
   }
 }
@@ -167,22 +175,32 @@ type ServiceStatus = AgentStatus['services'][number]
 function healthOf(health: ServiceHealth | undefined): ServiceStatus['health'] {
   if (health === undefined) return null
   const { isDown, reason, sinceMs, latencyMs } = health
-  const since = new Date(sinceMs).toISOString()
+  const since = isoTime(sinceMs)
   return { up: !isDown, reason, since, latencyMs: latencyMs ?? null }
+}
+
+function canaryStatus(canary: Canary | undefined): TunnelStatus['canary'] {
+  if (canary === undefined) return null
+  const { atMs, latencyMs, failures } = canary
+  return { at: isoTime(atMs), latencyMs: latencyMs ?? null, failures }
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString()
 }
 
 function errorOf(error: PosternError | undefined): AgentStatus['certificate']['renewalError'] {
   return error === undefined ? null : { code: error.code, message: error.rawMessage }
 }
 
-function tunnelStatus({ settings, link }: Agent, { state }: Tunnel): TunnelStatus {
+function tunnelStatus({ settings, link, canaries }: Agent, { state }: Tunnel): TunnelStatus {
   const ready = state.name === 'ready' ? state : undefined
   const facts = ready?.connection.facts
   const session = ready?.connection.session
   const dialled = facts === undefined ? undefined : link.addressOf(facts)
   return {
     state: state.name,
-    since: ready === undefined ? null : new Date(ready.sinceWallMs).toISOString(),
+    since: ready === undefined ? null : isoTime(ready.sinceWallMs),
     address: addressText(dialled ?? settings['gateway.address']),
     // From its certificate, not from what it says of itself.
     gateway: facts?.identity.role === 'gateway' ? facts.identity.gateway : null,
@@ -192,61 +210,13 @@ function tunnelStatus({ settings, link }: Agent, { state }: Tunnel): TunnelStatu
     cipher: facts?.cipher ?? null,
     keyExchange: facts?.group ?? null,
     rttMs: session?.rttMs ?? null,
+    canary: ready === undefined ? null : canaryStatus(canaries.of(ready.welcome.gateway)),
     streams: session?.streamCount ?? 0,
     bytesIn: session?.bytesIn ?? 0,
     bytesOut: session?.bytesOut ?? 0,
-    nextTryAt: state.name === 'backoff' ? new Date(state.untilWallMs).toISOString() : null,
+    nextTryAt: state.name === 'backoff' ? isoTime(state.untilWallMs) : null,
     attempt: state.name === 'backoff' || state.name === 'connecting' ? state.attempt : 0,
   }
-}
-
-function tunnelReasons({ tunnels }: Agent): string[] {
-  const which = tunnels.wanted === 1 ? 'the' : 'a'
-  const reasons = tunnels.all.flatMap(({ state }) => reasonsOf(state, `${which} tunnel`))
-  const { length: up } = tunnels.ready
-  if (up === 0 || up >= tunnels.wanted) return reasons
-  return [`${String(up)} of ${String(tunnels.wanted)} tunnels is up`, ...reasons]
-}
-
-function reasonsOf(state: TunnelState, what: string): string[] {
-  switch (state.name) {
-    case 'ready':
-      return []
-    case 'backoff': {
-      const { code, rawMessage, recovery } = state.cause
-      const next =
-        recovery === 'give-up' ? 'this will not mend by itself; retrying slowly' : 'retrying'
-      return [`${what} is down: ${code}: ${rawMessage} (${next})`]
-    }
-    default:
-      return [`${what} is ${state.name}`]
-  }
-}
-
-function certificateReasons({ notBeforeMs, notAfterMs }: Credential, nowMs: number): string[] {
-  const leftMs = notAfterMs - nowMs
-  if (leftMs <= 0) return ['our certificate has expired']
-  if (leftMs > Math.min(EXPIRY_WARN_MS, (notAfterMs - notBeforeMs) / 4)) return []
-  return [`our certificate expires in ${String(Math.round(leftMs / 60_000))} min`]
-}
-
-function otherReasons({ care, notices, keeper, probes }: Agent, nowMs: number): string[] {
-  const reasons = probes.healths
-    .filter(({ isDown }) => isDown)
-    .map(({ name, reason }) => `service ${name} is down: ${reason}`)
-  const { diagnosis, clockSkewMs = 0 } = care
-  if (diagnosis !== undefined)
-    reasons.push(`the gateway says of our certificate: ${diagnosis.verdict} (${diagnosis.text})`)
-  if (Math.abs(clockSkewMs) > SKEW_WARN_MS) {
-    const seconds = String(Math.round(Math.abs(clockSkewMs) / 1000))
-    const side = clockSkewMs > 0 ? 'behind' : 'ahead of'
-    reasons.push(`our clock is ${seconds} s ${side} the gateway's`)
-  }
-  if (keeper.lastError !== undefined)
-    reasons.push(`the identity on disk is not in order: ${keeper.lastError.rawMessage}`)
-  for (const { atMs, text } of notices.warnings)
-    if (nowMs - atMs < WARNING_MS) reasons.push(`the gateway warns: ${text}`)
-  return reasons
 }
 
 function byStatus(counts: readonly number[]): Record<string, number> {

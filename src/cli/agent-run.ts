@@ -1,5 +1,6 @@
 import { Agent } from '../agent/agent.ts'
 import { joinWhenNeeded } from '../agent/join.ts'
+import { LastStatusKeeper } from '../agent/last-status.ts'
 import { AgentControl } from '../agent/local-control.ts'
 import { agentStatus } from '../agent/status.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
@@ -115,10 +116,14 @@ async function serve(
   systemd: SystemdNotify,
 ): Promise<number> {
   const monitor = await listenForMonitoring(agent, ambient, settings)
+  const { clock, logger } = ambient
+  const keeper = new LastStatusKeeper({ agent, clock, logger })
   agent.start()
+  keeper.start()
   try {
     return await untilSignal(agent, ambient.logger, surroundings, systemd)
   } finally {
+    keeper.stop()
     monitor?.close()
   }
 }

@@ -1,4 +1,5 @@
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
+import type { SettingsOf } from '../config/setting.ts'
 import { settingsOf } from './settings-options.ts'
 
 export interface SocketArguments {
@@ -22,18 +23,25 @@ export const SOCKET_OPTIONS = {
   'status-socket': { type: 'string', requiresArg: true, hidden: true },
 } as const
 
-/** The file is read for its one key alone: status must work even where the rest is not in order. */
-export function socketPath(
-  args: SocketArguments,
-  environment: Readonly<Record<string, string | undefined>>,
-): string {
+type Environment = Readonly<Record<string, string | undefined>>
+
+const PLACES = {
+  'status.socket': AGENT_SETTINGS['status.socket'],
+  'state.directory': AGENT_SETTINGS['state.directory'],
+}
+
+export function socketPath(args: SocketArguments, environment: Environment): string {
   const explicit = args.socket ?? args['status-socket']
-  if (explicit !== undefined) return explicit
+  return explicit ?? placesOf(args, environment)['status.socket']
+}
+
+/** Where the daemon keeps its state, and what was last known of it. */
+export function statePath(args: SocketArguments, environment: Environment): string {
+  return placesOf(args, environment)['state.directory']
+}
+
+function placesOf(args: SocketArguments, environment: Environment): SettingsOf<typeof PLACES> {
   const file = args.config ?? environment.POSTERN_CONFIG
-  if (file === undefined) {
-    return settingsOf({ 'status.socket': AGENT_SETTINGS['status.socket'] }, {}, environment).values[
-      'status.socket'
-    ]
-  }
-  return settingsOf(AGENT_SETTINGS, { config: file }, environment).values['status.socket']
+  if (file === undefined) return settingsOf(PLACES, {}, environment).values
+  return settingsOf(AGENT_SETTINGS, { config: file }, environment).values
 }

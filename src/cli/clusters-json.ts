@@ -51,6 +51,8 @@ function tunnelJson(tunnel: AgentTunnel): object {
     address,
     connectedAt: isoTime(tunnel.connectedAtMs),
     rttMs: rttMs ?? null,
+    canaryMs: tunnel.canaryMs ?? null,
+    canaryFailures: tunnel.canaryFailures,
     streams,
     certificateNotAfter: isoTime(tunnel.certificateNotAfterMs),
     methodCount,

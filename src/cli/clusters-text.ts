@@ -3,7 +3,7 @@ import type { ServiceHealth } from '../gen/postern/v1/tunnel_pb.js'
 import { isoTime } from './clusters-json.ts'
 import { humanBytes, humanSpan, table } from './output.ts'
 
-const TUNNEL_HEADER = ['AGENT', 'VERSION', 'ADDRESS', 'UP', 'RTT', 'STREAMS', 'CERT']
+const TUNNEL_HEADER = ['AGENT', 'VERSION', 'ADDRESS', 'UP', 'RTT', 'CALL', 'STREAMS', 'CERT']
 
 function tunnelCells(tunnel: AgentTunnel, nowMs: number): string[] {
   return [
@@ -12,9 +12,15 @@ function tunnelCells(tunnel: AgentTunnel, nowMs: number): string[] {
     tunnel.address,
     humanSpan(nowMs - Number(tunnel.connectedAtMs)),
     tunnel.rttMs === undefined ? '-' : `${tunnel.rttMs.toFixed(1)} ms`,
+    canaryCell(tunnel),
     String(tunnel.streams),
     humanSpan(Number(tunnel.certificateNotAfterMs) - nowMs),
   ]
+}
+
+function canaryCell({ canaryMs, canaryFailures }: AgentTunnel): string {
+  if (canaryFailures > 0) return `${String(canaryFailures)} failed`
+  return canaryMs === undefined ? '-' : `${canaryMs.toFixed(1)} ms`
 }
 
 export function listText(clusters: readonly Cluster[], nowMs: number): string {

@@ -1,27 +1,25 @@
-import type { AgentStatus } from '../agent/status.ts'
+import type { AgentStatus, TunnelStatus } from '../agent/status.ts'
 import { printable } from '../base/errors.ts'
 import { humanBytes, humanSpan } from './output.ts'
 
+/** Of the events, the last. */
+const EVENTS_SHOWN = 8
+
 /** One screen: does it work, since when, to where, how well, what needs attention. */
 export function statusText(status: AgentStatus): string {
-  const { tunnel, calls, certificate, services, lastError } = status
+  const { calls, certificate, services, lastError } = status
   const now = Date.parse(certificate.notAfter) - certificate.expiresInMs
   const rows: [string, string][] = [
     ['agent', `${status.identity} (version ${status.version})`],
-    ['health', [status.health, ...status.reasons].join('; ')],
-    [
-      'tunnel',
-      tunnel.since === null
-        ? `${tunnel.state}${tunnel.nextTryAt === null ? '' : `, next try in ${humanSpan(Date.parse(tunnel.nextTryAt) - now)}`}`
-        : `${tunnel.state} for ${humanSpan(now - Date.parse(tunnel.since))}`,
-    ],
-    ['gateway', gatewayLine(tunnel)],
+    ['health', `${status.health} for ${humanSpan(now - Date.parse(status.healthSince))}`],
+    ...status.reasons.map((reason, index): [string, string] => [
+      index === 0 ? 'attention' : '',
+      `${reason} (for ${humanSpan(now - Date.parse(status.reasonsSince[index] ?? ''))})`,
+    ]),
   ]
-  if (tunnel.tlsVersion !== null) {
-    const parts = [tunnel.tlsVersion, tunnel.cipher, tunnel.keyExchange]
-    rows.push(['tls', parts.filter((part) => part !== null).join(', ')])
-    rows.push(['traffic', trafficLine(tunnel)])
-  }
+  if (status.tunnels.length < status.tunnelsWanted)
+    rows.push(['tunnels', `${String(status.tunnels.length)} of ${String(status.tunnelsWanted)}`])
+  for (const tunnel of status.tunnels) rows.push(...tunnelRows(tunnel, now))
   rows.push(['calls', callsLine(calls)])
   rows.push([
     'certificate',
@@ -41,7 +39,34 @@ export function statusText(status: AgentStatus): string {
     rows.push(['service', `${name} -> ${target} (${dataType})${healthText(health, now)}`])
   if (lastError !== null)
     rows.push(['last error', `${lastError.at} ${lastError.code}: ${lastError.message}`])
+  const recent = status.events.slice(-EVENTS_SHOWN)
+  for (const [index, { at, kind, text }] of recent.entries())
+    rows.push([index === 0 ? 'lately' : '', `${at} ${kind}: ${text}`])
   return rows.map(([name, value]) => `${name.padEnd(12)} ${printable(value, 1000)}`).join('\n')
+}
+
+function tunnelRows(tunnel: TunnelStatus, nowMs: number): [string, string][] {
+  const { since, state, nextTryAt, tlsVersion, cipher, keyExchange } = tunnel
+  const next = nextTryAt === null ? '' : `, next try in ${humanSpan(Date.parse(nextTryAt) - nowMs)}`
+  const how =
+    since === null ? `${state}${next}` : `${state} for ${humanSpan(nowMs - Date.parse(since))}`
+  const rows: [string, string][] = [['tunnel', `${how}: ${gatewayLine(tunnel)}`]]
+  if (tlsVersion === null) return rows
+  const parts = [tlsVersion, cipher, keyExchange]
+  rows.push(['  tls', parts.filter((part) => part !== null).join(', ')])
+  rows.push(['  traffic', trafficLine(tunnel)])
+  if (tunnel.canary !== null) rows.push(['  calls', canaryLine(tunnel.canary, nowMs)])
+  return rows
+}
+
+function canaryLine(
+  { at, latencyMs, failures }: NonNullable<TunnelStatus['canary']>,
+  nowMs: number,
+): string {
+  const when = `${humanSpan(nowMs - Date.parse(at))} ago`
+  if (failures > 0) return `the gateway's last ${String(failures)} failed; one came through ${when}`
+  const took = latencyMs === null ? '' : `, there and back in ${latencyMs.toFixed(1)} ms`
+  return `one came through ${when}${took}`
 }
 
 function healthText(health: AgentStatus['services'][number]['health'], nowMs: number): string {

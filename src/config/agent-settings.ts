@@ -176,6 +176,16 @@ export const AGENT_SETTINGS = {
     'refused',
     ['refused', 'allowed'],
   ),
+  'health.delay': duration(
+    'A tunnel that is down counts as a reason after this: it is often back in a moment.',
+    '3s',
+    ['0s', '5m'],
+  ),
+  'health.latency': duration(
+    'A canary call of a gateway that takes longer than this, there and back, makes the agent degraded.',
+    '2s',
+    ['1ms', '1m'],
+  ),
   'heartbeat.interval': duration(
     'Time between two reports to the gateway on services and capacity; a change is told at once.',
     '15s',

@@ -141,6 +141,11 @@ export const GATEWAY_SETTINGS = {
       'Unix socket for gateway status and gateway drain; only the user of the daemon and root may open it. Default: /run/postern/gateway.sock, where it can be made.',
     ),
   ),
+  'canary.interval': duration(
+    'Time between two calls that the gateway sends through each tunnel, the way that callers go, to see that it works.',
+    '15s',
+    ['1s', '5m'],
+  ),
   'drain.reconnectRate': integer(
     'Agents per second that a gateway which drains asks to come back, here or elsewhere.',
     100,

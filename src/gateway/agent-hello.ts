@@ -4,6 +4,7 @@ import type { RegisterRequest } from '../gen/postern/v1/tunnel_pb.js'
 /** Bytes of a Register request: what follows is bounded before it is decoded. */
 export const HELLO_BYTES_MAX = 64 * 1024
 const OFFERS_MAX = 1024
+const FEATURES_MAX = 64
 const NAME = /^[\x21-\x7e]{1,255}$/
 const WORD = /^[\x20-\x7e]{0,64}$/
 
@@ -16,13 +17,14 @@ export interface AgentHello {
     readonly dataType: string
   }[]
   readonly services: readonly { readonly name: string; readonly dataType: string }[]
+  readonly features: ReadonlySet<string>
   readonly methodNames: ReadonlySet<string>
   readonly serviceNames: ReadonlySet<string>
 }
 
 /** Takes the known fields, in bounds, and lets go of the rest. @throws MALFORMED_CALL */
 export function judgeHello(request: RegisterRequest): AgentHello {
-  const { agentVersion, methods, services } = request
+  const { agentVersion, methods, services, features } = request
   word(request.instance)
   if (methods.length + services.length > OFFERS_MAX)
     throw malformed(`more than ${String(OFFERS_MAX)} methods and services`)
@@ -40,6 +42,7 @@ export function judgeHello(request: RegisterRequest): AgentHello {
   return {
     agentVersion: word(agentVersion),
     ...offered,
+    features: new Set(features.slice(0, FEATURES_MAX).map(word)),
     methodNames: new Set(offered.methods.map(({ name }) => name)),
     serviceNames: new Set(offered.services.map(({ name }) => name)),
   }

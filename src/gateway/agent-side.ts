@@ -22,6 +22,7 @@ import { offersOf } from '../rpc/typed.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { HELLO_BYTES_MAX, judgeHello } from './agent-hello.ts'
+import { CANARY_FEATURE } from './canary-result.ts'
 import { CallRecord } from './call-record.ts'
 import {
   HEARTBEAT_FEATURE,
@@ -35,6 +36,7 @@ import type { AgentTunnel, Registry } from './registry.ts'
 
 const REGISTER = 'postern.v1.Tunnel/Register'
 const AFTER_REGISTER = ['postern.v1.Tunnel/Renew', 'postern.v1.Tunnel/Heartbeat']
+const FEATURES = [CANARY_FEATURE, HEARTBEAT_FEATURE]
 /** Renewals of one tunnel: what a retry after a lost answer needs, and no more. */
 const RENEWALS_PER_SECOND = 0.5
 const RENEWALS_BURST = 10
@@ -196,6 +198,7 @@ export class AgentSide {
       relays: new Map(),
       record: new CallRecord(),
       report: undefined,
+      canary: { latencyMs: undefined, failures: 0 },
       isOutdated: false,
     }
     // In the registry first, judged then: a denial that comes between the two finds it there.
@@ -229,7 +232,7 @@ export class AgentSide {
       gateway,
       region,
       timeMs,
-      features: [HEARTBEAT_FEATURE],
+      features: FEATURES,
       gateways,
       zone,
     }

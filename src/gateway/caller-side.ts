@@ -19,6 +19,8 @@ const CALLER_FRACTION = 3 / 4
 interface RelayedCaller extends RelayHost {
   readonly caller: string
   readonly share: PeerShare
+  /** Of a connection of our own: where a call with this trace context goes. */
+  readonly tunnelOf: ((mark: string) => AgentTunnel | undefined) | undefined
 }
 
 export interface CallerSideOptions {
@@ -72,6 +74,11 @@ export class CallerSide {
     }
   }
 
+  /** A connection of our own: each of its calls goes into the tunnel that its trace context marks. */
+  takeOwn(wire: PeerWire, tunnelOf: (mark: string) => AgentTunnel | undefined): void {
+    this.#connect(wire, this.#options.shares.enter('canary'), tunnelOf)
+  }
+
   /** Cuts whoever is let in no more. */
   sweep(): void {
     for (const connection of [...this.connections]) {
@@ -80,12 +87,12 @@ export class CallerSide {
     }
   }
 
-  #connect(wire: PeerWire, share: PeerShare): void {
+  #connect(wire: PeerWire, share: PeerShare, tunnelOf?: RelayedCaller['tunnelOf']): void {
     const { logger, shares } = this.#options
     const parts = { ...this.#options.parts, budget: share.budget }
     const { identity, address } = wire.facts
     const caller = identity.role === 'caller' ? identity.caller : ''
-    const from = this.#relayedCaller(caller, share)
+    const from = this.#relayedCaller(caller, share, tunnelOf)
     const facts = { peer: address, caller }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
       onReady: () => {
@@ -117,11 +124,16 @@ export class CallerSide {
     this.connections.add(connection)
   }
 
-  #relayedCaller(caller: string, share: PeerShare): RelayedCaller {
+  #relayedCaller(
+    caller: string,
+    share: PeerShare,
+    tunnelOf: RelayedCaller['tunnelOf'],
+  ): RelayedCaller {
     const { parts, registry } = this.#options
     const nowMs = (): number => parts.runtime.clock.nowMs()
     const from: RelayedCaller = {
       caller,
+      tunnelOf,
       callerName: encodeName(caller),
       share,
       budget: share.budget,
@@ -148,9 +160,10 @@ export class CallerSide {
   #relay(stream: MuxStream, from: RelayedCaller, open: ArrivedOpen): void {
     const { registry } = this.#options
     const { clock } = this.#options.parts.runtime
-    const { cluster, name, kind } = open.head
+    const { cluster, name, kind, traceparent } = open.head
     const isForward = kind === KIND.forward
-    const found = registry.pick({ cluster, name, isForward, nowMs: clock.nowMs() })
+    const marked = from.tunnelOf?.(traceparent)
+    const found = marked ?? registry.pick({ cluster, name, isForward, nowMs: clock.nowMs() })
     if (!isTunnel(found)) {
       stream.refuse(found.code, true, found.text)
       return
@@ -159,8 +172,8 @@ export class CallerSide {
       stream.refuse('STREAM_LIMIT', true, 'this caller has more than its part of the tunnel')
       return
     }
-    this.relayed++
-    const hasOthers = (registry.clusters.get(cluster)?.length ?? 0) > 1
+    if (marked === undefined) this.relayed++
+    const hasOthers = marked === undefined && (registry.clusters.get(cluster)?.length ?? 0) > 1
     new Relay(from, stream, found, open, hasOthers)
   }
 

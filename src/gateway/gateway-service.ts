@@ -23,7 +23,7 @@ export function gatewayOffers(registry: Registry): Offer[] {
   return offersOf(Gateway, { listClusters, getCluster }, 'cluster-record')
 }
 
-function outline({ agent, connection, hello, report }: AgentTunnel): object {
+function outline({ agent, connection, hello, report, canary }: AgentTunnel): object {
   const { facts, session } = connection
   return {
     agent,
@@ -35,6 +35,8 @@ function outline({ agent, connection, hello, report }: AgentTunnel): object {
     certificateNotAfterMs: BigInt(facts.certificateNotAfterMs),
     methodCount: hello.methods.length,
     serviceCount: hello.services.length,
+    ...(canary.latencyMs === undefined ? {} : { canaryMs: canary.latencyMs }),
+    canaryFailures: canary.failures,
     downCount: report?.down.size ?? 0,
   }
 }

@@ -15,6 +15,7 @@ import type { PeerWire, ProcessParts, RpcConnection } from '../tunnel/rpc-connec
 import { Admission } from './admission.ts'
 import { AgentSide } from './agent-side.ts'
 import { CallerSide } from './caller-side.ts'
+import { Canary } from './canary.ts'
 import { CloneWatch } from './clone-watch.ts'
 import { comebackMs } from './comeback.ts'
 import { Enrolment } from './enrolment.ts'
@@ -46,6 +47,7 @@ export class Gateway {
   readonly #callerListener: TlsListener
   readonly #notices: Notices
   readonly #clones: CloneWatch
+  readonly #canary: Canary
   #protection: KeyProtection
   #admission: Admission | undefined
   #enrolment: Enrolment | undefined
@@ -80,6 +82,7 @@ export class Gateway {
       logger: logger.child({ component: 'notices' }),
       renewSpreadMs: settings['ca.renewSpread'],
     })
+    this.#canary = this.#makeCanary()
     this.#clones = new CloneWatch({
       registry,
       clock,
@@ -122,7 +125,9 @@ export class Gateway {
   }
 
   get callers(): { callers: number; streams: number } {
-    const connections = [...this.#callerSide.connections]
+    // Our own, of the canary, is none.
+    const all = [...this.#callerSide.connections]
+    const connections = all.filter(({ facts }) => facts.identity.role === 'caller')
     const streams = connections.reduce((sum, { session }) => sum + session.streamCount, 0)
     return { callers: connections.length, streams }
   }
@@ -178,6 +183,7 @@ export class Gateway {
     this.#agentListener.close()
     this.#callerListener.close()
     this.#enrolment?.close()
+    this.#canary.stop()
     for (const connection of this.#connections()) {
       connection.close(new PosternError('SHUTDOWN', 'the gateway is stopping'))
     }
@@ -247,6 +253,7 @@ export class Gateway {
       onRegistered: (tunnel, bundleVersion) => {
         this.#notices.welcome(tunnel, bundleVersion)
         this.#clones.arrived(tunnel)
+        this.#canary.watch(tunnel)
       },
     })
   }
@@ -262,6 +269,19 @@ export class Gateway {
       judge: (facts) => this.#judge(facts),
       onRefused: (facts, error) => {
         this.#admission?.note('handshake.refused', facts, `${error.code}: ${error.rawMessage}`)
+      },
+    })
+  }
+
+  #makeCanary(): Canary {
+    return new Canary({
+      parts: this.parts,
+      registry: this.registry,
+      identity: this.own.credential.identity,
+      logger: this.#ambient.logger.child({ component: 'canary' }),
+      intervalMs: this.#settings['canary.interval'],
+      connect: (wire, tunnelOf) => {
+        this.#callerSide.takeOwn(wire, tunnelOf)
       },
     })
   }

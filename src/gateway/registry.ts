@@ -2,6 +2,7 @@ import type { ErrorCode } from '../base/errors.ts'
 import type { RpcConnection } from '../tunnel/rpc-connection.ts'
 import type { AgentHello } from './agent-hello.ts'
 import type { CallRecord } from './call-record.ts'
+import type { CanaryResult } from './canary-result.ts'
 import { ClusterErrors } from './cluster-errors.ts'
 import type { HeartbeatReport } from './heartbeats.ts'
 
@@ -19,6 +20,7 @@ export interface AgentTunnel {
   readonly relays: Map<string, number>
   /** How calls into it fare. */
   readonly record: CallRecord
+  canary: CanaryResult
   /** What the agent last said of its services; undefined: nothing yet. */
   report: HeartbeatReport | undefined
   /** A tunnel under a later certificate of the same agent is there: this one gets no new streams. */

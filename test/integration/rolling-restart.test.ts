@@ -56,6 +56,7 @@ describe('a rolling restart of two gateways and two agents', function () {
       identity: await daemons.pki.issue({ ...AGENT, agent: `a-${name}` }),
       gateway: { address: `localhost:${String(portsOf('1').agents)}` },
       status: { socket: socketOf(`a-${name}`) },
+      state: { directory: join(daemons.pki.folder, `state-${name}`) },
       backoff: { min: '50ms', max: '500ms' },
       allow: [{ caller: '*', methods: ['*'], services: ['*'] }],
     }

@@ -25,7 +25,11 @@ describe('an agent with several gateways', function () {
 
   it('goes to the third when one of its two is gone, and says so meanwhile', async () => {
     fleet = await Fleet.start(3)
-    const agent = await fleet.startAgent('a-1', { 'backoff.min': '500ms', 'backoff.max': '600ms' })
+    const agent = await fleet.startAgent('a-1', {
+      'backoff.min': '500ms',
+      'backoff.max': '600ms',
+      'health.delay': '0s',
+    })
     await eventually(() => agent.tunnels.ready.length === 2, 'two tunnels')
     const [lost = '', kept = ''] = gatewaysOf(agent)
     const third = fleet.gateways

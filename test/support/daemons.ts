@@ -48,6 +48,7 @@ export class Daemons {
       agent: {
         gateway: { address: `localhost:${String(this.agentPort)}` },
         status: { socket: join(this.pki.folder, 'agent.sock') },
+        state: { directory: join(this.pki.folder, 'state') },
         backoff: { min: '50ms', max: '500ms' },
         allow: [{ caller: '*', methods: ['*'], services: ['*'] }],
       },

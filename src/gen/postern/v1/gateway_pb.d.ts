@@ -210,6 +210,20 @@ export declare type AgentTunnel = Message<"postern.v1.AgentTunnel"> & {
    * @generated from field: uint32 down_count = 15;
    */
   downCount: number;
+
+  /**
+   * Of the last canary call that was answered, there and back; absent before the first.
+   *
+   * @generated from field: optional double canary_ms = 16;
+   */
+  canaryMs?: number | undefined;
+
+  /**
+   * Canary calls in a row that were not.
+   *
+   * @generated from field: uint32 canary_failures = 17;
+   */
+  canaryFailures: number;
 };
 
 /**

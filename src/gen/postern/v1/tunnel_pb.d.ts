@@ -11,6 +11,57 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_postern_v1_tunnel: GenFile;
 
 /**
+ * @generated from message postern.v1.CanaryRequest
+ */
+export declare type CanaryRequest = Message<"postern.v1.CanaryRequest"> & {
+  /**
+   * Of whom it comes.
+   *
+   * @generated from field: string gateway = 1;
+   */
+  gateway: string;
+
+  /**
+   * Time until the next one.
+   *
+   * @generated from field: uint32 interval_ms = 2;
+   */
+  intervalMs: number;
+
+  /**
+   * Of the last one that was answered, there and back.
+   *
+   * @generated from field: optional double latency_ms = 3;
+   */
+  latencyMs?: number | undefined;
+
+  /**
+   * Those in a row, before this one, that were not.
+   *
+   * @generated from field: uint32 failures = 4;
+   */
+  failures: number;
+};
+
+/**
+ * Describes the message postern.v1.CanaryRequest.
+ * Use `create(CanaryRequestSchema)` to create a new message.
+ */
+export declare const CanaryRequestSchema: GenMessage<CanaryRequest>;
+
+/**
+ * @generated from message postern.v1.CanaryResponse
+ */
+export declare type CanaryResponse = Message<"postern.v1.CanaryResponse"> & {
+};
+
+/**
+ * Describes the message postern.v1.CanaryResponse.
+ * Use `create(CanaryResponseSchema)` to create a new message.
+ */
+export declare const CanaryResponseSchema: GenMessage<CanaryResponse>;
+
+/**
  * @generated from message postern.v1.Notice
  */
 export declare type Notice = Message<"postern.v1.Notice"> & {
@@ -595,6 +646,17 @@ export declare const Notices: GenService<{
     methodKind: "unary";
     input: typeof NoticeSchema;
     output: typeof NoticeAnswerSchema;
+  },
+  /**
+   * A call that goes the way that callers' calls go, to see that it is open; to an agent with the feature
+   * "canary", from a gateway with it.
+   *
+   * @generated from rpc postern.v1.Notices.Canary
+   */
+  canary: {
+    methodKind: "unary";
+    input: typeof CanaryRequestSchema;
+    output: typeof CanaryResponseSchema;
   },
 }>;
 

@@ -1,0 +1,10 @@
+/** What gateway and agent say that make, and take, canary calls. */
+export const CANARY_FEATURE = 'canary'
+
+/** How the canary calls of one tunnel fare. */
+export interface CanaryResult {
+  /** Of the last that was answered, there and back, in ms. */
+  readonly latencyMs: number | undefined
+  /** Those in a row that were not. */
+  readonly failures: number
+}
