@@ -141,6 +141,15 @@ export const GATEWAY_SETTINGS = {
       'Unix socket for gateway status and gateway drain; only the user of the daemon and root may open it. Default: /run/postern/gateway.sock, where it can be made.',
     ),
   ),
+  'admission.rate': integer(
+    'Agents per second that are let in; the others are told when to come back. What one core does of handshakes, with room for calls.',
+    200,
+    { min: 1, max: 10_000 },
+  ),
+  'admission.burst': integer('Agents that are let in at once before the rate holds.', 400, {
+    min: 1,
+    max: 100_000,
+  }),
   'canary.interval': duration(
     'Time between two calls that the gateway sends through each tunnel, the way that callers go, to see that it works.',
     '15s',

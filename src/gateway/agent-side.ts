@@ -33,6 +33,7 @@ import {
 import type { Issuer } from './issuer.ts'
 import type { PeerShare, PeerShares } from './peer-shares.ts'
 import type { AgentTunnel, Registry } from './registry.ts'
+import type { Turnstile } from './turnstile.ts'
 
 const REGISTER = 'postern.v1.Tunnel/Register'
 const AFTER_REGISTER = ['postern.v1.Tunnel/Renew', 'postern.v1.Tunnel/Heartbeat']
@@ -56,6 +57,8 @@ export interface AgentSideOptions {
   readonly logger: Logger
   /** Longest time from TLS to Register, in ms. */
   readonly registerTimeoutMs: number
+  /** Lets agents in at a rate. */
+  readonly turnstile: Turnstile
   /** Makes certificates, where this gateway has a CA and runs. */
   readonly issuer: () => Issuer | undefined
   /** Why a peer is not let in, or undefined. */
@@ -119,13 +122,33 @@ export class AgentSide {
       this.#options.onRefused('handshake.refused', wire.facts, denial)
       throw denial
     }
-    const share = shares.enter(identityUri(wire.facts.identity))
+    const name = identityUri(wire.facts.identity)
+    const share = shares.enter(name)
     try {
-      this.#connect(wire, share)
+      const { turnstile, parts } = this.#options
+      const laterMs = turnstile.admit(name, parts.runtime.clock.nowMs())
+      if (laterMs === 0) this.#connect(wire, share)
+      else this.#sendBack(wire, share, laterMs)
     } catch (error) {
       shares.leave(share)
       throw error
     }
+  }
+
+  /** Says when to come back, and hangs up. */
+  #sendBack(wire: PeerWire, share: PeerShare, laterMs: number): void {
+    const parts = { ...this.#options.parts, budget: share.budget }
+    const connection = new RpcConnection(wire, 'acceptor', parts, {
+      onReady: () => undefined,
+      onOpen: (stream) => {
+        stream.refuse('HANDSHAKE_LIMIT', true, '')
+      },
+      onClosed: () => {
+        this.#options.shares.leave(share)
+      },
+    })
+    const text = 'more agents come than are let in at once; come back when told'
+    connection.close(new PosternError('HANDSHAKE_LIMIT', text), laterMs)
   }
 
   /** Cuts whoever is let in no more. */

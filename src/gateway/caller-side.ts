@@ -82,6 +82,8 @@ export class CallerSide {
   /** Cuts whoever is let in no more. */
   sweep(): void {
     for (const connection of [...this.connections]) {
+      // Our own has no certificate to be judged.
+      if (connection.facts.identity.role === 'gateway') continue
       const denial = this.#options.judge(connection.facts)
       if (denial !== undefined) connection.close(denial)
     }

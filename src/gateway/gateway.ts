@@ -23,6 +23,7 @@ import { Notices } from './notices.ts'
 import { OwnIdentity } from './own-identity.ts'
 import { PeerShares } from './peer-shares.ts'
 import { Registry, type AgentTunnel } from './registry.ts'
+import { Turnstile } from './turnstile.ts'
 
 const DRAIN_POLL_MS = 50
 
@@ -39,6 +40,7 @@ export class Gateway {
   readonly registry = new Registry()
   readonly parts: ProcessParts
   readonly own: OwnIdentity
+  readonly turnstile: Turnstile
   readonly #settings: GatewaySettings
   readonly #ambient: Ambient
   readonly #agentSide: AgentSide
@@ -65,6 +67,7 @@ export class Gateway {
     this.#protection = protectionOf(settings)
     this.own = new OwnIdentity(settings, this.#protection, ambient.clock)
     this.parts = processParts(settings, ambient)
+    this.turnstile = new Turnstile(settings['admission.rate'], settings['admission.burst'])
     this.#agentSide = this.#makeAgentSide()
     this.#callerSide = this.#makeCallerSide()
     this.#agentListener = this.#listener('agents.listen', 'agent', (wire) => {
@@ -241,6 +244,7 @@ export class Gateway {
       places: placesToTell(settings, own.credential.identity.gateway),
       zone: settings.zone ?? '',
       logger: this.#ambient.logger.child({ component: 'agents' }),
+      turnstile: this.turnstile,
       registerTimeoutMs: settings['handshake.timeout'],
       issuer: () => this.#enrolment?.issuer,
       judge: (facts) => this.#judge(facts),

@@ -12,6 +12,41 @@ export const GATEWAY_METRICS: readonly MetricRow[] = [
     help: 'Registered tunnels.',
   },
   {
+    name: 'postern_clusters',
+    kind: 'gauge',
+    help: 'Clusters with a tunnel.',
+  },
+  {
+    name: 'postern_calls_relayed_total',
+    kind: 'counter',
+    help: 'Calls and forwards relayed into tunnels.',
+  },
+  {
+    name: 'postern_streams',
+    kind: 'gauge',
+    help: 'Streams that run on connections of callers.',
+  },
+  {
+    name: 'postern_admissions_deferred_total',
+    kind: 'counter',
+    help: 'Agents that were told to come back later.',
+  },
+  {
+    name: 'postern_canary_failing',
+    kind: 'gauge',
+    help: 'Tunnels whose last canary call failed.',
+  },
+  {
+    name: 'postern_canary_latency_seconds_max',
+    kind: 'gauge',
+    help: 'The slowest of the last canary calls; absent where there is none.',
+  },
+  {
+    name: 'postern_services_down',
+    kind: 'gauge',
+    help: 'Services that agents say are down, counted for each tunnel.',
+  },
+  {
     name: 'postern_certificate_expiry_seconds',
     kind: 'gauge',
     help: 'Seconds until a certificate of the control plane ends: gateway, agents-ca, gateways-ca, or the root that ends first.',
@@ -49,10 +84,31 @@ export const GATEWAY_METRICS: readonly MetricRow[] = [
 
 export function gatewayMetrics(gateway: Gateway, clock: Clock): Metrics {
   return new Metrics(GATEWAY_METRICS, async () => [
-    { name: 'postern_tunnels', value: gateway.registry.tunnelCount },
+    ...tunnelSamples(gateway),
     ...ownSamples(gateway, clock.wallMs()),
     ...(await storeSamples(gateway, clock.wallMs())),
   ])
+}
+
+function tunnelSamples({ registry, relayed, callers, turnstile }: Gateway): Sample[] {
+  const tunnels = [...registry.clusters.values()].flat()
+  const latencies = tunnels.flatMap(({ canary }) => canary.latencyMs ?? [])
+  const slowest =
+    latencies.length === 0
+      ? []
+      : [{ name: 'postern_canary_latency_seconds_max', value: Math.max(...latencies) / 1000 }]
+  const failing = tunnels.filter(({ canary }) => canary.failures > 0).length
+  const down = tunnels.reduce((sum, { report }) => sum + (report?.down.size ?? 0), 0)
+  return [
+    { name: 'postern_tunnels', value: tunnels.length },
+    { name: 'postern_clusters', value: registry.clusters.size },
+    { name: 'postern_calls_relayed_total', value: relayed },
+    { name: 'postern_streams', value: callers.streams },
+    { name: 'postern_admissions_deferred_total', value: turnstile.refused },
+    { name: 'postern_canary_failing', value: failing },
+    ...slowest,
+    { name: 'postern_services_down', value: down },
+  ]
 }
 
 function ownSamples({ own, enrolment }: Gateway, nowMs: number): Sample[] {

@@ -181,13 +181,13 @@ export class MuxSession implements StreamHost {
     this.#maybeDrained()
   }
 
-  /** Ends the session: the peer is told the reason, every stream is lost. */
-  close(error: PosternError): void {
+  /** Ends the session: the peer is told the reason, and when to come back; every stream is lost. */
+  close(error: PosternError, reconnectAfterMs = 0): void {
     if (this.#closed !== undefined) return
     const goAway = {
       lastId: this.#table.lastPeerId,
       code: error.code,
-      reconnectAfterMs: 0,
+      reconnectAfterMs,
       alternates: [],
     }
     writeGoAway(this.output.control, { ...goAway, text: error.rawMessage })

@@ -104,8 +104,13 @@ export class RpcConnection {
     return new RpcChannel(this.#parts.runtime, this.session, cluster)
   }
 
-  close(error: PosternError): void {
-    this.session.close(error)
+  close(error: PosternError, reconnectAfterMs = 0): void {
+    this.session.close(error, reconnectAfterMs)
+  }
+
+  /** In how many ms the peer said to come back; 0: it did not. */
+  get peerReconnectAfterMs(): number {
+    return this.#goAway?.reconnectAfterMs ?? 0
   }
 
   /** Why the peer said that it goes, if it did. */

@@ -271,7 +271,7 @@ export class Tunnel {
       // A session that was lost says why in #closed; here only a refusal of the call itself remains.
       if (error instanceof RpcError && error.code === 'CONNECTION_LOST') return
       const cause = connection.peerReason ?? errorOfRegister(error)
-      this.#failed(abort, cause)
+      this.#failed(abort, cause, connection.peerReconnectAfterMs)
       connection.close(new PosternError('SHUTDOWN', 'the registration failed'))
     }
   }
@@ -283,14 +283,7 @@ export class Tunnel {
     this.#leaving.add(connection)
     this.#judgeStability()
     const cause = new PosternError('GOING_AWAY', `the gateway drains: ${goAway.text}`)
-    const { backoff, process } = this.#options
-    if (goAway.reconnectAfterMs === 0) {
-      this.#retry(cause)
-      return
-    }
-    // The gateway spreads its agents out; how long it may hold us off is ours to bound.
-    const askedMs = Math.min(goAway.reconnectAfterMs, backoff.maxMs)
-    this.#wait(askedMs + backoff.minMs * process.runtime.random.fraction(), cause)
+    this.#retry(cause, goAway.reconnectAfterMs)
   }
 
   /** A tunnel that was up for long starts again from the first back-off step. */
@@ -305,21 +298,29 @@ export class Tunnel {
       return
     }
     const { state } = this
-    if (state.name === 'connecting') this.#failed(abort, refusedOr(error))
+    if (state.name === 'connecting')
+      this.#failed(abort, refusedOr(error), connection.peerReconnectAfterMs)
     else if (state.name === 'ready' && state.connection === connection) {
       this.#judgeStability()
       this.#retry(error)
     }
   }
 
-  #failed(abort: AbortController, error: PosternError): void {
+  #failed(abort: AbortController, error: PosternError, askedMs = 0): void {
     if (abort.signal.aborted || this.state.name !== 'connecting') return
-    this.#retry(error)
+    this.#retry(error, askedMs)
     abort.abort()
   }
 
-  #retry(cause: PosternError): void {
+  /** `askedMs`: the gateway spreads its agents out, and said when to come back; 0: it did not. */
+  #retry(cause: PosternError, askedMs = 0): void {
     const { backoff, process } = this.#options
+    if (askedMs > 0) {
+      // How long it may hold us off is ours to bound.
+      const boundedMs = Math.min(askedMs, backoff.maxMs)
+      this.#wait(boundedMs + backoff.minMs * process.runtime.random.fraction(), cause)
+      return
+    }
     const isPermanent = cause.recovery === 'give-up'
     const attempt = isPermanent ? 30 : this.#attempt
     const jittered = backoffMs(attempt, backoff, process.runtime.random)

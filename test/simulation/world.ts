@@ -5,6 +5,7 @@ import { clientOf } from '../../src/rpc/typed.ts'
 import { Tunnel as TunnelService } from '../../src/gen/postern/v1/tunnel_pb.js'
 import { AgentSide } from '../../src/gateway/agent-side.ts'
 import { CallerSide } from '../../src/gateway/caller-side.ts'
+import { Turnstile } from '../../src/gateway/turnstile.ts'
 import { Registry } from '../../src/gateway/registry.ts'
 import type { Identity } from '../../src/identity/name.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
@@ -65,6 +66,7 @@ export class World {
       identity: GATEWAY,
       places: [],
       zone: '',
+      turnstile: new Turnstile(1000, 1000),
       logger: silentLogger,
       registerTimeoutMs: 5000,
       issuer: () => undefined,
