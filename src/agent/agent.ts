@@ -1,15 +1,9 @@
 import type { CancelTimer } from '../base/clock.ts'
-import { printable, type PosternError } from '../base/errors.ts'
-import { LogLimiter } from '../base/log-limiter.ts'
+import { asPosternError, printable, type PosternError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
-import { checkTarget } from '../dataplane/check-target.ts'
-import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
-import { forwardOffer } from '../dataplane/forwards.ts'
-import { healthOffers, HealthBoard } from '../dataplane/health.ts'
-import { Probes, type ServiceHealth } from '../dataplane/probes.ts'
-import { Policy } from '../guard/policy.ts'
-import { RpcServer } from '../rpc/server.ts'
+import type { Policy } from '../guard/policy.ts'
+import type { RpcServer } from '../rpc/server.ts'
 import type { Egress } from '../transport/egress.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
@@ -24,36 +18,34 @@ import { HealthJudge, type Verdict } from './health-judge.ts'
 import { healthReasons } from './health-reasons.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { IdentityKeeper, type AgentCredential, type AgentIdentity } from './identity-keeper.ts'
-import { judgedServices } from './judged-services.ts'
-import { NOTICES, NoticeTaker } from './notice-taker.ts'
+import { NoticeTaker } from './notice-taker.ts'
 import { Places } from './places.ts'
-import { Renewal } from './renewal.ts'
+import { makeRenewal } from './make-renewal.ts'
+import { mergeSettings } from './reload.ts'
+import type { Renewal } from './renewal.ts'
+import { Serving } from './serving.ts'
 import { Timeline } from './timeline.ts'
 import { TunnelCare } from './tunnel-care.ts'
 import { Tunnels, type Slot } from './tunnels.ts'
 import { WakeWatch } from './wake-watch.ts'
-import { askForRenewal } from './ways-to-renew.ts'
 
 const LOOK_MS = 1000
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
 export class Agent {
-  readonly settings: AgentSettings
+  settings: AgentSettings
   readonly keeper: IdentityKeeper
   /** Present where the agent manages its own certificate. */
   readonly renewal: Renewal | undefined
   readonly identity: AgentIdentity
   readonly parts: ProcessParts
-  readonly policy: Policy
-  readonly server: RpcServer
+  readonly serving: Serving
   readonly places: Places
   readonly tunnels: Tunnels
   readonly link: GatewayLink
   readonly care: TunnelCare
   readonly notices: NoticeTaker
   readonly startedAtMs: number
-  readonly health = new HealthBoard()
-  readonly probes: Probes
   readonly canaries: Canaries
   readonly timeline: Timeline
   readonly heartbeat: Heartbeat
@@ -78,8 +70,6 @@ export class Agent {
     this.#judge = new HealthJudge(settings['health.delay'], this.startedAtMs)
     this.parts = processParts(settings, ambient)
     this.#egress = egressOf(settings)
-    const services = judgedServices(settings)
-    this.policy = new Policy(settings.allow)
     const logger = ambient.logger.child({ component: 'identity' })
     this.keeper = new IdentityKeeper({
       settings,
@@ -102,10 +92,17 @@ export class Agent {
     this.tunnels = this.#makeTunnels()
     this.care = this.#makeCare()
     this.notices = this.#makeNoticeTaker()
-    this.server = this.#makeServer(services)
-    this.probes = this.#makeProbes()
+    this.serving = this.#makeServing()
     this.heartbeat = this.#makeHeartbeat()
     if (this.keeper.isManaged) this.renewal = this.#makeRenewal()
+  }
+
+  get server(): RpcServer {
+    return this.serving.server
+  }
+
+  get policy(): Policy {
+    return this.serving.policy
   }
 
   /** The best of the tunnels. */
@@ -124,20 +121,58 @@ export class Agent {
     this.keeper.start()
     this.renewal?.start()
     this.care.start()
-    this.probes.start()
+    this.serving.start()
     this.heartbeat.start()
   }
 
-  /** Reads the identity's files anew. @throws what reading them throws; nothing changes then */
-  async reload(): Promise<void> {
-    await this.keeper.reload()
-    this.tunnels.hurry()
+  /**
+   * Reads the identity's files anew, and takes over what of the settings may change while it runs.
+   * @throws what reading and judging throw; what was in force stays
+   */
+  async reload(read: () => AgentSettings = () => this.settings): Promise<void> {
+    try {
+      this.#apply(read())
+      this.reloadError = undefined
+    } catch (error) {
+      this.reloadError = asPosternError(error, 'CONFIG_INVALID')
+      this.timeline.note('settings', `refused: ${this.reloadError.rawMessage}`)
+      throw error
+    } finally {
+      await this.keeper.reload()
+      this.tunnels.hurry()
+    }
+  }
+
+  #apply(next: AgentSettings): void {
+    const { settings, changed, waiting } = mergeSettings(this.settings, next)
+    const { logger } = this.#ambient
+    if (waiting.length > 0) logger.warn({ reason: waiting.join(', ') }, 'settings need a restart')
+    if (changed.length === 0) return
+    this.serving.apply(settings)
+    this.settings = settings
+    this.places.configure([settings['gateway.address'], ...settings['gateway.addresses']])
+    this.timeline.note('settings', `in force: ${changed.join(', ')}`)
+    logger.info({ reason: changed.join(', ') }, 'settings have changed')
+    if (changed.includes('services')) void this.#registerAnew()
+    this.tunnels.review()
+    this.heartbeat.start()
+    this.heartbeat.tell()
+  }
+
+  /** What is offered is told by Register alone: each tunnel goes over to a fresh connection. */
+  async #registerAnew(): Promise<void> {
+    try {
+      await this.tunnels.replace()
+    } catch (error) {
+      const { code, rawMessage: reason } = asPosternError(error)
+      this.#ambient.logger.warn({ code, reason }, 'the gateway was not told of the services yet')
+    }
   }
 
   /** Running calls finish, up to the grace of `drain.grace`. */
   async drain(): Promise<void> {
     this.#stopTending()
-    this.health.set('', false)
+    this.serving.health.set('', false)
     await this.tunnels.drain(this.settings['drain.grace'])
   }
 
@@ -178,50 +213,17 @@ export class Agent {
     this.renewal?.stop()
     this.keeper.stop()
     this.care.stop()
-    this.probes.stop()
+    this.serving.stop()
     this.heartbeat.stop()
   }
 
-  #makeServer(services: ReturnType<typeof judgedServices>): RpcServer {
-    const { clock, logger } = this.#ambient
-    const server = new RpcServer(this.parts.runtime, (request) =>
-      // The gateway's own word, not a caller's: no caller has an empty name.
-      request.caller === '' && NOTICES.includes(request.name)
-        ? undefined
-        : this.policy.decide(request),
-    )
-    const log = new LogLimiter(logger, clock)
-    const dialTimeoutMs = this.settings['forward.dialTimeout']
-    const own = [
-      ...healthOffers(this.health),
-      ...diagnosticsOffers(clock),
-      ...this.notices.offers(),
-    ]
-    for (const offer of own) server.offer(offer)
-    for (const service of services) {
-      server.offer(forwardOffer(service, { clock, logger, log, dialTimeoutMs }))
-      this.health.set(service.name, true)
-    }
-    return server
-  }
-
-  #makeProbes(): Probes {
-    const { clock, random, logger } = this.#ambient
-    const targetOf = (name: string) =>
-      this.settings.services.find((service) => service.name === name)?.target
-    return new Probes(this.settings.probes, {
-      clock,
-      random,
-      check: async (row, signal) => {
-        const target = row.target ?? targetOf(row.service)
-        if (target !== undefined) await checkTarget(row, target, signal)
-      },
-      onChange: ({ name: service, isDown, reason }: ServiceHealth) => {
-        this.health.set(service, !isDown)
-        const facts = { component: 'probes', service, reason }
-        this.timeline.note('service', `${service} is ${isDown ? `down: ${reason}` : 'up'}`)
-        if (isDown) logger.warn(facts, 'a service is down')
-        else logger.info(facts, 'a service is up')
+  #makeServing(): Serving {
+    return new Serving(this.settings, {
+      ambient: this.#ambient,
+      process: this.parts,
+      own: this.notices.offers(),
+      onChange: ({ name, isDown, reason }) => {
+        this.timeline.note('service', `${name} is ${isDown ? `down: ${reason}` : 'up'}`)
         this.heartbeat.tell()
       },
     })
@@ -234,7 +236,7 @@ export class Agent {
       logger: logger.child({ component: 'heartbeat' }),
       tunnels: this.tunnels,
       intervalMs: () => this.settings['heartbeat.interval'],
-      healths: () => this.probes.healths,
+      healths: () => this.serving.healths,
       capacity: () => readCapacity(this.settings['state.directory']),
     })
   }
@@ -260,41 +262,15 @@ export class Agent {
   }
 
   #makeRenewal(): Renewal {
-    const { clock, random, logger } = this.#ambient
-    const { keeper, tunnels } = this
-    const url = this.settings['identity.renewUrl']
-    return new Renewal({
-      generations: keeper.generations,
-      clock,
-      random,
-      logger: logger.child({ component: 'renewal' }),
-      apartMs: this.settings['identity.renewApart'],
-      credential: () => keeper.credential,
-      trust: () => keeper.trust,
-      exclusively: (act) => keeper.exclusively(act),
-      ask: (signingRequest) =>
-        askForRenewal(
-          {
-            tunnels,
-            credential: () => keeper.credential,
-            issuingKeys: () => keeper.trust.issuingKeys,
-            egress: this.#egress,
-            renewUrl: url === undefined ? undefined : new URL(url),
-            enrolUrl: this.enrolUrl,
-            nowMs: () => clock.wallMs(),
-          },
-          signingRequest,
-        ),
-      onRenewed: async () => {
-        this.timeline.note('certificate', 'renewed')
-        try {
-          await keeper.renewed()
-        } catch (error) {
-          // The certificate is there; that the tunnel goes over to it is looked after.
-          logger.warn({ err: error }, 'the tunnel could not go over to the new certificate yet')
-        }
-        tunnels.hurry()
-      },
+    const { keeper, tunnels, timeline } = this
+    return makeRenewal({
+      settings: this.settings,
+      ambient: this.#ambient,
+      keeper,
+      tunnels,
+      timeline,
+      egress: this.#egress,
+      enrolUrl: () => this.enrolUrl,
     })
   }
 

@@ -1,12 +1,12 @@
 import type { TunnelState } from '../tunnel/lifecycle.ts'
 import type { PosternError } from '../base/errors.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
-import type { Probes } from '../dataplane/probes.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { CANARY_FEATURE, type Canaries, type Canary } from './canaries.ts'
 import type { Reason } from './health-judge.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import type { NoticeTaker } from './notice-taker.ts'
+import type { Serving } from './serving.ts'
 import type { TunnelCare } from './tunnel-care.ts'
 import type { Tunnels } from './tunnels.ts'
 
@@ -21,7 +21,7 @@ export interface HealthSources {
   readonly care: TunnelCare
   readonly notices: NoticeTaker
   readonly keeper: IdentityKeeper
-  readonly probes: Probes
+  readonly serving: Serving
   /** Why the settings that were to be taken over are not. */
   readonly reloadError: PosternError | undefined
 }
@@ -123,10 +123,10 @@ function certificateReasons({ credential }: HealthSources, nowMs: number): Reaso
 }
 
 function otherReasons(
-  { care, notices, keeper, probes, reloadError }: HealthSources,
+  { care, notices, keeper, serving, reloadError }: HealthSources,
   nowMs: number,
 ): Reason[] {
-  const found: Reason[] = probes.healths
+  const found: Reason[] = serving.healths
     .filter(({ isDown }) => isDown)
     .map(({ name, reason }) => ({
       key: `service ${name}`,

@@ -23,10 +23,12 @@ export interface Renewed {
 export class AgentControl {
   readonly #agent: Agent
   readonly #clock: Clock
+  readonly #reload: () => Promise<void>
 
-  constructor(agent: Agent, clock: Clock) {
+  constructor(agent: Agent, clock: Clock, reload = (): Promise<void> => agent.reload()) {
     this.#agent = agent
     this.#clock = clock
+    this.#reload = reload
   }
 
   async answer(line: string): Promise<string> {
@@ -48,7 +50,7 @@ export class AgentControl {
       case 'renew':
         return await this.#renew(words[0])
       case 'reload':
-        await this.#agent.reload()
+        await this.#reload()
         return { reloaded: true }
       default:
         throw new PosternError('USAGE', 'status, watch, renew and reload are known')

@@ -65,7 +65,7 @@ export function agentMetrics(agent: Agent, clock: Clock): Metrics {
 }
 
 function samples(
-  { tunnels, credential, keeper, renewal, care, probes }: Agent,
+  { tunnels, credential, keeper, renewal, care, serving }: Agent,
   nowMs: number,
 ): Sample[] {
   const { clockSkewMs } = care
@@ -84,7 +84,7 @@ function samples(
     },
     { name: 'postern_trust_bundle_version', value: keeper.trust.version },
   ]
-  for (const { name: service, isDown, latencyMs } of probes.healths) {
+  for (const { name: service, isDown, latencyMs } of serving.healths) {
     const labels = { service }
     found.push({ name: 'postern_service_up', value: isDown ? 0 : 1, labels })
     if (latencyMs !== undefined)

@@ -152,7 +152,7 @@ export function agentStatus(agent: Agent, nowWallMs: number): AgentStatus {
       name,
       dataType,
       target: `${protocol}://${addressText(target)}`,
-      health: healthOf(agent.probes.healths.find((one) => one.name === name)),
+      health: healthOf(agent.serving.healths.find((one) => one.name === name)),
     })),
     events: agent.timeline.events.map(({ atMs, kind, text }) => ({
       at: isoTime(atMs),

@@ -24,23 +24,21 @@ const STUCK_MS = 60_000
 export const agentRun: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
     'run',
-    'Run the daemon: keep a tunnel to the gateway, and serve calls, until SIGTERM. SIGHUP reads the identity anew.',
+    'Run the daemon: keep a tunnel to the gateway, and serve calls, until SIGTERM. SIGHUP reads identity and settings anew.',
     (y) => addSettings(y, AGENT_SETTINGS),
     (args) => {
-      const start = async (): Promise<number> => {
-        const { values } = settingsOf(AGENT_SETTINGS, args, surroundings.environment)
-        const { environment } = surroundings
-        const settings = withProxy(
-          withPassphrase(withToken(values, environment), environment),
-          environment,
-        )
-        return await runAgent(settings, surroundings)
+      const { environment } = surroundings
+      const read = (): AgentSettings => {
+        const { values } = settingsOf(AGENT_SETTINGS, args, environment)
+        return withProxy(withPassphrase(withToken(values, environment), environment), environment)
       }
+      const start = async (): Promise<number> => await runAgent(read, surroundings)
       done(start())
     },
   )
 
-async function runAgent(settings: AgentSettings, surroundings: Surroundings): Promise<number> {
+async function runAgent(read: () => AgentSettings, surroundings: Surroundings): Promise<number> {
+  const settings = read()
   const ambient = surroundings.ambient(settings['log.level'], 'agent')
   // Open from the beginning: it answers while the agent enrols, and keeps the process.
   let answer: (line: string) => Promise<string> = () =>
@@ -63,10 +61,14 @@ async function runAgent(settings: AgentSettings, surroundings: Surroundings): Pr
     })
     if (!isJoined) return 0
     const agent = new Agent(settings, ambient)
-    const control = new AgentControl(agent, ambient.clock)
+    const reload = async (): Promise<void> => {
+      await agent.reload(read)
+      ambient.logger.setLevel?.(agent.settings['log.level'])
+    }
+    const control = new AgentControl(agent, ambient.clock, reload)
     answer = (line) => control.answer(line)
     state = () => daemonState(agent, ambient.clock.wallMs())
-    return await serve(agent, ambient, settings, surroundings, systemd)
+    return await serve({ agent, reload }, ambient, settings, surroundings, systemd)
   } finally {
     socket.close()
   }
@@ -78,7 +80,7 @@ function daemonState(agent: Agent, nowMs: number): DaemonState {
   const isAlive = ({ state }: Tunnel): boolean =>
     state.name !== 'backoff' || nowMs < state.untilWallMs + STUCK_MS
   return {
-    isReady: agent.tunnels.ready.length > 0,
+    isReady: health !== 'down',
     isAlive: agent.tunnels.all.some(isAlive),
     text: [health, ...reasons].join('; '),
   }
@@ -109,7 +111,7 @@ async function joined(
 }
 
 async function serve(
-  agent: Agent,
+  { agent, reload }: { agent: Agent; reload: () => Promise<void> },
   ambient: Ambient,
   settings: AgentSettings,
   surroundings: Surroundings,
@@ -121,7 +123,14 @@ async function serve(
   agent.start()
   keeper.start()
   try {
-    return await untilSignal(agent, ambient.logger, surroundings, systemd)
+    const daemon = {
+      drain: () => agent.drain(),
+      stop: () => {
+        agent.stop()
+      },
+      reload,
+    }
+    return await untilSignal(daemon, ambient.logger, surroundings, systemd)
   } finally {
     keeper.stop()
     monitor?.close()

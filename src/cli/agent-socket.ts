@@ -40,8 +40,10 @@ export function statePath(args: SocketArguments, environment: Environment): stri
   return placesOf(args, environment)['state.directory']
 }
 
-function placesOf(args: SocketArguments, environment: Environment): SettingsOf<typeof PLACES> {
-  const file = args.config ?? environment.POSTERN_CONFIG
-  if (file === undefined) return settingsOf(PLACES, {}, environment).values
-  return settingsOf(AGENT_SETTINGS, { config: file }, environment).values
+/** The file is read for these keys alone: status must work even where the rest is not in order. */
+function placesOf(
+  { config }: SocketArguments,
+  environment: Environment,
+): SettingsOf<typeof PLACES> {
+  return settingsOf(PLACES, { config }, environment, true).values
 }

@@ -14,12 +14,8 @@ const UNHEALTHY = 1
 function socketPath(args: SocketArguments, { environment }: Surroundings): string {
   const explicit = args.socket ?? args['status-socket']
   if (explicit !== undefined) return explicit
-  const config = args.config ?? environment.POSTERN_CONFIG
-  const { 'status.socket': setting } = GATEWAY_SETTINGS
-  const { values } =
-    config === undefined
-      ? settingsOf({ 'status.socket': setting }, {}, environment)
-      : settingsOf(GATEWAY_SETTINGS, { config }, environment)
+  const place = { 'status.socket': GATEWAY_SETTINGS['status.socket'] }
+  const { values } = settingsOf(place, { config: args.config }, environment, true)
   return values['status.socket'] ?? GATEWAY_SOCKET
 }
 

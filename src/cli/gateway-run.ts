@@ -16,19 +16,22 @@ import { SystemdNotify, type DaemonState } from './systemd-notify.ts'
 export const gatewayRun: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
     'run',
-    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity anew.',
+    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity, the peers and the log level anew.',
     (y) => addSettings(y, GATEWAY_SETTINGS),
     (args) => {
       const { environment } = surroundings
-      const start = async (): Promise<number> => {
-        const { values } = settingsOf(GATEWAY_SETTINGS, args, environment)
-        return await runGateway(withPassphrase(values, environment), surroundings)
-      }
+      const read = (): GatewaySettings =>
+        withPassphrase(settingsOf(GATEWAY_SETTINGS, args, environment).values, environment)
+      const start = async (): Promise<number> => await runGateway(read, surroundings)
       done(start())
     },
   )
 
-async function runGateway(settings: GatewaySettings, surroundings: Surroundings): Promise<number> {
+async function runGateway(
+  read: () => GatewaySettings,
+  surroundings: Surroundings,
+): Promise<number> {
+  const settings = read()
   const ambient = surroundings.ambient(settings['log.level'], 'gateway')
   const { clock, logger } = ambient
   const gateway = new Gateway(settings, ambient)
@@ -54,7 +57,18 @@ async function runGateway(settings: GatewaySettings, surroundings: Surroundings)
         monitor.close()
       })
     }
-    return await untilSignal(gateway, logger, surroundings, systemd, orders)
+    const daemon = {
+      drain: () => gateway.drain(),
+      stop: () => {
+        gateway.stop()
+      },
+      reload: () => {
+        const next = read()
+        gateway.reload(next)
+        logger.setLevel?.(next['log.level'])
+      },
+    }
+    return await untilSignal(daemon, logger, surroundings, systemd, orders)
   } finally {
     for (const close of closings) close()
     gateway.stop()

@@ -2,17 +2,24 @@ import yargs, { type Argv } from 'yargs'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import { ERROR_CODES } from '../base/error-codes.ts'
 import { PosternError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
 import { VERSION } from '../base/version.ts'
 import { RpcError } from '../rpc/status.ts'
 import { judgeEnvironment } from './environment.ts'
+import type { LeveledLogger } from './log.ts'
 import type { Output } from './output.ts'
+
+/** An ambient whose log level may change. */
+export interface DaemonAmbient extends Ambient {
+  readonly logger: Logger & Partial<Pick<LeveledLogger, 'setLevel'>>
+}
 
 /** What a command needs from outside; the two mains pass the real ones, tests their own. */
 export interface Surroundings {
   readonly output: Output
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly nodeVersion: string
-  ambient(level: string, name: string): Ambient
+  ambient(level: string, name: string): DaemonAmbient
   /** Calls back at each SIGTERM, SIGINT or SIGHUP; the function returned stops that. */
   onSignal(callback: (signal: string) => void): () => void
   readStdin(): Promise<string>

@@ -45,11 +45,12 @@ export function addSettings<T>(
   })
 }
 
-/** Reads the settings of a command. @throws CONFIG_INVALID, CONFIG_UNREADABLE */
+/** Reads the settings of a command; `isPart`: the file may hold others. @throws CONFIG_INVALID, CONFIG_UNREADABLE */
 export function settingsOf<T extends SettingsTable>(
   table: T,
   args: SettingsArguments,
   environment: Readonly<Record<string, string | undefined>>,
+  isPart = false,
 ): Loaded<T> {
   const flags: Record<string, string | undefined> = {}
   for (const key of Object.keys(table)) {
@@ -60,5 +61,6 @@ export function settingsOf<T extends SettingsTable>(
     flags,
     environment,
     file: args.config ?? environment.POSTERN_CONFIG,
+    isPart,
   })
 }

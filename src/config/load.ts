@@ -11,6 +11,8 @@ export interface Sources {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** Path of the YAML file, if there is one. */
   readonly file: string | undefined
+  /** The table is a part of the file's: other keys of it are nobody's business. */
+  readonly isPart?: boolean
 }
 
 export interface Loaded<T extends SettingsTable> {
@@ -34,7 +36,10 @@ export function variableName(key: string): string {
  */
 export function loadSettings<T extends SettingsTable>(table: T, sources: Sources): Loaded<T> {
   const faults: string[] = []
-  const fromFile = sources.file === undefined ? {} : readFile(sources.file, table, faults)
+  const fromFile =
+    sources.file === undefined
+      ? {}
+      : readFile(sources.file, table, sources.isPart === true ? [] : faults)
   const values: Record<string, unknown> = {}
   const origins: Record<string, Origin> = {}
   for (const [key, setting] of Object.entries(table)) {

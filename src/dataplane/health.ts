@@ -16,6 +16,11 @@ export class HealthBoard {
     for (const wake of this.#watchers) wake()
   }
 
+  remove(service: string): void {
+    this.#serving.delete(service)
+    for (const wake of this.#watchers) wake()
+  }
+
   status(service: string): Status {
     const isServing = this.#serving.get(service)
     if (isServing === undefined) return Status.SERVICE_UNKNOWN

@@ -52,7 +52,7 @@ export interface AgentSideOptions {
   readonly shares: PeerShares
   readonly identity: GatewayIdentity
   /** This gateway and others, as agents dial them; empty: nothing is said of it. */
-  readonly places: readonly MessageInitShape<typeof GatewayPlaceSchema>[]
+  readonly places: () => readonly MessageInitShape<typeof GatewayPlaceSchema>[]
   readonly zone: string
   readonly logger: Logger
   /** Longest time from TLS to Register, in ms. */
@@ -65,6 +65,8 @@ export interface AgentSideOptions {
   readonly judge: (facts: TlsFacts) => PosternError | undefined
   /** A tunnel has registered; its agent holds this version of the trust bundle. */
   readonly onRegistered: (tunnel: AgentTunnel, bundleVersion: number) => void
+  /** It has ended. */
+  readonly onLeft: (tunnel: AgentTunnel) => void
   /** For the records: who was refused what, and why. */
   readonly onRefused: (kind: string, facts: TlsFacts, error: PosternError) => void
   /** The same for who was let in, and should be looked at. */
@@ -178,13 +180,15 @@ export class AgentSide {
         this.#newcomers.get(key)?.cancelTimer()
         this.#newcomers.delete(key)
         this.#registered.delete(key)
-        const wasRegistered = registry.remove(cluster, closed) !== undefined
+        const tunnel = registry.remove(cluster, closed)
+        if (tunnel !== undefined) this.#options.onLeft(tunnel)
         const { code, rawMessage: reason } = error
         const details = { ...facts, code, reason }
         const agent = identity.role === 'agent' ? identity.agent : ''
         const atMs = parts.runtime.clock.wallMs()
         registry.errors.note(cluster, { atMs, agent, code, text: reason })
-        logger.info(details, wasRegistered ? 'tunnel closed' : 'agent left before it registered')
+        const isTunnel = tunnel !== undefined
+        logger.info(details, isTunnel ? 'tunnel closed' : 'agent left before it registered')
       },
     })
     this.connections.add(connection)
@@ -249,7 +253,7 @@ export class AgentSide {
     const { places, zone, identity: own } = this.#options
     const timeMs = BigInt(Math.round(this.#options.parts.runtime.clock.wallMs()))
     const { gateway, region } = own
-    const gateways = [...places]
+    const gateways = [...places()]
     return {
       gatewayVersion: VERSION,
       gateway,

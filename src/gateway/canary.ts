@@ -1,3 +1,4 @@
+import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { Notices } from '../gen/postern/v1/tunnel_pb.js'
@@ -32,8 +33,8 @@ export class Canary {
   /** By the `traceparent` of its calls, which says which tunnel they are for. */
   readonly #tunnels = new Map<string, AgentTunnel>()
   #connection: Promise<RpcConnection> | undefined
+  readonly #timers = new Map<AgentTunnel, CancelTimer>()
   #serial = 0
-  #isOver = false
 
   constructor(parts: CanaryParts) {
     this.#parts = parts
@@ -47,8 +48,16 @@ export class Canary {
     void this.#round(mark, tunnel)
   }
 
+  /** A tunnel has gone. */
+  unwatch(tunnel: AgentTunnel): void {
+    this.#timers.get(tunnel)?.()
+    this.#timers.delete(tunnel)
+    for (const [mark, one] of this.#tunnels) if (one === tunnel) this.#tunnels.delete(mark)
+  }
+
   stop(): void {
-    this.#isOver = true
+    for (const cancel of this.#timers.values()) cancel()
+    this.#timers.clear()
     const error = new PosternError('SHUTDOWN', 'the gateway is stopping')
     this.#connection?.then(
       (connection) => {
@@ -61,13 +70,13 @@ export class Canary {
   async #round(mark: string, tunnel: AgentTunnel): Promise<void> {
     const { parts, intervalMs } = this.#parts
     const { clock, random } = parts.runtime
-    while (!this.#isOver && this.#isThere(tunnel)) {
-      // One that takes no new streams is left in peace.
-      if (tunnel.connection.session.isOpen) tunnel.canary = await this.#call(mark, tunnel)
-      const delayMs = intervalMs * (1 - SPREAD * random.fraction())
-      await new Promise<void>((resolve) => clock.startTimer(delayMs, resolve))
-    }
-    this.#tunnels.delete(mark)
+    // One that takes no new streams is left in peace.
+    if (tunnel.connection.session.isOpen) tunnel.canary = await this.#call(mark, tunnel)
+    if (!this.#isThere(tunnel)) return
+    const cancel = clock.startTimer(intervalMs * (1 - SPREAD * random.fraction()), () => {
+      void this.#round(mark, tunnel)
+    })
+    this.#timers.set(tunnel, cancel)
   }
 
   #isThere(tunnel: AgentTunnel): boolean {

@@ -41,7 +41,7 @@ export class Gateway {
   readonly parts: ProcessParts
   readonly own: OwnIdentity
   readonly turnstile: Turnstile
-  readonly #settings: GatewaySettings
+  #settings: GatewaySettings
   readonly #ambient: Ambient
   readonly #agentSide: AgentSide
   readonly #callerSide: CallerSide
@@ -143,8 +143,10 @@ export class Gateway {
     return this.#enrolment
   }
 
-  /** Takes the identity's files as they are now. @throws what reading them throws; nothing changes then */
-  reload(): void {
+  /** Takes the identity's files as they are now, and what agents are told of gateways. @throws what reading them throws; nothing changes then */
+  reload(next: GatewaySettings = this.#settings): void {
+    const { 'agents.address': address, peers, zone } = next
+    this.#settings = { ...this.#settings, 'agents.address': address, peers, zone }
     const protection = protectionOf(this.#settings)
     this.own.reload(protection)
     this.#enrolment?.authorities.use(protection)
@@ -241,7 +243,7 @@ export class Gateway {
       registry,
       shares: new PeerShares({ whole: parts.budget, fraction: 1 / 8, connectionsMax }),
       identity: own.credential.identity,
-      places: placesToTell(settings, own.credential.identity.gateway),
+      places: () => placesToTell(this.#settings, own.credential.identity.gateway),
       zone: settings.zone ?? '',
       logger: this.#ambient.logger.child({ component: 'agents' }),
       turnstile: this.turnstile,
@@ -253,6 +255,9 @@ export class Gateway {
       },
       onOddity: (kind, facts, text) => {
         this.#admission?.note(kind, facts, text)
+      },
+      onLeft: (tunnel) => {
+        this.#canary.unwatch(tunnel)
       },
       onRegistered: (tunnel, bundleVersion) => {
         this.#notices.welcome(tunnel, bundleVersion)

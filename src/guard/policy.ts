@@ -35,13 +35,18 @@ const DECISIONS_MAX = 10_000
  * every handler and every forward.
  */
 export class Policy {
-  readonly #rules: readonly AllowRule[]
+  #rules: readonly AllowRule[] = []
   readonly #decisions = new Map<string, boolean>()
   allowed = 0
   denied = 0
 
   /** @throws CONFIG_INVALID for a pattern that could never match */
   constructor(rules: readonly AllowRule[]) {
+    this.use(rules)
+  }
+
+  /** Other rules, from the next call on. @throws CONFIG_INVALID, and the rules stay */
+  use(rules: readonly AllowRule[]): void {
     for (const rule of rules) {
       const bad = rule.methods.find((pattern) => !METHOD_PATTERN.test(pattern))
       if (bad === undefined) continue
@@ -49,6 +54,7 @@ export class Policy {
       throw new PosternError('CONFIG_INVALID', text)
     }
     this.#rules = rules
+    this.#decisions.clear()
   }
 
   /** Undefined: allowed. */

@@ -36,6 +36,11 @@ export class RpcServer {
     table.set(offer.name, offer)
   }
 
+  /** Takes no more forwards of that name; running ones go on. */
+  withdrawForward(name: string): void {
+    this.#forwards.delete(name)
+  }
+
   get offers(): readonly Offer[] {
     return [...this.#methods.values(), ...this.#forwards.values()]
   }

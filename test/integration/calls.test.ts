@@ -85,7 +85,7 @@ describe('calls through caller, gateway and agent', function () {
     const health = cluster().service(Health)
     expect((await health.check({ service: '' })).status).to.equal(Status.SERVING)
     expect((await failure(health.check({ service: 'nope' }))).status).to.equal('NOT_FOUND')
-    const { health: board } = stack.agents[0]!
+    const { health: board } = stack.agents[0]!.serving
     board.set('db', true)
     const seen: Status[] = []
     for await (const { status } of health.watch({ service: 'db' })) {

@@ -9,6 +9,8 @@ import { eventually } from '../support/eventually.ts'
 import { CALLER, TRUST_DOMAIN } from '../support/pki.ts'
 
 const SHORT = { tunnel: { pingInterval: '200ms', silence: '1s' } }
+/** The agent says at once that it is down. */
+const AT_ONCE = { ...SHORT, health: { delay: '0s' } }
 
 describe('real processes', function () {
   this.timeout(60_000)
@@ -134,7 +136,7 @@ describe('real processes', function () {
   it('network that swallows everything without FIN: both ends notice within the deadline', async () => {
     await daemons.startGateway(SHORT)
     const hole = await blackhole(daemons.agentPort)
-    await daemons.startAgent({ ...SHORT, gateway: { address: `localhost:${String(hole.port)}` } })
+    await daemons.startAgent({ ...AT_ONCE, gateway: { address: `localhost:${String(hole.port)}` } })
     const gateway = await client()
     expect((await gateway.listClusters()).length).to.equal(1)
     hole.swallow()

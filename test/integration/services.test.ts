@@ -70,7 +70,7 @@ describe('services that are probed', function () {
 
   it('are refused by the gateway at once while they are down, and served again when they are up', async () => {
     const agent = await fleet.startAgent('a-1', flags({ body: 'all is well' }))
-    await eventually(() => agent.probes.healths.length === 1, 'it was looked at')
+    await eventually(() => agent.serving.healths.length === 1, 'it was looked at')
     await eventually(() => agent.tunnels.ready.length === 1, 'the tunnel is up')
     expect(await isServing()).to.equal(true)
     expect(await refusalOf()).to.equal('CONNECTION_LOST')

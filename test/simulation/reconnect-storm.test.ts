@@ -57,7 +57,7 @@ class Storm {
       registry: new Registry(),
       shares,
       identity: GATEWAY,
-      places: [],
+      places: () => [],
       zone: '',
       turnstile: new Turnstile(PER_SECOND, BURST),
       logger: silentLogger,
@@ -65,6 +65,7 @@ class Storm {
       issuer: () => undefined,
       judge: () => undefined,
       onRegistered: () => this.registeredAtMs.push(this.clock.nowMs()),
+      onLeft: () => undefined,
       onRefused: () => undefined,
       onOddity: () => undefined,
     })

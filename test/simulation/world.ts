@@ -64,7 +64,7 @@ export class World {
       registry,
       shares: shares(gateway.budget),
       identity: GATEWAY,
-      places: [],
+      places: () => [],
       zone: '',
       turnstile: new Turnstile(1000, 1000),
       logger: silentLogger,
@@ -72,6 +72,7 @@ export class World {
       issuer: () => undefined,
       judge: () => undefined,
       onRegistered: () => undefined,
+      onLeft: () => undefined,
       onRefused: () => undefined,
       onOddity: () => undefined,
     })

@@ -1,0 +1,111 @@
+import { LogLimiter } from '../base/log-limiter.ts'
+import type { AgentSettings } from '../config/agent-settings.ts'
+import { checkTarget } from '../dataplane/check-target.ts'
+import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
+import { forwardOffer } from '../dataplane/forwards.ts'
+import { healthOffers, HealthBoard } from '../dataplane/health.ts'
+import { Probes, type ServiceHealth } from '../dataplane/probes.ts'
+import { Policy } from '../guard/policy.ts'
+import { RpcServer } from '../rpc/server.ts'
+import type { Offer } from '../rpc/service.ts'
+import type { Ambient } from '../tunnel/process-parts.ts'
+import type { ProcessParts } from '../tunnel/rpc-connection.ts'
+import { judgedServices } from './judged-services.ts'
+import { NOTICES } from './notice-taker.ts'
+
+export interface ServingParts {
+  readonly ambient: Ambient
+  readonly process: ProcessParts
+  /** What the agent serves to gateways, beside health and diagnostics. */
+  readonly own: readonly Offer[]
+  /** A probed service went up or down. */
+  readonly onChange: (health: ServiceHealth) => void
+}
+
+/** What an agent serves, to whom, and how what lies behind it is. All of it may change while it runs. */
+export class Serving {
+  readonly server: RpcServer
+  readonly policy: Policy
+  readonly health = new HealthBoard()
+  readonly #parts: ServingParts
+  readonly #log: LogLimiter
+  #probes: Probes
+  #services: readonly string[] = []
+  #isStarted = false
+
+  /** @throws CONFIG_INVALID */
+  constructor(settings: AgentSettings, parts: ServingParts) {
+    const { clock, logger } = parts.ambient
+    this.#parts = parts
+    this.#log = new LogLimiter(logger, clock)
+    this.policy = new Policy([])
+    this.server = new RpcServer(parts.process.runtime, (request) =>
+      // The gateway's own word, not a caller's: no caller has an empty name.
+      request.caller === '' && NOTICES.includes(request.name)
+        ? undefined
+        : this.policy.decide(request),
+    )
+    for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock), ...parts.own])
+      this.server.offer(offer)
+    this.#probes = this.#makeProbes(settings)
+    this.apply(settings)
+  }
+
+  /** Of every service that is probed and was looked at. */
+  get healths(): readonly ServiceHealth[] {
+    return this.#probes.healths
+  }
+
+  /** Goes over to other services, rules and probes; running calls go on. @throws CONFIG_INVALID, and nothing changes */
+  apply(settings: AgentSettings): void {
+    const services = judgedServices(settings)
+    this.policy.use(settings.allow)
+    const { clock, logger } = this.#parts.ambient
+    const dialTimeoutMs = settings['forward.dialTimeout']
+    const names = services.map(({ name }) => name)
+    for (const name of this.#services) {
+      if (names.includes(name)) continue
+      this.server.withdrawForward(name)
+      this.health.remove(name)
+    }
+    for (const service of services) {
+      this.server.offer(forwardOffer(service, { clock, logger, log: this.#log, dialTimeoutMs }))
+      if (!this.#services.includes(service.name)) this.health.set(service.name, true)
+    }
+    this.#services = names
+    this.#probes.stop()
+    this.#probes = this.#makeProbes(settings)
+    for (const name of names) this.health.set(name, true)
+    if (this.#isStarted) this.#probes.start()
+  }
+
+  start(): void {
+    this.#isStarted = true
+    this.#probes.start()
+  }
+
+  stop(): void {
+    this.#probes.stop()
+  }
+
+  #makeProbes({ services, probes }: AgentSettings): Probes {
+    const { ambient, onChange } = this.#parts
+    const { clock, random, logger } = ambient
+    return new Probes(probes, {
+      clock,
+      random,
+      check: async (row, signal) => {
+        const target = row.target ?? services.find(({ name }) => name === row.service)?.target
+        if (target !== undefined) await checkTarget(row, target, signal)
+      },
+      onChange: (health) => {
+        const { name: service, isDown, reason } = health
+        this.health.set(service, !isDown)
+        const facts = { component: 'probes', service, reason }
+        if (isDown) logger.warn(facts, 'a service is down')
+        else logger.info(facts, 'a service is up')
+        onChange(health)
+      },
+    })
+  }
+}
