@@ -2,7 +2,7 @@
 import type { Serializable } from 'node:child_process'
 import { basename } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
-// @ts-expect-error -- plain JavaScript, as any Node must be able to read it
+
 import { FLAGS } from '../bin/flags.js'
 
 export type Role = Readonly<Record<string, (args: never) => Promise<unknown>>>
@@ -15,7 +15,7 @@ interface Request {
 
 /** A daemon is measured with the settings of V8 that its program starts it with. */
 const isDaemon = ['gateway', 'agent'].includes(basename(process.argv[2] ?? '', '.ts'))
-for (const flag of isDaemon ? (FLAGS as readonly string[]) : []) setFlagsFromString(flag)
+for (const flag of isDaemon ? FLAGS : []) setFlagsFromString(flag)
 
 const { role } = (await import(process.argv[2] ?? '')) as { role: Role }
 

@@ -90,6 +90,12 @@ export const LOCAL_ERRORS = {
     'ALREADY_EXISTS',
     'Something is there already that a command would have to overwrite.',
   ),
+  INSTALL_FAILED: row(
+    'give-up',
+    1,
+    'FAILED_PRECONDITION',
+    'A step of installing a service failed, or needs root.',
+  ),
   RENEWAL_REFUSED: row(
     'reauthenticate',
     77,

@@ -7,6 +7,7 @@ import { agentEnroll } from './agent-enroll.ts'
 import { configCommand } from './config-command.ts'
 import { agentHealth } from './agent-health.ts'
 import { agentDoctor } from './agent-doctor.ts'
+import { agentService } from './agent-service.ts'
 import { agentStatusCommand } from './agent-status.ts'
 import { agentRun } from './agent-run.ts'
 import type { AddCommand } from './program.ts'
@@ -20,6 +21,7 @@ export const AGENT_COMMANDS: readonly AddCommand[] = [
   agentHealth,
   agentCerts,
   agentDoctor,
+  agentService,
   configCommand(AGENT_SETTINGS, (values, ambient, environment) => {
     const settings = withProxy(
       withPassphrase(withToken(values, environment), environment),

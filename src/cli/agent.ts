@@ -1,3 +1,4 @@
+import { ERROR_CODES } from '../base/error-codes.ts'
 import { AGENT_COMMANDS } from './agent-commands.ts'
 import { runProgram } from './program.ts'
 import { processSurroundings } from './surroundings.ts'
@@ -5,10 +6,10 @@ import { processSurroundings } from './surroundings.ts'
 const EPILOGUE =
   'Exit: 0 done, 1 failed or not healthy, 3 not running, 64 usage, 66 file, 69 network, 70 fault of ours, 73 exists, 74 not writable, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'
 
-process.exitCode = await runProgram(
-  'agent',
-  EPILOGUE,
-  AGENT_COMMANDS,
-  process.argv.slice(2),
-  processSurroundings,
+// Until the program has said how it ended: one that never does, is at fault.
+process.exitCode = ERROR_CODES.INTERNAL.exit
+void runProgram('agent', EPILOGUE, AGENT_COMMANDS, process.argv.slice(2), processSurroundings).then(
+  (status) => {
+    process.exitCode = status
+  },
 )
