@@ -18,7 +18,7 @@ const AGENTS = Number(process.argv.find((word) => /^\d+$/.test(word)) ?? 2000)
 const WORKERS = 4
 const RATE = 200
 const BURST = 400
-const DOWN_MS = 5000
+const DOWN_MS = 1000
 const WAIT_MS = 120_000
 const TICK_MS = 250
 

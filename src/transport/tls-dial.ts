@@ -69,7 +69,7 @@ function handshake(options: DialOptions, through: Socket | undefined): Promise<T
   socket.once('close', () => {
     reject(
       withPeer(
-        new PosternError('PEER_REFUSED', 'the peer closed during the handshake'),
+        new PosternError('CONNECTION_LOST', 'the peer closed during the handshake'),
         socket,
         options,
       ),
