@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
 import { KEY_KINDS } from '../base/key-kinds.ts'
 import type { Agent } from './agent.ts'
+import { inside } from './inside.ts'
 import { agentStatus } from './status.ts'
 
 /** `watch` is answered this much later. */
@@ -24,8 +25,15 @@ export class AgentControl {
   readonly #agent: Agent
   readonly #clock: Clock
   readonly #reload: () => Promise<void>
+  readonly #recentLog: () => readonly string[]
 
-  constructor(agent: Agent, clock: Clock, reload = (): Promise<void> => agent.reload()) {
+  constructor(
+    agent: Agent,
+    clock: Clock,
+    reload = (): Promise<void> => agent.reload(),
+    recentLog = (): readonly string[] => [],
+  ) {
+    this.#recentLog = recentLog
     this.#agent = agent
     this.#clock = clock
     this.#reload = reload
@@ -47,13 +55,15 @@ export class AgentControl {
       case 'watch':
         await new Promise<void>((resolve) => this.#clock.startTimer(WATCH_MS, resolve))
         return agentStatus(this.#agent, this.#clock.wallMs())
+      case 'diag':
+        return await inside(this.#agent, this.#clock, this.#recentLog())
       case 'renew':
         return await this.#renew(words[0])
       case 'reload':
         await this.#reload()
         return { reloaded: true }
       default:
-        throw new PosternError('USAGE', 'status, watch, renew and reload are known')
+        throw new PosternError('USAGE', 'status, watch, diag, renew and reload are known')
     }
   }
 

@@ -6,6 +6,7 @@ import { agentCerts } from './agent-certs.ts'
 import { agentEnroll } from './agent-enroll.ts'
 import { configCommand } from './config-command.ts'
 import { agentHealth } from './agent-health.ts'
+import { agentDiag } from './agent-diag.ts'
 import { agentDoctor } from './agent-doctor.ts'
 import { agentService } from './agent-service.ts'
 import { agentStatusCommand } from './agent-status.ts'
@@ -21,6 +22,7 @@ export const AGENT_COMMANDS: readonly AddCommand[] = [
   agentHealth,
   agentCerts,
   agentDoctor,
+  agentDiag,
   agentService,
   configCommand(AGENT_SETTINGS, (values, ambient, environment) => {
     const settings = withProxy(

@@ -65,7 +65,8 @@ async function runAgent(read: () => AgentSettings, surroundings: Surroundings): 
       await agent.reload(read)
       ambient.logger.setLevel?.(agent.settings['log.level'])
     }
-    const control = new AgentControl(agent, ambient.clock, reload)
+    const recent = (): readonly string[] => ambient.logger.recent?.() ?? []
+    const control = new AgentControl(agent, ambient.clock, reload, recent)
     answer = (line) => control.answer(line)
     state = () => daemonState(agent, ambient.clock.wallMs())
     return await serve({ agent, reload }, ambient, settings, surroundings, systemd)

@@ -60,25 +60,42 @@ export function configCommand<T extends SettingsTable>(
     )
 }
 
+interface PrintedSettings<T extends SettingsTable> {
+  readonly values: SettingsOf<T>
+  readonly origins: Readonly<Record<string, string>>
+}
+
+function settingRows<T extends SettingsTable>(
+  settings: T,
+  { values, origins }: PrintedSettings<T>,
+): { key: string; value: string; origin: string }[] {
+  return Object.entries(settings).map(([key, setting]) => {
+    const value: unknown = values[key]
+    const text = value === undefined ? '' : setting.format(value)
+    return { key, value: text, origin: origins[key] ?? '' }
+  })
+}
+
+/** Every setting with where it came from. */
+export function settingsJson<T extends SettingsTable>(
+  settings: T,
+  loaded: PrintedSettings<T>,
+): string {
+  const rows = settingRows(settings, loaded)
+  const entries = rows.map(({ key, value, origin }) => [key, { value, origin }] as const)
+  return JSON.stringify(Object.fromEntries(entries), null, 2)
+}
+
 /** Secrets are given by path alone, so that no value printed here is one. */
 function printSettings<T extends SettingsTable>(
   settings: T,
-  loaded: { readonly values: SettingsOf<T>; readonly origins: Readonly<Record<string, string>> },
+  loaded: PrintedSettings<T>,
   asJson: boolean,
   output: Output,
 ): void {
-  const rows = Object.entries(settings).map(([key, setting]) => {
-    const value: unknown = loaded.values[key]
-    return {
-      key,
-      value: value === undefined ? '' : setting.format(value),
-      origin: loaded.origins[key] ?? '',
-    }
-  })
-  if (asJson) {
-    const entries = rows.map(({ key, value, origin }) => [key, { value, origin }] as const)
-    output.result(JSON.stringify(Object.fromEntries(entries), null, 2))
-  } else {
+  const rows = settingRows(settings, loaded)
+  if (asJson) output.result(settingsJson(settings, loaded))
+  else {
     output.result(
       textTable(
         ['SETTING', 'VALUE', 'FROM'],

@@ -19,19 +19,30 @@ type Level = keyof typeof RANKS
 /** A logger whose level may change while it is used, that of its children with it. */
 export interface LeveledLogger extends Logger {
   setLevel(level: Level): void
+  /** The last lines that were written, oldest first. */
+  recent(): readonly string[]
 }
+
+const RECENT_MAX = 1000
 
 /** JSON lines on stderr, written at once so that a crash loses none. */
 export function makeLogger(level: string, name: string): LeveledLogger {
-  const base = pino(
-    { name, level: 'debug', redact: REDACT, timestamp: pino.stdTimeFunctions.isoTime },
-    destination({ fd: STDERR, sync: true }),
-  )
+  const stderr = destination({ fd: STDERR, sync: true })
+  const recent: string[] = []
+  const both = {
+    write: (line: string): void => {
+      stderr.write(line)
+      recent.push(line)
+      if (recent.length > RECENT_MAX) recent.shift()
+    },
+  }
+  const timestamp = pino.stdTimeFunctions.isoTime
+  const base = pino({ name, level: 'debug', redact: REDACT, timestamp }, both)
   const least = { level: level as Level }
   const setLevel = (next: Level): void => {
     least.level = next
   }
-  return { ...wrap(base, least), setLevel }
+  return { ...wrap(base, least), setLevel, recent: () => recent }
 }
 
 function wrap(logger: PinoLogger, least: { readonly level: Level }): Logger {

@@ -11,7 +11,7 @@ import type { Output } from './output.ts'
 
 /** An ambient whose log level may change. */
 export interface DaemonAmbient extends Ambient {
-  readonly logger: Logger & Partial<Pick<LeveledLogger, 'setLevel'>>
+  readonly logger: Logger & Partial<Pick<LeveledLogger, 'setLevel' | 'recent'>>
 }
 
 /** What a command needs from outside; the two mains pass the real ones, tests their own. */

@@ -8,6 +8,7 @@ import {
   choice,
   duration,
   integer,
+  masked,
   optional,
   path,
   rowFields,
@@ -90,7 +91,7 @@ export const AGENT_SETTINGS = {
   ),
   'gateway.serverName': SERVER_NAME_SETTING,
   'gateway.proxy': optional(
-    text(
+    masked(
       'Proxy to reach the gateway through: http://[user@]host:port (CONNECT) or socks5://[user@]host:port; none for no proxy. Default: HTTPS_PROXY or ALL_PROXY of the environment.',
     ),
   ),

@@ -66,6 +66,12 @@ export function text(
   })
 }
 
+/** A URL that may hold a password, which is never shown. */
+export function masked(describe: string): Setting<string> {
+  const hide = (value: string): string => value.replace(/:[^:@/]*@/, ':…@')
+  return { ...text(describe), format: hide }
+}
+
 export function path(describe: string, defaultValue?: string): Setting<string> {
   return text(describe, defaultValue, /^[^\0]+$/, 'path')
 }
