@@ -104,8 +104,10 @@ function timeStep(credential: Credential, nowMs: number, isOurs: boolean): Check
     return { name, outcome: 'FAIL', text, fix: 'set the clock of this machine (NTP)' }
   }
   if (nowMs >= notAfterMs) {
-    const fix = 'agent certs renew within the grace of the gateway, else a new join token'
-    return { name, outcome: 'FAIL', text: `ended ${iso(notAfterMs)}`, fix }
+    const fix =
+      'if that clock is right: agent certs renew within the grace of the gateway, else a new join token'
+    const text = `expired on ${iso(notAfterMs)}; our clock says ${iso(nowMs)}`
+    return { name, outcome: 'FAIL', text, fix }
   }
   const serial = certificatesIn(certificatePem)[0]?.serial.toString('hex') ?? ''
   const isDue = nowMs > renewAtMs({ serial, notBeforeMs, notAfterMs })
