@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** A file imports only from floors strictly below, or from its own folder. Siblings never meet. */
 const FLOORS: readonly (readonly string[])[] = [
   ['base'],
-  ['config', 'gen'],
+  ['config', 'gen', 'tracing'],
   ['wire', 'identity'],
   ['mux', 'transport'],
   ['guard', 'rpc'],
@@ -24,6 +24,7 @@ const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^node:(tls|net|http|https|http2)$/, ['transport']],
   [/^(@peculiar\/|reflect-metadata)/, ['identity']],
   [/^(node-forge|pkijs|asn1js)$/, ['identity']],
+  [/^@opentelemetry\//, ['tracing']],
   [/^jose$/, ['gateway']],
   [/^prom-client$/, ['base']],
   [/^yargs$/, ['cli']],

@@ -13,6 +13,7 @@ import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 import { withPassphrase, withToken } from './systemd-credentials.ts'
 import { withProxy } from './proxy-environment.ts'
+import { tracerOf } from './tracing.ts'
 import { SystemdNotify, type DaemonState } from './systemd-notify.ts'
 
 /** What depends on the unit waits no longer than this for the first tunnel. */
@@ -39,7 +40,8 @@ export const agentRun: AddCommand = (yargs, surroundings, done) =>
 
 async function runAgent(read: () => AgentSettings, surroundings: Surroundings): Promise<number> {
   const settings = read()
-  const ambient = surroundings.ambient(settings['log.level'], 'agent')
+  const tracer = await tracerOf(settings, 'postern-agent')
+  const ambient = { ...surroundings.ambient(settings['log.level'], 'agent'), tracer }
   // Open from the beginning: it answers while the agent enrols, and keeps the process.
   let answer: (line: string) => Promise<string> = () =>
     Promise.resolve(notYet('it has just started'))
@@ -72,6 +74,7 @@ async function runAgent(read: () => AgentSettings, surroundings: Surroundings): 
     return await serve({ agent, reload }, ambient, settings, surroundings, systemd)
   } finally {
     socket.close()
+    await tracer?.close()
   }
 }
 

@@ -10,6 +10,7 @@ import { GATEWAY_SOCKET } from './gateway-drain.ts'
 import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 import { withPassphrase } from './systemd-credentials.ts'
+import { tracerOf } from './tracing.ts'
 import { SystemdNotify, type DaemonState } from './systemd-notify.ts'
 
 /** `gateway run`: the daemon. */
@@ -32,7 +33,8 @@ async function runGateway(
   surroundings: Surroundings,
 ): Promise<number> {
   const settings = read()
-  const ambient = surroundings.ambient(settings['log.level'], 'gateway')
+  const tracer = await tracerOf(settings, 'postern-gateway')
+  const ambient = { ...surroundings.ambient(settings['log.level'], 'gateway'), tracer }
   const { clock, logger } = ambient
   const gateway = new Gateway(settings, ambient)
   const systemd = new SystemdNotify({
@@ -72,6 +74,7 @@ async function runGateway(
   } finally {
     for (const close of closings) close()
     gateway.stop()
+    await tracer?.close()
   }
 }
 

@@ -237,6 +237,14 @@ trustDomain: example.com
 # Default: nowhere. (host:port)
 #metrics.listen: 127.0.0.1:9464
 
+# Collector that spans of calls are sent to, by OTLP over HTTP. They name methods, callers and
+# clusters, and hold nothing that calls carry. Default: nowhere. (http://host:port/v1/traces)
+#tracing.url: http://127.0.0.1:4318/v1/traces
+
+# Of traces that begin here, how many in a hundred are kept; others follow the decision of who began
+# them. (0 to 100)
+#tracing.percent: 10
+
 # Least severe log lines written to stderr. (debug | info | warn | error)
 #log.level: info
 `

@@ -24,6 +24,7 @@ import {
   PASSPHRASE_SETTINGS,
   SERVER_NAME_SETTING,
   SESSION_SETTINGS,
+  TRACING_SETTINGS,
 } from './shared-settings.ts'
 
 /** One row of `services:`. */
@@ -232,6 +233,7 @@ export const AGENT_SETTINGS = {
   ),
   ...SESSION_SETTINGS,
   ...METRICS_SETTINGS,
+  ...TRACING_SETTINGS,
   ...LOG_SETTINGS,
 } as const
 

@@ -20,6 +20,7 @@ import {
   PASSPHRASE_SETTINGS,
   SERVER_NAME_SETTING,
   SESSION_SETTINGS,
+  TRACING_SETTINGS,
 } from './shared-settings.ts'
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
@@ -161,6 +162,7 @@ export const GATEWAY_SETTINGS = {
     { min: 1, max: 10_000 },
   ),
   ...METRICS_SETTINGS,
+  ...TRACING_SETTINGS,
   ...LOG_SETTINGS,
 } as const
 

@@ -54,6 +54,22 @@ export const METRICS_SETTINGS = {
   ),
 } as const
 
+export const TRACING_SETTINGS = {
+  'tracing.url': optional(
+    text(
+      'Collector that spans of calls are sent to, by OTLP over HTTP. They name methods, callers and clusters, and hold nothing that calls carry. Default: nowhere.',
+      undefined,
+      /^https?:\/\/[^\s?#@]+$/,
+      'http://host:port/v1/traces',
+    ),
+  ),
+  'tracing.percent': integer(
+    'Of traces that begin here, how many in a hundred are kept; others follow the decision of who began them.',
+    10,
+    { min: 0, max: 100 },
+  ),
+} as const
+
 /** The session and its limits: the same rows for both daemons. */
 export const SESSION_SETTINGS = {
   'tunnel.pingInterval': duration(

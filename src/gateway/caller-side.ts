@@ -150,6 +150,13 @@ export class CallerSide {
       onCallerReset: () => {
         share.resets.didReset(nowMs())
       },
+      spanOf: ({ name, cluster, traceparent }) => {
+        const { tracer } = parts.runtime
+        // Canary calls mark their tunnels where others trace.
+        if (tracer === undefined || tunnelOf !== undefined) return undefined
+        const attributes = { 'postern.caller': caller, 'postern.cluster': cluster }
+        return tracer.start('relay', name, traceparent, attributes)
+      },
       another: ({ cluster, name, kind }, tried) => {
         const isForward = kind === KIND.forward
         const next = registry.pick({ cluster, name, isForward, nowMs: nowMs(), tried })

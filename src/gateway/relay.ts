@@ -1,4 +1,5 @@
 import { BUDGET_SHARE, type ByteBudget } from '../base/byte-budget.ts'
+import type { Span } from '../base/tracing.ts'
 import { asPosternError, type ErrorCode } from '../base/errors.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import { PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
@@ -7,9 +8,11 @@ import {
   KIND,
   moveHead,
   shortenTimeout,
+  tracingBytes,
   writeRelayedHead,
   type OpenHead,
 } from '../wire/open-head.ts'
+import { statusNumber, statusOfCode } from '../rpc/status.ts'
 import type { AgentTunnel } from './registry.ts'
 
 /** An OPEN as it came from a caller. */
@@ -21,6 +24,8 @@ export interface ArrivedOpen {
   readonly isEnded: boolean
 }
 
+const OK = 0
+const RESOURCE_EXHAUSTED = statusNumber('RESOURCE_EXHAUSTED')
 /** Tunnels that a stream is offered to, at most. */
 const TRIES_MAX = 3
 
@@ -40,6 +45,8 @@ export interface RelayHost {
   onOutcome(tunnel: AgentTunnel, isAnswered: boolean): void
   /** The caller reset its stream. */
   onCallerReset(): void
+  /** The span of a call's way through, where somebody wants spans. */
+  spanOf(head: OpenHead): Span | undefined
   /** A tunnel that was not tried yet takes the stream; undefined: there is none. */
   another(head: OpenHead, tried: readonly AgentTunnel[]): AgentTunnel | undefined
 }
@@ -54,6 +61,8 @@ export class Relay implements StreamSink {
   readonly #host: RelayHost
   readonly #near: MuxStream
   readonly #tried: AgentTunnel[] = []
+  readonly #span: Span | undefined
+  readonly #traceparent: string
   #far: MuxStream | undefined
   /** For another try, from a certain time on. */
   #kept: ArrivedOpen | undefined
@@ -74,12 +83,22 @@ export class Relay implements StreamSink {
     this.#host = host
     this.#near = near
     near.sink = this
+    this.#span = host.spanOf(open.head)
+    const traceparent = this.#span?.traceparent ?? ''
     near.whenClosed(() => {
       this.#forget()
+      // A forward ends without a status.
+      this.#span?.end(OK)
     })
     const { start, end } = open
-    if (CREDIT_BYTES + end - start + host.callerName.length > PAYLOAD_BYTES_MAX) {
+    const callerBytes = host.callerName.length
+    const headGrowth = callerBytes + tracingBytes(open.head, traceparent)
+    // A head that has no room left for a span of ours goes on below the caller's.
+    this.#traceparent =
+      CREDIT_BYTES + end - start + headGrowth > PAYLOAD_BYTES_MAX ? '' : traceparent
+    if (CREDIT_BYTES + end - start + callerBytes > PAYLOAD_BYTES_MAX) {
       host.onEnded(tunnel)
+      this.#span?.end(RESOURCE_EXHAUSTED, 'HEAD_TOO_LARGE')
       near.refuse('HEAD_TOO_LARGE', false, 'no room is left in the head for the name of the caller')
       return
     }
@@ -112,6 +131,7 @@ export class Relay implements StreamSink {
 
   onTrailer(stream: MuxStream, bytes: Buffer, start: number, end: number): void {
     this.#answered(true)
+    if (end > start) this.#span?.end(bytes[start] ?? 0)
     const other = this.#other(stream)
     if (other !== undefined && !other.hasLocalEnded) {
       const writer = other.beginTrailer()
@@ -133,12 +153,14 @@ export class Relay implements StreamSink {
       return
     }
     this.#answered(!isOverloaded)
+    this.#span?.end(statusNumber(statusOfCode(code)), code)
     this.#near.refuse(code, canRetry, text)
   }
 
   onReset(stream: MuxStream, code: ErrorCode): void {
     if (stream === this.#near) this.#host.onCallerReset()
     else this.#answered(code !== 'CONNECTION_LOST')
+    this.#span?.end(statusNumber(statusOfCode(code)), code)
     const other = this.#other(stream)
     if (other === undefined) return
     other.reset(code)
@@ -176,7 +198,8 @@ export class Relay implements StreamSink {
     this.#far.whenClosed(() => {
       host.onEnded(tunnel)
     })
-    writeRelayedHead(session.writer, head, host.callerName, bytes, start, end)
+    const names = { caller: host.callerName, traceparent: this.#traceparent }
+    writeRelayedHead(session.writer, head, names, bytes, start, end)
     session.endOpen()
   }
 

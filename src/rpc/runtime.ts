@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import { DeadlineWheel, type Deadlined } from '../base/deadline-wheel.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
+import type { Tracer } from '../base/tracing.ts'
 import { STATUS_NAMES } from './status.ts'
 
 const TICK_MS = 8
@@ -17,13 +18,20 @@ export class RpcRuntime {
   readonly random: Random
   readonly logger: Logger
   readonly limits: RpcLimits
+  /** Where spans go, where somebody wants them. */
+  readonly tracer: Tracer | undefined
   /** Calls served and calls made, by status number. */
   readonly served: number[] = new Array<number>(STATUS_NAMES.length).fill(0)
   readonly made: number[] = new Array<number>(STATUS_NAMES.length).fill(0)
   readonly #wheel = new DeadlineWheel()
   #isArmed = false
 
-  constructor(parts: Pick<RpcRuntime, 'clock' | 'random' | 'logger' | 'limits'>) {
+  constructor(
+    parts: Pick<RpcRuntime, 'clock' | 'random' | 'logger' | 'limits'> & {
+      readonly tracer?: Tracer | undefined
+    },
+  ) {
+    this.tracer = parts.tracer
     this.clock = parts.clock
     this.random = parts.random
     this.logger = parts.logger

@@ -24,7 +24,7 @@ export class ServerCall implements StreamSink, Deadlined {
   readonly #runtime: RpcRuntime
   readonly #stream: MuxStream
   readonly #context: CallContext
-  readonly #onEnded: () => void
+  readonly #onEnded: (status: number) => void
   #hasEnded = false
   #isAccepted = false
   #requestBytesMax = 0
@@ -33,7 +33,12 @@ export class ServerCall implements StreamSink, Deadlined {
   #reader: MessageReader | undefined
   #writer: MessageWriter | undefined
 
-  constructor(runtime: RpcRuntime, stream: MuxStream, context: CallContext, onEnded: () => void) {
+  constructor(
+    runtime: RpcRuntime,
+    stream: MuxStream,
+    context: CallContext,
+    onEnded: (status: number) => void,
+  ) {
     this.#runtime = runtime
     this.#stream = stream
     this.#context = context
@@ -241,6 +246,6 @@ export class ServerCall implements StreamSink, Deadlined {
     this.#hasEnded = true
     this.#runtime.served[status] = (this.#runtime.served[status] ?? 0) + 1
     if (this.deadlineAtMs > 0) this.#runtime.forgetDeadline(this)
-    this.#onEnded()
+    this.#onEnded(status)
   }
 }

@@ -5,6 +5,10 @@ import { CallContext } from './call-context.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { ServerCall } from './server-call.ts'
 import { KIND_NUMBERS, type Authorize, type Offer } from './service.ts'
+import { statusNumber } from './status.ts'
+
+const OK = 0
+const INTERNAL = statusNumber('INTERNAL')
 
 /** Where a stream came in. */
 export interface Arrival {
@@ -89,16 +93,20 @@ export class RpcServer {
     const offer = this.#admit(stream, head, context)
     if (offer === undefined) return
     this.#running++
+    const onEnded = this.#spanOf(context) ?? this.#ended
     const { handler } = offer
     if (handler.kind === 'forward') {
-      handler.handle(stream, context).then(this.#ended, (error: unknown) => {
+      const done = (): void => {
+        onEnded(OK)
+      }
+      handler.handle(stream, context).then(done, (error: unknown) => {
         this.#runtime.logger.error({ err: error, service: offer.name }, 'a forward failed')
         stream.reset('INTERNAL')
-        this.#ended()
+        onEnded(INTERNAL)
       })
     } else {
       const body = isEnded ? bytes.subarray(head.bodyStart, end) : undefined
-      new ServerCall(this.#runtime, stream, context, this.#ended).start(
+      new ServerCall(this.#runtime, stream, context, onEnded).start(
         handler,
         body,
         offer.requestBytesMax,
@@ -124,6 +132,23 @@ export class RpcServer {
       return undefined
     }
     return offer
+  }
+
+  /** Ends the span of the call with it; undefined where nobody wants spans. */
+  #spanOf({
+    name,
+    caller,
+    cluster,
+    traceparent,
+  }: CallContext): ((status: number) => void) | undefined {
+    const { tracer } = this.#runtime
+    if (tracer === undefined) return undefined
+    const attributes = { 'postern.caller': caller, 'postern.cluster': cluster }
+    const span = tracer.start('serve', name, traceparent, attributes)
+    return (status) => {
+      span.end(status)
+      this.#ended()
+    }
   }
 
   readonly #ended = (): void => {

@@ -2,17 +2,19 @@ import { ByteBudget } from '../base/byte-budget.ts'
 import { PosternError } from '../base/errors.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
+import type { Tracer } from '../base/tracing.ts'
 import type { Random } from '../base/random.ts'
 import { DEFAULT_MUX_LIMITS, type MuxLimits } from '../mux/limits.ts'
 import { RpcRuntime } from '../rpc/runtime.ts'
 import type { ProcessParts } from './rpc-connection.ts'
 import { SlabPool } from './slab-pool.ts'
 
-/** What a process is given from outside: time, chance and a log. */
+/** What a process is given from outside: time, chance, a log, and where spans go. */
 export interface Ambient {
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
+  readonly tracer?: Tracer | undefined
 }
 
 /** The settings that sessions and calls of every program read. */

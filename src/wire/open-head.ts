@@ -94,20 +94,32 @@ export function writeHead(writer: FrameWriter, head: HeadFields): void {
 }
 
 /**
- * Writes the head in `bytes` again, with `caller` in place of whatever caller it held; what follows
- * the head goes along as it is.
+ * Writes the head in `bytes` again, with `caller` in place of whatever caller it held, and `traceparent`,
+ * where it is not empty, in place of its own; what follows the head goes along as it is.
  */
 export function writeRelayedHead(
   writer: FrameWriter,
   head: OpenHead,
-  caller: Buffer,
+  { caller, traceparent }: { readonly caller: Buffer; readonly traceparent: string },
   bytes: Buffer,
   start: number,
   end: number,
 ): void {
   writer.slice(bytes, start, start + FIXED_BYTES + 1 + head.cluster.length)
   writer.bytes(caller)
-  writer.slice(bytes, head.afterCaller, end)
+  if (traceparent === '') {
+    writer.slice(bytes, head.afterCaller, end)
+    return
+  }
+  const afterName = head.afterCaller + 1 + head.name.length
+  writer.slice(bytes, head.afterCaller, afterName)
+  writer.bytes(shortText(traceparent))
+  writer.slice(bytes, afterName + 1 + head.traceparent.length, end)
+}
+
+/** Bytes that a head grows by when this `traceparent` takes the place of its own. */
+export function tracingBytes({ traceparent: own }: OpenHead, traceparent: string): number {
+  return traceparent === '' ? 0 : traceparent.length - own.length
 }
 
 /** The same head, its bytes lying elsewhere. */

@@ -38,18 +38,23 @@ function identityFlags(files: KeyFilePaths): Flags {
 export class Fleet {
   readonly pki: TestPki
   readonly log = new LogRecorder()
-  readonly ambient: Ambient = { clock: systemClock, random: systemRandom, logger: this.log }
+  readonly ambient: Ambient
   readonly gateways: FleetGateway[] = []
   readonly agents: Agent[] = []
   readonly clients: GatewayClient[] = []
 
-  private constructor(pki: TestPki) {
+  private constructor(pki: TestPki, more: Partial<Ambient>) {
     this.pki = pki
+    this.ambient = { clock: systemClock, random: systemRandom, logger: this.log, ...more }
   }
 
   /** So many gateways, gw-1 and on, each told of the others. */
-  static async start(count: number, flags: Flags = {}): Promise<Fleet> {
-    const fleet = new Fleet(await TestPki.create())
+  static async start(
+    count: number,
+    flags: Flags = {},
+    more: Partial<Ambient> = {},
+  ): Promise<Fleet> {
+    const fleet = new Fleet(await TestPki.create(), more)
     for (let number = 1; number <= count; number++) {
       const [agentPort, callerPort] = [await freePort(), await freePort()]
       const gateway = undefined as never as Gateway

@@ -81,7 +81,8 @@ describe('the head of OPEN', () => {
   it('is passed on with another caller and nothing else changed', () => {
     const original = readHead(head, 0, head.length)
     const relayed = payload((writer) => {
-      writeRelayedHead(writer, original, encodeName('ops'), head, 0, head.length)
+      const names = { caller: encodeName('ops'), traceparent: '' }
+      writeRelayedHead(writer, original, names, head, 0, head.length)
     })
     const read = readHead(relayed, 0, relayed.length)
     expect(read).to.include({
