@@ -142,7 +142,8 @@ function metricsDocument(): string {
   return `# Metrics
 
 In Prometheus' text format at \`http://ADDRESS/metrics\`, where the setting \`metrics.listen\` names the address. They
-are read when they are asked for. Labels have few values, all of them ours: none is a name that a peer chooses.
+are read when they are asked for. Labels have few values, all of them ours or names of services in the agent's own settings: none
+is a name that a peer chooses.
 Generated from the code by \`npm run docs\`; a test keeps the two equal.
 
 Beside them are two probes, which answer 200 or 503, with one line that says why. \`/readyz\` of the agent: the tunnel is
@@ -150,7 +151,8 @@ up; of the gateway: it does not drain. \`/livez\`: the daemon is not stuck; a tu
 alive. \`agent health\` is the same for probes that run a command, over the status socket. The agent listens once it has
 enrolled.
 
-Alerting rules are in [monitoring/alerts.yaml](../monitoring/alerts.yaml).
+Alerting rules are in [monitoring/alerts.yaml](../monitoring/alerts.yaml), a dashboard for Grafana in
+[monitoring/dashboard.json](../monitoring/dashboard.json).
 
 ## agent
 
