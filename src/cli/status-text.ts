@@ -55,7 +55,7 @@ function tunnelRows(tunnel: TunnelStatus, nowMs: number): [string, string][] {
   const parts = [tlsVersion, cipher, keyExchange]
   rows.push(['  tls', parts.filter((part) => part !== null).join(', ')])
   rows.push(['  traffic', trafficLine(tunnel)])
-  if (tunnel.canary !== null) rows.push(['  calls', canaryLine(tunnel.canary, nowMs)])
+  if (tunnel.canary !== null) rows.push(['  canary', canaryLine(tunnel.canary, nowMs)])
   return rows
 }
 

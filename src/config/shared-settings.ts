@@ -73,7 +73,7 @@ export const TRACING_SETTINGS = {
 /** The session and its limits: the same rows for both daemons. */
 export const SESSION_SETTINGS = {
   'tunnel.pingInterval': duration(
-    'Time between two pings. Below the 30 s idle cut of many middleboxes.',
+    'Time between two pings, at most. Below the 30 s idle cut of many middleboxes; an agent whose tunnels are cut after a while pings more often by itself, down to 2 s.',
     '10s',
     ['100ms', '5m'],
   ),

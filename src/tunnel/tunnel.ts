@@ -6,6 +6,8 @@ import { RpcError } from '../rpc/status.ts'
 import type { GoAway } from '../wire/goaway.ts'
 import { backoffMs, type BackoffOptions } from './backoff.ts'
 import { Lifecycle, type TunnelState } from './lifecycle.ts'
+import { PingPace } from './ping-pace.ts'
+import { logTransition } from './tunnel-log.ts'
 import {
   RpcConnection,
   type PeerWire,
@@ -43,6 +45,7 @@ const HANDOVER_MS = 2000
 export class Tunnel {
   readonly #options: TunnelOptions
   readonly #lifecycle: Lifecycle
+  readonly #pace: PingPace
   #lastError: PosternError | undefined
   #lastErrorAtMs = 0
   #attempt = 0
@@ -55,8 +58,9 @@ export class Tunnel {
 
   constructor(options: TunnelOptions) {
     this.#options = options
+    this.#pace = new PingPace(options.process.limits.pingIntervalMs)
     this.#lifecycle = new Lifecycle((from, to) => {
-      this.#log(from, to)
+      logTransition(options.logger, from, to)
     })
   }
 
@@ -215,7 +219,7 @@ export class Tunnel {
           if (this.state.name !== 'connecting') this.#closed(abort, from, error)
         },
       )
-      new RpcConnection(wire, 'dialer', this.#options.process, events)
+      new RpcConnection(wire, 'dialer', this.#parts(), events)
       abort.signal.addEventListener('abort', () => {
         reject(new PosternError('DIAL_TIMEOUT', 'no welcome from the gateway in time'))
       })
@@ -239,6 +243,12 @@ export class Tunnel {
     }
   }
 
+  /** With the pace of pings that the path has shown to need. */
+  #parts(): ProcessParts {
+    const { process } = this.#options
+    return { ...process, limits: { ...process.limits, pingIntervalMs: this.#pace.intervalMs } }
+  }
+
   #begin(abort: AbortController, wire: PeerWire): void {
     try {
       const events = this.#events(
@@ -247,7 +257,7 @@ export class Tunnel {
           this.#closed(abort, from, error)
         },
       )
-      const connection = new RpcConnection(wire, 'dialer', this.#options.process, events)
+      const connection = new RpcConnection(wire, 'dialer', this.#parts(), events)
       abort.signal.addEventListener('abort', () => {
         if (this.state.name !== 'ready')
           connection.close(new PosternError('SHUTDOWN', 'the dial was given up'))
@@ -301,6 +311,8 @@ export class Tunnel {
     if (state.name === 'connecting')
       this.#failed(abort, refusedOr(error), connection.peerReconnectAfterMs)
     else if (state.name === 'ready' && state.connection === connection) {
+      const upMs = this.#options.process.runtime.clock.nowMs() - this.#readyAtMs
+      this.#pace.fell(error.code, upMs)
       this.#judgeStability()
       this.#retry(error)
     }
@@ -340,37 +352,6 @@ export class Tunnel {
       this.#connect()
     })
     this.#options.onDown?.(cause)
-  }
-
-  #log(from: TunnelState, to: TunnelState): void {
-    const facts = { from: from.name, to: to.name }
-    const { logger } = this.#options
-    if (to.name === 'backoff') {
-      const { code, rawMessage, recovery } = to.cause
-      const details = {
-        ...facts,
-        ...to.cause.facts,
-        code,
-        reason: rawMessage,
-        attempt: to.attempt,
-        delayMs: Math.round(to.delayMs),
-      }
-      if (code === 'GATEWAY_HELD') logger.debug(details, 'no other gateway was found')
-      else if (recovery === 'give-up')
-        logger.error(details, 'the tunnel is refused: somebody must act, retrying slowly')
-      else logger.warn(details, 'the tunnel is down, retrying')
-    } else if (to.name === 'ready') {
-      const { facts: tls } = to.connection
-      const details = {
-        ...facts,
-        peer: tls.address,
-        ...tls.identity,
-      }
-      logger.info(
-        { ...details, tlsVersion: tls.tlsVersion, cipher: tls.cipher, group: tls.group },
-        'the tunnel is up',
-      )
-    } else logger.debug(facts, 'tunnel')
   }
 }
 
