@@ -33,7 +33,7 @@ export class GatewayCrls {
       try {
         this.#byIssuer.set(issuer, readCrl(readFileSync(join(folder, name))))
       } catch (error) {
-        logger.warn({ err: error, file: name }, 'a list of revoked gateways cannot be read')
+        logger.warn({ err: error, reason: name }, 'a list of revoked gateways cannot be read')
       }
     }
   }

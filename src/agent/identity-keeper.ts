@@ -190,7 +190,7 @@ export class IdentityKeeper {
     else
       this.#log.warn(
         'BUNDLE',
-        { version, missing: missing.length },
+        { version, roots: missing.length },
         'identity.bundleFile lacks roots of the trust bundle: add them',
       )
     return this.#trust.version

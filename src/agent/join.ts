@@ -47,7 +47,7 @@ export async function joinWhenNeeded(
         clock.wallMs(),
       )
       const notAfter = new Date(notAfterMs).toISOString()
-      logger.info({ identity: identityUri(identity), notAfter }, 'enrolled')
+      logger.info({ subject: identityUri(identity), notAfter }, 'enrolled')
       return
     } catch (error) {
       const { code, rawMessage: reason, recovery } = asPosternError(error)

@@ -119,6 +119,10 @@ export class Gateway {
     }
   }
 
+  get settings(): GatewaySettings {
+    return this.#settings
+  }
+
   get isDraining(): boolean {
     return this.#isDraining
   }

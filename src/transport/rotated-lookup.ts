@@ -6,15 +6,21 @@ export interface RotatedLookup {
   readonly fraction: () => number
   /** How many addresses of one family there are, at most. */
   readonly onResolved?: (records: number) => void
+  /** Default: the resolver of the system. */
+  readonly resolve?: typeof lookup
 }
 
 /**
  * Every address of a name, those of IPv6 and IPv4 in turn (RFC 8305 section 4), beginning anywhere: so a
  * fleet spreads over the records of a name, and one that is dead is not always tried first.
  */
-export function rotatedLookup({ fraction, onResolved }: RotatedLookup): LookupFunction {
+export function rotatedLookup({
+  fraction,
+  onResolved,
+  resolve = lookup,
+}: RotatedLookup): LookupFunction {
   return (host, options, done) => {
-    lookup(host, { ...options, all: true }, (error, found) => {
+    resolve(host, { ...options, all: true }, (error, found) => {
       if (error !== null) {
         done(error, [])
         return

@@ -28,7 +28,7 @@ export interface TunnelOptions {
   /** The first call on a fresh session; its answer makes the tunnel ready. */
   register(connection: RpcConnection): Promise<RegisterResponse>
   onOpen: RpcConnectionEvents['onOpen']
-  /** The tunnel is ready. */
+  /** The tunnel is ready, or has gone over to a fresh connection. */
   onUp?(): void
   /** The tunnel fell, or did not come up. */
   onDown?(cause: PosternError): void
@@ -105,6 +105,7 @@ export class Tunnel {
     this.#leaving.add(before.connection)
     this.#readyAtMs = clock.nowMs()
     this.#lifecycle.enter({ name: 'ready', sinceWallMs: clock.wallMs(), ...fresh })
+    this.#options.onUp?.()
     clock.startTimer(HANDOVER_MS, () => {
       before.connection.session.goAway('GOING_AWAY', 'another connection has taken over')
     })

@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js'
 import { createServer as createHttpServer, type Server } from 'node:http'
+import { readFileSync } from 'node:fs'
+import { createServer as createHttpsServer } from 'node:https'
 import { createServer, type AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
 import { agentStatus } from '../../src/agent/status.ts'
@@ -11,6 +13,7 @@ import { checkTarget } from '../../src/dataplane/check-target.ts'
 import { HealthCheckResponse_ServingStatus as Status } from '../../src/gen/grpc/health/v1/health_pb.js'
 import { eventually } from '../support/eventually.ts'
 import { Fleet } from '../support/fleet.ts'
+import { GATEWAY, TestPki } from '../support/pki.ts'
 
 const FAST = { interval: '1s', timeout: '500ms', rise: 1, fall: 1, jitterPercent: 0 }
 
@@ -152,6 +155,22 @@ describe('a look at a target', () => {
     expect(await look(port, { type: 'http', body: '^bad$' })).to.include('does not match')
     expect(await look(port, { type: 'http', path: '/long', body: 'x{9}' })).to.equal(undefined)
     expect(await look(port, { type: 'https' })).to.include('did not answer')
+    server.close()
+  })
+
+  it('by HTTPS trusts the roots that are named, and no others', async () => {
+    const pki = await TestPki.create()
+    const { certificateFile, keyFile, bundleFile } = await pki.issue(GATEWAY)
+    const tls = { cert: readFileSync(certificateFile), key: readFileSync(keyFile) }
+    const server = createHttpsServer(tls, (_, response) => response.end('fine'))
+    const port = await listen(server)
+    const probe = (row: object) => {
+      const read = readProbe({ service: 'x', type: 'https', ...row })
+      const target = { host: 'localhost', port }
+      return checkTarget(read, target, AbortSignal.timeout(1000)).then(() => undefined, errorOf)
+    }
+    expect(await probe({ caFile: bundleFile, body: 'fine' })).to.equal(undefined)
+    expect(await probe({})).to.match(/UNABLE_TO|SELF_SIGNED/)
     server.close()
   })
 

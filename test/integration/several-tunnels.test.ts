@@ -69,6 +69,23 @@ describe('an agent with several gateways', function () {
     await untilWith(one, 'gw-1')
   })
 
+  it('hears of a gateway that another one was told of by SIGHUP', async () => {
+    fleet = await Fleet.start(2)
+    const [first, second] = [fleet.at(0), fleet.at(1)]
+    first.gateway.stop()
+    await fleet.startGateway(first, { peers: '[]' })
+    const agent = await fleet.startAgent('a-1')
+    await untilWith(agent, 'gw-1')
+    const peer = {
+      gateway: 'gw-2',
+      zone: '',
+      address: { host: 'localhost', port: second.agentPort },
+    }
+    first.gateway.reload({ ...first.gateway.settings, peers: [peer] })
+    await agent.tunnels.replace()
+    await untilWith(agent, 'gw-1', 'gw-2')
+  })
+
   it('prefers gateways in different zones', async () => {
     fleet = await Fleet.start(3)
     const [a, b, c] = fleet.gateways.map(({ agentPort }) => `localhost:${String(agentPort)}`)
