@@ -17,6 +17,7 @@ export async function memoryRows(rig: Rig, pace: Pace): Promise<Row[]> {
     ...rig.flags('agent'),
     'gateway.address': `localhost:${String(ports.agents)}`,
     'status.socket': join(rig.folder, 'agent.sock'),
+    'state.directory': join(rig.folder, 'state'),
   })
   const rss = built.residentBytes()
   built.stop()
