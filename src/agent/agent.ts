@@ -283,13 +283,14 @@ export class Agent {
       egress: this.#egress,
       places: this.places,
       care: () => this.care,
-      server: () => this.server,
+      serving: () => this.serving,
     })
   }
 
   #makeCare(): TunnelCare {
     return new TunnelCare({
       tunnels: this.tunnels,
+      isOutdated: (facts) => this.link.isOutdated(facts),
       clock: this.#ambient.clock,
       wakes: new WakeWatch(this.#ambient.clock),
       logger: this.#ambient.logger.child({ component: 'tunnel' }),

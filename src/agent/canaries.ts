@@ -3,7 +3,9 @@ import type { CanaryRequest } from '../gen/postern/v1/tunnel_pb.js'
 
 /** What agent and gateway say that take, and make, canary calls. */
 export const CANARY_FEATURE = 'canary'
+const WORD = /^[\x21-\x7e]{1,64}$/
 const GATEWAYS_MAX = 16
+const INTERVAL_MS_MIN = 1000
 const INTERVAL_MS_MAX = 300_000
 
 /** A call that a gateway sent the way that callers' calls go, to see that it is open. */
@@ -27,10 +29,11 @@ export class Canaries {
   }
 
   take({ gateway, latencyMs, failures, intervalMs }: CanaryRequest): void {
+    if (!WORD.test(gateway)) return
     this.#byGateway.delete(gateway)
     this.#byGateway.set(gateway, {
       atMs: this.#clock.wallMs(),
-      intervalMs: Math.min(intervalMs, INTERVAL_MS_MAX),
+      intervalMs: Math.min(Math.max(intervalMs, INTERVAL_MS_MIN), INTERVAL_MS_MAX),
       latencyMs,
       failures,
     })

@@ -3,7 +3,6 @@ import { VERSION } from '../base/version.ts'
 import { addressText, type Address } from '../config/address.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { Tunnel as TunnelService, type RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
-import type { RpcServer } from '../rpc/server.ts'
 import { clientOf } from '../rpc/typed.ts'
 import type { Egress } from '../transport/egress.ts'
 import { dialTls } from '../transport/tls-dial.ts'
@@ -15,6 +14,7 @@ import type { GatewayCrls } from './gateway-crls.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
 import { NOTICES } from './notice-taker.ts'
 import type { Places } from './places.ts'
+import type { Serving } from './serving.ts'
 import type { TunnelCare } from './tunnel-care.ts'
 import type { Slot } from './tunnels.ts'
 
@@ -28,7 +28,7 @@ export interface GatewayLinkParts {
   readonly egress: Egress
   readonly places: Places
   readonly care: () => TunnelCare
-  readonly server: () => RpcServer
+  readonly serving: () => Serving
 }
 
 /** How a tunnel comes to a gateway: picks one, dials it, judges it, and registers there. */
@@ -36,6 +36,8 @@ export class GatewayLink {
   readonly #parts: GatewayLinkParts
   readonly #instance: string
   readonly #addresses = new WeakMap<TlsFacts, Address>()
+  /** What was offered when each connection was registered. */
+  readonly #versions = new WeakMap<TlsFacts, number>()
 
   constructor(parts: GatewayLinkParts) {
     this.#parts = parts
@@ -45,6 +47,12 @@ export class GatewayLink {
   /** Where a connection of ours was dialled. */
   addressOf(facts: TlsFacts): Address | undefined {
     return this.#addresses.get(facts)
+  }
+
+  /** What the gateway was told that we offer has changed since. */
+  isOutdated(facts: TlsFacts): boolean {
+    const version = this.#versions.get(facts)
+    return version !== undefined && version !== this.#parts.serving().version
   }
 
   /** @throws the network and identity codes, CERT_EXPIRED for our own, GATEWAY_HELD */
@@ -102,6 +110,7 @@ export class GatewayLink {
       bundleVersion: keeper.trust.version,
       instance: this.#instance,
     }
+    this.#versions.set(connection.facts, this.#parts.serving().version)
     const timeoutMs = settings['tunnel.dialTimeout']
     const welcome = await client.register(request, { timeoutMs })
     const { facts } = connection
@@ -123,7 +132,7 @@ export class GatewayLink {
   #offers(): { methods: object[]; services: object[] } {
     const methods = []
     const services = []
-    for (const { name, dataType, handler } of this.#parts.server().offers) {
+    for (const { name, dataType, handler } of this.#parts.serving().server.offers) {
       if (NOTICES.includes(name)) continue
       if (handler.kind === 'forward') services.push({ name, dataType })
       else methods.push({ name, dataType, kind: handler.kind })

@@ -18,6 +18,8 @@ interface Entry {
   readonly address: Address
   gateway: string | undefined
   zone: string
+  /** Its certificate said who it is: what others say of it does not count any more. */
+  isVerified: boolean
   /** A name with several records may stand for several gateways, until it is seen that it does not. */
   records: number
   /** When it was last dialled, as a count of dials. */
@@ -60,10 +62,13 @@ export class Places {
       const address = readAddress(text)
       if (address === undefined || !WORD.test(gateway) || !this.#mayBeTold(address.host)) continue
       const configured = find(this.#configured, address)
-      const entry = configured ?? find(this.#told, address) ?? fresh(address)
+      const entry = find(this.#told, address) ?? fresh(address)
+      // Who is behind an address of the settings is for its own certificate to say.
+      if (configured !== undefined) continue
+      told.push(entry)
+      if (entry.isVerified) continue
       entry.gateway = gateway
       entry.zone = WORD.test(zone) ? zone : ''
-      if (configured === undefined) told.push(entry)
     }
     // One that says nothing takes nothing back.
     if (places.length > 0) this.#told = told
@@ -87,6 +92,7 @@ export class Places {
     const entry = find(this.#entries(), address)
     if (entry === undefined) return
     entry.gateway = gateway
+    entry.isVerified = true
     if (WORD.test(zone)) entry.zone = zone
   }
 
@@ -133,7 +139,7 @@ export class Places {
 }
 
 function fresh(address: Address): Entry {
-  return { address, gateway: undefined, zone: '', records: 1, triedAt: 0 }
+  return { address, gateway: undefined, zone: '', isVerified: false, records: 1, triedAt: 0 }
 }
 
 function find(entries: readonly Entry[], address: Address): Entry | undefined {

@@ -32,6 +32,8 @@ export class Serving {
   #probes: Probes
   #services: readonly string[] = []
   #isStarted = false
+  /** Grows with each change of what is offered. */
+  version = 0
 
   /** @throws CONFIG_INVALID */
   constructor(settings: AgentSettings, parts: ServingParts) {
@@ -73,6 +75,7 @@ export class Serving {
       if (!this.#services.includes(service.name)) this.health.set(service.name, true)
     }
     this.#services = names
+    this.version++
     this.#probes.stop()
     this.#probes = this.#makeProbes(settings)
     for (const name of names) this.health.set(name, true)

@@ -18,6 +18,8 @@ const ASK_APART_MS = 15_000
 
 export interface TunnelCareParts {
   readonly tunnels: Tunnels
+  /** The gateway does not know of what we offer by now. */
+  readonly isOutdated: (facts: TlsFacts) => boolean
   readonly clock: Clock
   readonly wakes: WakeWatch
   readonly logger: Logger
@@ -125,7 +127,7 @@ export class TunnelCare {
       if (this.#mayReplace(tunnel) && this.#nearsItsEnd(tunnel)) this.#replace(tunnel)
   }
 
-  /** It stands on a certificate that has little left, or that we have replaced. */
+  /** It stands on a certificate that has little left, or on what we have replaced. */
   #nearsItsEnd({ state }: Tunnel): boolean {
     if (state.name !== 'ready') return false
     const { clock, credential } = this.#parts
@@ -134,7 +136,7 @@ export class TunnelCare {
     const isOurs = used !== undefined && used !== credential()
     const leftMs = facts.certificateNotAfterMs - clock.wallMs()
     const lifeMs = facts.certificateNotAfterMs - facts.certificateNotBeforeMs
-    return isOurs || leftMs <= Math.min(END_MS, lifeMs / 4)
+    return isOurs || this.#parts.isOutdated(facts) || leftMs <= Math.min(END_MS, lifeMs / 4)
   }
 
   #lookForWake(): void {

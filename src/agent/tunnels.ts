@@ -7,6 +7,7 @@ import type { Held, Places } from './places.ts'
 
 /** A gateway that turned out to be one that we had is not looked for again before. */
 const REPEAT_MS = 300_000
+const LOOK_MS = 100
 
 /** What a dial is told of the tunnel that it is for. */
 export interface Slot {
@@ -28,6 +29,8 @@ type Ready = Extract<TunnelState, { name: 'ready' }>
 export class Tunnels {
   readonly #parts: TunnelsParts
   readonly #tunnels: Tunnel[] = []
+  /** One too many, finishing their calls. */
+  readonly #leaving = new Set<Tunnel>()
   #cancelTimer: CancelTimer | undefined
   #isOver = false
 
@@ -61,7 +64,7 @@ export class Tunnels {
   }
 
   get connections(): readonly RpcConnection[] {
-    return this.#tunnels.flatMap(({ connections }) => connections)
+    return [...this.#tunnels, ...this.#leaving].flatMap(({ connections }) => connections)
   }
 
   start(): void {
@@ -90,17 +93,19 @@ export class Tunnels {
       if (tunnel.state.name !== 'ready') this.#remove(tunnel)
     }
     if (this.#parts.countMax() >= this.#tunnels.length) return
-    for (const tunnel of this.#tunnels.splice(this.#parts.countMax())) void tunnel.drain(REPEAT_MS)
+    for (const tunnel of this.#tunnels.splice(this.#parts.countMax())) this.#leave(tunnel)
   }
 
   async drain(graceMs: number): Promise<void> {
     this.#end()
-    await Promise.all(this.#tunnels.map((tunnel) => tunnel.drain(graceMs)))
+    const left = [...this.#leaving].map((tunnel) => this.#untilLeft(tunnel, graceMs))
+    await Promise.all([...left, ...this.#tunnels.map((tunnel) => tunnel.drain(graceMs))])
+    for (const tunnel of this.#leaving) tunnel.stop()
   }
 
   stop(): void {
     this.#end()
-    for (const tunnel of this.#tunnels) tunnel.stop()
+    for (const tunnel of [...this.#tunnels, ...this.#leaving]) tunnel.stop()
   }
 
   #end(): void {
@@ -124,6 +129,26 @@ export class Tunnels {
     this.#cancelTimer = this.#parts.clock.startTimer(REPEAT_MS, () => {
       this.#parts.places.forgetRepeats()
       this.review()
+    })
+  }
+
+  #leave(tunnel: Tunnel): void {
+    this.#leaving.add(tunnel)
+    const forget = (): void => {
+      this.#leaving.delete(tunnel)
+    }
+    tunnel.drain(REPEAT_MS).then(forget, forget)
+  }
+
+  /** It drains already; its calls have as long as those of the others. */
+  #untilLeft(tunnel: Tunnel, graceMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const endAtMs = this.#parts.clock.nowMs() + graceMs
+      const look = (): void => {
+        if (tunnel.state.name === 'closed' || this.#parts.clock.nowMs() >= endAtMs) resolve()
+        else this.#parts.clock.startTimer(LOOK_MS, look)
+      }
+      look()
     })
   }
 

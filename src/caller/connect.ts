@@ -62,6 +62,9 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
       onGoAway: () => {
         client.current?.wentAway()
       },
+      onDrained: (connection) => {
+        connection.close(new PosternError('GOING_AWAY', 'drained'))
+      },
       onClosed: (_connection, error) => {
         client.current?.lost(error)
         reject(error)

@@ -16,6 +16,7 @@ export interface ConnectGatewaysOptions extends Omit<ConnectOptions, 'address'> 
   readonly addresses: readonly Address[]
 }
 
+const STABLE_MS = 10_000
 const BACKOFF = { minMs: 100, maxMs: 10_000 }
 
 /**
@@ -39,6 +40,8 @@ class Slot {
   readonly first: Promise<void>
   readonly #options: ConnectOptions
   readonly #over = new AbortController()
+  /** The one in use, and those that finish their calls. */
+  readonly #clients = new Set<GatewayClient>()
 
   constructor(options: ConnectOptions) {
     this.#options = options
@@ -52,7 +55,7 @@ class Slot {
 
   close(): void {
     this.#over.abort()
-    this.client?.close()
+    for (const client of this.#clients) client.close()
   }
 
   get #isOver(): boolean {
@@ -65,11 +68,15 @@ class Slot {
       try {
         const client = await connectGateway(this.#options)
         this.client = client
+        this.#clients.add(client)
+        void client.closed.then(() => this.#clients.delete(client))
+        const upAtMs = systemClock.nowMs()
         // It may have been told to close meanwhile.
         if (this.#isOver) client.close()
-        attempt = 0
         onUp()
         await client.leaving
+        // One that hangs up at once does not get us to come back at once for ever.
+        if (systemClock.nowMs() - upAtMs >= STABLE_MS) attempt = 0
       } catch (error) {
         onFailed(error)
         const { code, rawMessage: reason } = asPosternError(error)

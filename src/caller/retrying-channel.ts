@@ -86,7 +86,9 @@ export class RetryingChannel implements CallChannel {
     call: (channel: CallChannel, left: CallOptions) => Promise<T>,
   ): Promise<T> {
     const { clock, next } = this.#parts
-    const endAtMs = clock.nowMs() + (options.timeoutMs ?? RETRY_MS)
+    // 0 is no deadline.
+    const { timeoutMs = 0 } = options
+    const endAtMs = clock.nowMs() + (timeoutMs > 0 ? timeoutMs : RETRY_MS)
     const tried = new Set<Way>()
     let lastError: RpcError = noWay()
     for (let attempt = 0; ;) {
@@ -94,8 +96,7 @@ export class RetryingChannel implements CallChannel {
       if (way !== undefined) {
         tried.add(way)
         const left = { ...options }
-        if (options.timeoutMs !== undefined)
-          Object.assign(left, { timeoutMs: Math.max(1, endAtMs - clock.nowMs()) })
+        if (timeoutMs > 0) Object.assign(left, { timeoutMs: Math.max(1, endAtMs - clock.nowMs()) })
         try {
           return await call(way.channel, left)
         } catch (error) {

@@ -1,7 +1,15 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import type { CheckStep } from '../agent/check-certificate.ts'
 import { doctorSteps } from '../agent/doctor.ts'
 import type { Inside } from '../agent/inside.ts'
@@ -67,7 +75,9 @@ async function collect(
     put('doctor.json', JSON.stringify(await doctor(settings, surroundings), null, 2))
     put('notes.txt', notes.map((note) => `${note}\n`).join(''))
     const { create } = await import('tar')
-    await create({ gzip: true, portable: true, cwd: work, file, mode: FOR_OWNER }, [name])
+    // Exclusive: nothing that somebody put there meanwhile is written through.
+    const archive = create({ gzip: true, portable: true, cwd: work }, [name])
+    await pipeline(archive, createWriteStream(file, { flags: 'wx', mode: FOR_OWNER }))
   } finally {
     rmSync(work, { recursive: true, force: true })
   }

@@ -10,6 +10,7 @@ import { settingsOf } from './settings-options.ts'
 
 export const GATEWAY_SOCKET = '/run/postern/gateway.sock'
 const UNHEALTHY = 1
+const GONE = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE']
 
 function socketPath(args: SocketArguments, { environment }: Surroundings): string {
   const explicit = args.socket ?? args['status-socket']
@@ -79,13 +80,22 @@ async function follow(path: string, first: GatewayStatus, { output }: Surroundin
     const text = `draining: ${String(tunnels)} tunnels, ${String(streams)} running calls`
     if (text !== said) output.note(text)
     said = text
+    // Another one has taken its place.
+    if (status.startedAt !== first.startedAt) return
     try {
       status = await ask(path, 'watch')
     } catch (error) {
-      if (error instanceof PosternError && error.code === 'DAEMON_NOT_RUNNING') return
+      if (hasGone(error)) return
       throw error
     }
   }
+}
+
+/** Nobody listens any more, or it hung up: not that it is slow to answer. */
+function hasGone(error: unknown): boolean {
+  if (!(error instanceof PosternError) || error.code !== 'DAEMON_NOT_RUNNING') return false
+  const { cause } = error.facts
+  return cause === undefined || GONE.includes(String(cause))
 }
 
 async function ask(path: string, order: string): Promise<GatewayStatus> {

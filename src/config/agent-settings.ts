@@ -1,6 +1,6 @@
 import { KEY_KINDS } from '../base/key-kinds.ts'
 import { parseAddress, type Address } from './address.ts'
-import { readProbe } from './probe-row.ts'
+import { readProbe, showProbe } from './probe-row.ts'
 import {
   address,
   addresses,
@@ -172,6 +172,7 @@ export const AGENT_SETTINGS = {
     'How services are looked after: service, type (tcp, http, https, grpc, exec), and where it is not that of the service, target (host:port); path, status (such as 200-399), body (regular expression) of http; grpcService; command of exec; caFile of https; interval, timeout, rise, fall, jitterPercent.',
     'list of probes',
     readProbe,
+    showProbe,
   ),
   'probe.exec': choice(
     'Whether probes may run commands. A settings file that somebody can write could then run anything as the user of the agent.',

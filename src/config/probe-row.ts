@@ -70,6 +70,14 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
   }
 }
 
+/** A row as it is printed: a command line, or a query, may hold a password. */
+export function showProbe(row: ProbeRow): object {
+  const [program, ...args] = row.command
+  const command = program === undefined ? [] : [program, `… ${String(args.length)} arguments`]
+  const path = row.path.replace(/\?.*/, '?…')
+  return { ...row, command, path, body: row.body?.source }
+}
+
 function textOf(row: Readonly<Record<string, unknown>>, name: string): string | undefined {
   const value = row[name]
   if (value === undefined) return undefined

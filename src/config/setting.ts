@@ -68,7 +68,8 @@ export function text(
 
 /** A URL that may hold a password, which is never shown. */
 export function masked(describe: string): Setting<string> {
-  const hide = (value: string): string => value.replace(/:[^:@/]*@/, ':…@')
+  const hide = (value: string): string =>
+    value.replace(/(:\/\/[^:/@]*:|^[^:/@]*:(?!\/\/)).*@/, '$1…@')
   return { ...text(describe), format: hide }
 }
 
@@ -188,11 +189,15 @@ function within(value: number, { min, max }: Bounds, format: (value: number) => 
   throw new Error(`must be from ${format(min)} to ${format(max)}, not ${format(value)}`)
 }
 
-/** A list of rows: YAML in the file, JSON in a flag or variable. `readRow` throws for a bad row. */
+/**
+ * A list of rows: YAML in the file, JSON in a flag or variable. `readRow` throws for a bad row; `showRow`
+ * leaves out what nobody should read.
+ */
 export function rows<T>(
   describe: string,
   kind: string,
   readRow: (row: Readonly<Record<string, unknown>>) => T,
+  showRow: (row: T) => unknown = (row) => row,
 ): Setting<readonly T[]> {
   const parse = (raw: unknown): readonly T[] => {
     const list: unknown = typeof raw === 'string' ? JSON.parse(raw) : raw
@@ -207,7 +212,7 @@ export function rows<T>(
       }
     })
   }
-  return make(kind, describe, [], parse, (value) => JSON.stringify(value))
+  return make(kind, describe, [], parse, (value) => JSON.stringify(value.map(showRow)))
 }
 
 /** A list of texts: YAML in the file, JSON in a flag or variable. */

@@ -52,8 +52,13 @@ async function run([program = '', ...args]: readonly string[], signal: AbortSign
   } as const
   await new Promise<void>((resolve, reject) => {
     execFile(program, args, options, (error) => {
-      if (error === null) resolve()
-      else reject(down(`the command failed (${String(error.code ?? error.message)})`))
+      if (error === null) {
+        resolve()
+        return
+      }
+      // Never its message, which holds the whole command line and what it printed: reasons cross the tunnel.
+      const how = error.code ?? error.signal ?? 'it could not be run'
+      reject(down(`the command failed (${String(how)})`))
     })
   })
 }

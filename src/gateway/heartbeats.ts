@@ -8,6 +8,7 @@ export const HEARTBEAT_FEATURE = 'heartbeat'
 /** Of one tunnel: what changes of services may cause, and no more. */
 export const HEARTBEATS_PER_SECOND = 2
 export const HEARTBEATS_BURST = 50
+const SERVICES_MAX = 1024
 const REASON_MAX = 200
 
 /** What an agent last said of its services and its machine, judged. */
@@ -26,10 +27,18 @@ export function judgeHeartbeat(
   { serviceNames }: AgentHello,
   atMs: number,
 ): HeartbeatReport {
-  if (services.length > serviceNames.size)
-    throw rpcErrorOfCode('MALFORMED_CALL', 'a heartbeat names more services than the agent offers')
-  const known = services.filter(({ name }) => serviceNames.has(name))
-  for (const service of known) service.reason = printable(service.reason, REASON_MAX)
+  if (services.length > SERVICES_MAX)
+    throw rpcErrorOfCode(
+      'MALFORMED_CALL',
+      `a heartbeat names over ${String(SERVICES_MAX)} services`,
+    )
+  // Of names that it registered, each once: a reload may be ahead of the registration.
+  const byName = new Map(services.map((service) => [service.name, service]))
+  const known = [...byName.values()].filter(({ name }) => serviceNames.has(name))
+  for (const service of known) {
+    service.reason = printable(service.reason, REASON_MAX)
+    service.sinceMs = clamped(service.sinceMs, atMs)
+  }
   const down = known.filter(({ isDown }) => isDown)
   return {
     atMs,
@@ -37,4 +46,10 @@ export function judgeHeartbeat(
     down: new Map(down.map(({ name, reason }) => [name, reason])),
     capacity,
   }
+}
+
+/** No time before 1970 or after now. */
+function clamped(timeMs: bigint, nowMs: number): bigint {
+  const latest = BigInt(Math.round(nowMs))
+  return timeMs < 0n ? 0n : timeMs > latest ? latest : timeMs
 }

@@ -116,6 +116,7 @@ export class Relay implements StreamSink {
   }
 
   onData(stream: MuxStream, bytes: Buffer): void {
+    this.#movedOn(stream)
     const other = this.#other(stream)
     if (other?.takesData === true) other.write(bytes)
     else stream.consume(bytes.length)
@@ -126,6 +127,7 @@ export class Relay implements StreamSink {
   }
 
   onEnd(stream: MuxStream): void {
+    this.#movedOn(stream)
     this.#other(stream)?.end()
   }
 
@@ -172,10 +174,16 @@ export class Relay implements StreamSink {
   }
 
   onStop(stream: MuxStream, code: ErrorCode): void {
+    this.#movedOn(stream)
     const other = this.#other(stream)
     if (other === undefined) return
     other.stop(code)
     other.discard()
+  }
+
+  /** What follows the OPEN went to one tunnel: the OPEN alone is no use to another. */
+  #movedOn(stream: MuxStream): void {
+    if (stream === this.#near) this.#forget()
   }
 
   #other(stream: MuxStream): MuxStream | undefined {
@@ -209,7 +217,9 @@ export class Relay implements StreamSink {
     if (kept === undefined || this.#near.isClosed || this.#tried.length >= TRIES_MAX) return false
     const tunnel = this.#host.another(kept.head, this.#tried)
     if (tunnel === undefined) return false
-    shortenTimeout(kept.bytes, 0, this.#host.nowMs() - this.#keptAtMs)
+    const nowMs = this.#host.nowMs()
+    shortenTimeout(kept.bytes, 0, nowMs - this.#keptAtMs)
+    this.#keptAtMs = nowMs
     this.#open(tunnel, kept)
     return true
   }

@@ -65,8 +65,9 @@ export function otlpTracer({ url, percent, service }: OtlpOptions): Tracer {
         },
       }
     },
+    // What the collector does not take is lost, and no reason to end otherwise than well.
     close: async () => {
-      await provider.shutdown()
+      await provider.shutdown().catch(() => undefined)
     },
   }
 }

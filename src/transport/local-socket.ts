@@ -119,8 +119,8 @@ export function askLocal(path: string, line: string, timeoutMs = ASK_MS): Promis
       const { code } = error
       const why =
         code === 'EACCES' ? 'only the user of the daemon and root may ask' : (code ?? error.message)
-      const text = `no agent answers on ${path} (${why})`
-      reject(new PosternError('DAEMON_NOT_RUNNING', text, { path }, { cause: error }))
+      const text = `no daemon answers on ${path} (${why})`
+      reject(new PosternError('DAEMON_NOT_RUNNING', text, { path, cause: why }, { cause: error }))
     })
   })
 }

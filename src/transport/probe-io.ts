@@ -1,5 +1,8 @@
+import type { Duplex } from 'node:stream'
+import { connect as connectTls } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { addressText, type Address } from '../config/address.ts'
+import { isIpAddress } from './target-rules.ts'
 import { dialTarget } from './tcp-dial.ts'
 
 const BODY_BYTES_MAX = 64 * 1024
@@ -26,18 +29,21 @@ export async function probeTcp(target: Address, signal: AbortSignal): Promise<vo
   socket.destroy()
 }
 
-/** One GET, over a connection of its own; redirects are answers. @throws TARGET_UNREACHABLE */
+/** One GET, over a connection of its own; redirects are answers. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE */
 export async function probeHttp(probe: HttpProbe, signal: AbortSignal): Promise<HttpProbed> {
   const { target, path, isTls, caPem } = probe
   const { host, port } = target
-  const { get } = isTls ? await import('node:https') : await import('node:http')
+  const { get } = await import('node:http')
+  // The one way to a target: its addresses are judged, and the connection pinned to them.
+  const plain = await dialTarget(target, signal)
+  const socket = isTls ? await secured(plain, host, caPem, signal) : plain
   return await new Promise((resolve, reject) => {
     const fail = (error: Error): void => {
       reject(unreachable(error))
     }
     const headers = { host: addressText(target), 'user-agent': 'postern-probe' }
-    const trust = caPem === undefined ? {} : { ca: caPem }
-    const options = { host, port, path, headers, agent: false as const, signal, ...trust }
+    const createConnection = (): Duplex => socket
+    const options = { host, port, path, headers, signal, createConnection } as const
     const request = get(options, (response) => {
       let body = ''
       const finish = (): void => {
@@ -55,9 +61,34 @@ export async function probeHttp(probe: HttpProbe, signal: AbortSignal): Promise<
   })
 }
 
+/** TLS to a server of the customer's, over a connection that is there. @throws TARGET_UNREACHABLE */
+async function secured(
+  socket: Duplex,
+  host: string,
+  caPem: string | undefined,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  const name = isIpAddress(host) ? {} : { servername: host }
+  const trust = caPem === undefined ? {} : { ca: caPem }
+  return await new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      tls.destroy(new Error('aborted'))
+    }
+    const tls = connectTls({ socket, host, ...name, ...trust }, () => {
+      signal.removeEventListener('abort', onAbort)
+      resolve(tls)
+    })
+    signal.addEventListener('abort', onAbort, { once: true })
+    tls.once('error', (error) => {
+      signal.removeEventListener('abort', onAbort)
+      reject(unreachable(error))
+    })
+  })
+}
+
 /**
  * grpc.health.v1.Health/Check over cleartext HTTP/2 (the protocol of github.com/grpc/grpc, doc/health-checking.md).
- * Resolves to the serving status, 1 for SERVING. @throws TARGET_UNREACHABLE
+ * Resolves to the serving status, 1 for SERVING. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE
  */
 export async function probeGrpc(
   target: Address,
@@ -65,8 +96,10 @@ export async function probeGrpc(
   signal: AbortSignal,
 ): Promise<number> {
   const { connect } = await import('node:http2')
+  const socket = await dialTarget(target, signal)
   return await new Promise((resolve, reject) => {
-    const session = connect(`http://${addressText(target)}`)
+    const createConnection = (): Duplex => socket
+    const session = connect(`http://${addressText(target)}`, { createConnection })
     const end = (act: () => void): void => {
       signal.removeEventListener('abort', onAbort)
       session.destroy()

@@ -65,6 +65,15 @@ describe('the places of gateways', () => {
     expect(known).to.deep.equal(['gw.cp.test:1', '192.0.2.1:1', 'gw-2.cp.test:2', '192.0.2.1:2'])
   })
 
+  it('believe of an address of the settings its own certificate alone', () => {
+    const places = new Places(at('a.cp.test:1', 'b.cp.test:1'))
+    const [a, b] = at('a.cp.test:1', 'b.cp.test:1') as [never, never]
+    places.answered(a, 'g-a', '')
+    places.answered(b, 'g-b', '')
+    places.tell([told('g-a', 'a.cp.test:1'), told('g-a', 'b.cp.test:1')])
+    expect(places.distinct).to.equal(2)
+  })
+
   it('are bounded, however many a gateway names', () => {
     const places = new Places(at('gw.cp.test:1'))
     places.tell(

@@ -103,6 +103,12 @@ describe('a channel over several gateways', () => {
     expect(none).to.include({ code: 'CONNECTION_LOST', notStarted: true })
   })
 
+  it('takes a timeout of 0 for no deadline, as one channel does', async () => {
+    const way = wayOf(fine)
+    await over(way).unary('m', Buffer.alloc(0), { timeoutMs: 0 })
+    expect(way.asked[0]?.timeoutMs).to.equal(0)
+  })
+
   it('stops when the call is cancelled', async () => {
     const abort = new AbortController()
     const call = over(wayOf(draining)).unary('m', Buffer.alloc(0), { signal: abort.signal })

@@ -119,4 +119,25 @@ describe('settings', () => {
     for (const bad of ['h', 'h:', ':5', 'h:70000', '::1:5', 'h:5x', 'h h:5', '[h]:5', 'h:-1'])
       codeOf(() => parseAddress(bad), 'CONFIG_INVALID')
   })
+
+  it('shows no password of a proxy, and no argument or query of a probe', () => {
+    const proxy = AGENT_SETTINGS['gateway.proxy']
+    for (const [url, shown] of [
+      ['http://proxy:3128', 'http://proxy:3128'],
+      ['http://edge@proxy:3128', 'http://edge@proxy:3128'],
+      ['http://edge:secret@proxy:3128', 'http://edge:…@proxy:3128'],
+      ['http://edge:sec:ret@proxy:3128', 'http://edge:…@proxy:3128'],
+      ['http://edge:s@cr/et@proxy:3128', 'http://edge:…@proxy:3128'],
+      ['edge:secret@proxy:3128', 'edge:…@proxy:3128'],
+    ])
+      expect(proxy.format(url)).to.equal(shown)
+    const { probes } = AGENT_SETTINGS
+    const command = ['pg_isready', '-d', 'postgres://u:secret@db']
+    const rows = [
+      { service: 'db', type: 'exec', command },
+      { service: 'web', type: 'http', path: '/x?token=secret' },
+    ]
+    const text = probes.format(probes.parse(rows))
+    expect(text).to.include('pg_isready').and.include('… 2 arguments').and.not.include('secret')
+  })
 })

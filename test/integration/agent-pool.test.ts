@@ -83,6 +83,37 @@ describe('two agents of one cluster', function () {
     await Promise.allSettled([held])
   })
 
+  it('a stream that a caller began to write is whole, or refused: never without its first bytes', async () => {
+    await startBoth({ 'limits.streamsMax': '1' })
+    const diagnostics = gateway.cluster('c-1').service(Diagnostics)
+    const abort = new AbortController()
+    const endless = { messages: 1000, messageBytes: 1, intervalMs: 1000 }
+    const held = (async () => {
+      for await (const message of diagnostics.download(endless, { signal: abort.signal }))
+        expect(message.payload.length).to.equal(1)
+    })()
+    await eventually(() => running(0) + running(1) === 1, 'one is full')
+    const written = [100, 200, 300]
+    const requests = async function* () {
+      for (const size of written) yield await Promise.resolve({ payload: Buffer.alloc(size) })
+    }
+    let whole = 0
+    for (let i = 0; i < 20; i++) {
+      const outcome = await diagnostics
+        .upload(requests())
+        .catch((error: unknown) => error as RpcError)
+      if (outcome instanceof RpcError) {
+        expect(outcome.notStarted).to.equal(true)
+      } else {
+        expect([outcome.messages, outcome.bytes]).to.deep.equal([3n, 600n])
+        whole++
+      }
+    }
+    expect(whole).to.be.greaterThan(0)
+    abort.abort()
+    await Promise.allSettled([held])
+  })
+
   it('a call that was under way is not sent again when its agent dies', async () => {
     await startBoth()
     const diagnostics = gateway.cluster('c-1').service(Diagnostics)

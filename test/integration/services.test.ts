@@ -105,7 +105,7 @@ describe('services that are probed', function () {
     expect(second.policy.allowed).to.equal(5)
   })
 
-  it('heartbeats that name what the agent does not offer, or come too often, are refused', async () => {
+  it('heartbeats are not believed beyond what the agent offers, and are refused when they are many', async () => {
     const agent = await fleet.startAgent('a-1')
     await eventually(() => agent.tunnels.ready.length === 1, 'the tunnel is up')
     const [ready] = agent.tunnels.ready
@@ -117,7 +117,12 @@ describe('services that are probed', function () {
       await clientOf(Tunnel, channel).heartbeat({ services })
     }
     const errorOf = (error: unknown) => (error as RpcError).rawMessage.split(':')[0]
-    expect(await beat([{ name: 'x' }]).catch(errorOf)).to.equal('MALFORMED_CALL')
+    const many = Array.from({ length: 1025 }, (_, index) => ({ name: `x-${String(index)}` }))
+    expect(await beat(many).catch(errorOf)).to.equal('MALFORMED_CALL')
+    await beat([{ name: 'x', isDown: true, sinceMs: 2n ** 62n }])
+    expect(fleet.at(0).gateway.registry.clusters.get('c-1')?.[0]?.report?.services).to.deep.equal(
+      [],
+    )
     const results = await Promise.all(Array.from({ length: 60 }, () => beat([]).catch(errorOf)))
     expect(results).to.include('FLOOD')
   })
@@ -169,9 +174,19 @@ describe('a look at a target', () => {
       const target = { host: 'localhost', port }
       return checkTarget(read, target, AbortSignal.timeout(1000)).then(() => undefined, errorOf)
     }
-    expect(await probe({ caFile: bundleFile, body: 'fine' })).to.equal(undefined)
+    const fine = await probe({ caFile: bundleFile, body: 'fine' })
+    expect(fine, fine).to.equal(undefined)
     expect(await probe({})).to.match(/UNABLE_TO|SELF_SIGNED/)
     server.close()
+    const silent = createServer((socket) => socket.on('error', () => undefined))
+    const at = { host: '127.0.0.1', port: await listen(silent as never) }
+    const read = readProbe({ service: 'x', type: 'https' })
+    const late = await checkTarget(read, at, AbortSignal.timeout(200)).then(
+      () => undefined,
+      errorOf,
+    )
+    expect(late).to.include('did not answer')
+    silent.close()
   })
 
   it('by gRPC asks the health service of another implementation', async () => {
@@ -208,7 +223,7 @@ describe('a look at a target', () => {
     expect(await look(port, { type: 'grpc', grpcService: 'bad' })).to.include('not SERVING')
     expect(await look(port, { type: 'grpc', grpcService: 'unknown' })).to.include('gRPC status 5')
     server.forceShutdown()
-    expect(await look(port, { type: 'grpc' })).to.include('the target did not answer')
+    expect(await look(port, { type: 'grpc' })).to.match(/the target did not (answer|take)/)
   })
 
   it('by a command takes its exit status, and ends it when the time is over', async () => {
@@ -217,5 +232,8 @@ describe('a look at a target', () => {
     const seen = ['sh', '-c', 'test -z "$POSTERN_CONFIG$HOME"']
     expect(await look(1, { type: 'exec', command: seen })).to.equal(undefined)
     expect(await look(1, { type: 'exec', command: ['sleep', '30'] })).to.include('failed')
+    const killed = ['sh', '-c', 'echo the secret of the customer >&2; kill -9 $$']
+    const reason = await look(1, { type: 'exec', command: killed })
+    expect(reason).to.include('the command failed (SIGKILL)').and.not.include('secret')
   })
 })
