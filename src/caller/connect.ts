@@ -46,6 +46,7 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
   const wire = await dialTls({ ...address, serverName, credential, expected, signal, nowMs })
   return await new Promise((resolve, reject) => {
     const client: { current?: GatewayClient } = {}
+    let isDraining = false
     signal.addEventListener('abort', () => {
       if (client.current !== undefined) return
       reject(new PosternError('DIAL_TIMEOUT', 'the gateway sent no hello in time'))
@@ -59,11 +60,13 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
       onOpen: (stream) => {
         stream.refuse('METHOD_UNKNOWN', false, 'a caller serves nothing')
       },
-      onGoAway: () => {
+      onGoAway: (_connection, { code }) => {
+        isDraining = code === 'SHUTDOWN' || code === 'GOING_AWAY'
         client.current?.wentAway()
       },
       onDrained: (connection) => {
-        connection.close(new PosternError('GOING_AWAY', 'drained'))
+        // One that refuses us hangs up by itself, and its reason is the one to report.
+        if (isDraining) connection.close(new PosternError('GOING_AWAY', 'drained'))
       },
       onClosed: (_connection, error) => {
         client.current?.lost(error)

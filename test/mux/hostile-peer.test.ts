@@ -15,7 +15,8 @@ const HELLO = {
   streamCredit: 16_384,
 }
 
-describe('a hostile peer', () => {
+describe('a hostile peer', function () {
+  this.timeout(30_000)
   const u16 = (value: number) => (w: FrameWriter) => {
     w.u16(value)
   }
