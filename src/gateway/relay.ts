@@ -200,7 +200,10 @@ export class Relay implements StreamSink {
     } catch (error) {
       this.#far = undefined
       host.onEnded(tunnel)
-      if (!this.#tryAnother()) near.refuse(asPosternError(error).code, true, '')
+      if (this.#tryAnother()) return
+      const { code } = asPosternError(error)
+      this.#span?.end(statusNumber(statusOfCode(code)), code)
+      near.refuse(code, true, '')
       return
     }
     this.#far.whenClosed(() => {
