@@ -5,9 +5,9 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort } from '../scripts/free-port.ts'
 import { sleep } from './measure.ts'
 import { plotReconnects } from './plot.ts'
 import { Rig } from './rig.ts'
@@ -52,17 +52,6 @@ class LoggedGateway {
     this.#child.kill('SIGKILL')
     await gone
   }
-}
-
-async function freePort(): Promise<number> {
-  return await new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => {
-        resolve(port)
-      })
-    })
-  })
 }
 
 async function untilAll(workers: readonly WorkerProcess[]): Promise<void> {

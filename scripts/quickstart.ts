@@ -1,10 +1,9 @@
 /** The main job on one machine: gateway, agent, calls, and a Prometheus reached through the tunnel. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import type { AddressInfo } from 'node:net'
 import { DEV_TRUST_DOMAIN, makeDevelopmentCa } from './dev-ca.ts'
 import { ChildProcesses, runToEnd } from './child-processes.ts'
+import { freePort } from './free-port.ts'
 import { startTarget } from './quickstart-target.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -27,17 +26,6 @@ async function perform<T>(
   console.log(`ok    ${name}${first === '' ? '' : `: ${first}`}`)
   for (const line of rest) console.log(`      ${line}`)
   return result
-}
-
-async function freePort(): Promise<number> {
-  return await new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => {
-        resolve(port)
-      })
-    })
-  })
 }
 
 /** Writes a settings file; JSON is YAML. */

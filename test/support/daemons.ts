@@ -1,22 +1,13 @@
 import { writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Child, ChildProcesses } from '../../scripts/child-processes.ts'
+import { freePort } from '../../scripts/free-port.ts'
 import { AGENT, CALLER, GATEWAY, TestPki, TRUST_DOMAIN } from './pki.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+export { freePort }
 
-export async function freePort(): Promise<number> {
-  return await new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as AddressInfo
-      server.close(() => {
-        resolve(port)
-      })
-    })
-  })
-}
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** The two programs as real processes, with real files. */
 export class Daemons {
