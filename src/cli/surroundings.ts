@@ -1,6 +1,7 @@
 import { text } from 'node:stream/consumers'
 import { systemRandom } from '../base/random.ts'
 import { systemClock } from '../base/system-clock.ts'
+import { onFault } from '../transport/edge.ts'
 import { makeLogger } from './log.ts'
 import { processOutput } from './output.ts'
 import type { Surroundings } from './program.ts'
@@ -12,11 +13,13 @@ export const processSurroundings: Surroundings = {
   output: processOutput,
   environment: process.env,
   nodeVersion: process.versions.node,
-  ambient: (level, name) => ({
-    clock: systemClock,
-    random: systemRandom,
-    logger: makeLogger(level, name),
-  }),
+  ambient: (level, name) => {
+    const logger = makeLogger(level, name)
+    onFault(({ code, cause }) => {
+      logger.error({ code, err: cause }, 'a handler of ours failed: its connection is closed')
+    })
+    return { clock: systemClock, random: systemRandom, logger }
+  },
   onSignal: (callback) => {
     for (const signal of SIGNALS) process.on(signal, callback)
     return () => {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { once } from './edge.ts'
 import { networkOf, peerKey } from './handshake-gate.ts'
 
 export interface ConnectionLimits {
@@ -27,7 +28,7 @@ export class ConnectionShares {
     this.#byNetwork.set(network, sockets)
     sockets.add(socket)
     this.#count++
-    socket.once('close', () => {
+    once(socket, 'close', () => {
       this.#leave(network, socket)
     })
     if (sockets.size > this.#limits.perNetworkMax) this.#evictOldest(network)

@@ -1,5 +1,7 @@
+import type { IncomingMessage } from 'node:http'
 import { get } from 'node:https'
 import { PosternError } from '../base/errors.ts'
+import { on, once } from './edge.ts'
 import { tlsError } from './tls-errors.ts'
 import { TLS_OPTIONS } from './tls-options.ts'
 
@@ -19,21 +21,22 @@ export async function getHttps(
   const signal = AbortSignal.timeout(MS_MAX)
   try {
     return await new Promise((resolve, reject) => {
-      const request = get(url, { ...options, agent: false, signal }, (response) => {
+      const request = get(url, { ...options, agent: false, signal })
+      once(request, 'response', (response: IncomingMessage) => {
         const chunks: Buffer[] = []
         let length = 0
-        response.on('data', (chunk: Buffer) => {
+        on(response, 'data', (chunk: Buffer) => {
           length += chunk.length
           if (length > BYTES_MAX) request.destroy(new Error('the answer is too large'))
           else chunks.push(chunk)
         })
-        response.once('error', reject)
-        response.once('end', () => {
+        once(response, 'error', reject)
+        once(response, 'end', () => {
           const body = Buffer.concat(chunks).toString()
           resolve({ status: response.statusCode ?? 0, body })
         })
       })
-      request.once('error', reject)
+      once(request, 'error', reject)
     })
   } catch (error) {
     const { code, rawMessage } = tlsError(error, 'DIAL_FAILED')

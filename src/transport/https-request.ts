@@ -1,12 +1,13 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { Agent, request as startRequest, type RequestOptions } from 'node:https'
 import type { Socket } from 'node:net'
-import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls'
+import { connect, type ConnectionOptions, type PeerCertificate, type TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { judgeHostName } from '../identity/host-name.ts'
 import { judgeLeaf } from '../identity/leaf-rules.ts'
 import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { tlsError } from './tls-errors.ts'
+import { once, total } from './edge.ts'
 import { DIRECT, type Egress } from './egress.ts'
 import { exporterOf } from './tls-exporter.ts'
 import { rootsOf, TLS_OPTIONS } from './tls-options.ts'
@@ -59,17 +60,23 @@ export async function requestHttps(call: HttpsCall, trust: Trust): Promise<Https
     ...(trust.certificatePem === undefined
       ? {}
       : { cert: trust.certificatePem, key: trust.keyPem }),
-    checkServerIdentity: (_host, certificate) => {
-      try {
-        judgeLeaf(certificate.raw, { trustDomain: trust.trustDomain, roles: ['gateway'] })
-      } catch (error) {
-        return error as PosternError
-      }
-      if (!isIssuedByOne(certificate.raw, trust.issuingKeys ?? []))
-        return new PosternError('CERT_UNTRUSTED', 'the CA of its certificate is retired')
-      return judgeHostName(certificate.raw, host)
-    },
+    checkServerIdentity: total(
+      (_host: string, certificate: PeerCertificate) => judgeServer(certificate, host, trust),
+      (fault) => fault,
+    ),
   })
+}
+
+function judgeServer({ raw }: PeerCertificate, host: string, trust: Trust): Error | undefined {
+  try {
+    judgeLeaf(raw, { trustDomain: trust.trustDomain, roles: ['gateway'] })
+  } catch (error) {
+    if (error instanceof PosternError) return error
+    throw error
+  }
+  if (!isIssuedByOne(raw, trust.issuingKeys ?? []))
+    return new PosternError('CERT_UNTRUSTED', 'the CA of its certificate is retired')
+  return judgeHostName(raw, host)
 }
 
 /**
@@ -90,15 +97,16 @@ async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnsw
   const { url, method, headers = {}, body = '', signal } = call
   try {
     return await new Promise<HttpsAnswer>((resolve, reject) => {
-      const request = startRequest(url, { ...options, method, signal, headers }, (response) => {
+      const request = startRequest(url, { ...options, method, signal, headers })
+      once(request, 'response', (response: IncomingMessage) => {
         readAnswer(response).then(resolve, reject)
       })
-      request.once('error', reject)
+      once(request, 'error', reject)
       if (method === 'GET') request.end()
       else if (typeof body === 'string') finish(request, body)
       else
-        request.once('socket', (socket: TLSSocket) => {
-          socket.once('secureConnect', () => {
+        once(request, 'socket', (socket: TLSSocket) => {
+          once(socket, 'secureConnect', () => {
             const exporter = socket.authorized ? exporterOf(socket) : undefined
             if (exporter === undefined)
               request.destroy(new PosternError('TLS_VERSION', 'TLS 1.3 is needed for this'))

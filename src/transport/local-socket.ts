@@ -1,7 +1,8 @@
 import { lstatSync, mkdirSync, statSync, unlinkSync } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { PosternError } from '../base/errors.ts'
+import { ignoreErrors, on, once } from './edge.ts'
 
 const OWNER_ONLY_DIRECTORY = 0o700
 const OWNER_ONLY_MASK = 0o177
@@ -25,8 +26,9 @@ export class LocalListener {
   /** `answer` gets the line; what it throws is its own to turn into a text. */
   constructor(path: string, answer: (line: string) => Promise<string>) {
     this.#path = path
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => {
-      socket.on('error', () => undefined)
+    this.#server = createServer({ allowHalfOpen: true })
+    on(this.#server, 'connection', (socket: Socket) => {
+      ignoreErrors(socket)
       socket.setTimeout(ASK_MS, () => socket.destroy())
       let line = ''
       const onData = (piece: Buffer): void => {
@@ -34,16 +36,16 @@ export class LocalListener {
         if (line.length > LINE_BYTES_MAX) socket.destroy()
         const end = line.indexOf('\n')
         if (end === -1) return
-        socket.off('data', onData)
+        ignoreData()
         socket.setTimeout(ANSWER_MS_MAX)
         answer(line.slice(0, end)).then(
           (text) => socket.end(text),
           () => socket.destroy(),
         )
       }
-      socket.on('data', onData)
+      const ignoreData = on(socket, 'data', onData)
       // Who sends no line asks for nothing.
-      socket.on('end', () => {
+      on(socket, 'end', () => {
         if (!line.includes('\n')) socket.destroy()
       })
     })
@@ -57,7 +59,7 @@ export class LocalListener {
       judgeDirectory(dirname(path))
       await removeStale(path)
       await new Promise<void>((resolve, reject) => {
-        this.#server.once('error', reject)
+        once(this.#server, 'error', reject)
         // Without write permission nobody connects: the mask holds from the moment of creation.
         const mask = process.umask(OWNER_ONLY_MASK)
         this.#server.listen(path, resolve)
@@ -106,16 +108,16 @@ export function askLocal(path: string, line: string, timeoutMs = ASK_MS): Promis
     let bytes = 0
     const socket = connect(path)
     socket.setTimeout(timeoutMs, () => socket.destroy(new Error('no answer in time')))
-    socket.once('connect', () => socket.write(`${line}\n`))
-    socket.on('data', (piece: Buffer) => {
+    once(socket, 'connect', () => socket.write(`${line}\n`))
+    on(socket, 'data', (piece: Buffer) => {
       bytes += piece.length
       pieces.push(piece)
       if (bytes > ANSWER_BYTES_MAX) socket.destroy(new Error('the answer is too large'))
     })
-    socket.on('end', () => {
+    on(socket, 'end', () => {
       resolve(Buffer.concat(pieces).toString())
     })
-    socket.on('error', (error: NodeJS.ErrnoException) => {
+    on(socket, 'error', (error: NodeJS.ErrnoException) => {
       const { code } = error
       const why =
         code === 'EACCES' ? 'only the user of the daemon and root may ask' : (code ?? error.message)

@@ -1,6 +1,8 @@
+import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { printable } from '../base/errors.ts'
+import { onFirst } from './edge.ts'
 import { peerKey } from './handshake-gate.ts'
 
 interface Remembered {
@@ -20,23 +22,28 @@ export function rememberSubject(socket: TLSSocket): void {
   const address = peerKey(socket)
   SUBJECTS.set(socket, { subject: undefined, address })
   // Node emits `secure` (undocumented) before it judges; without it the log line lacks the subject.
-  socket.prependListener('secure', () => {
+  onFirst(socket, 'secure', () => {
     const certificate = socket.getPeerX509Certificate()
-    const subject = certificate?.subjectAltName ?? certificate?.subject
-    SUBJECTS.set(socket, {
-      subject: subject === undefined ? undefined : printable(subject),
-      address,
-      ...(certificate === undefined
-        ? {}
-        : {
-            issuer: printable(certificate.issuer.replaceAll('\n', ', ')),
-            validity: {
-              notBeforeMs: Date.parse(certificate.validFrom),
-              notAfterMs: Date.parse(certificate.validTo),
-            },
-          }),
-    })
+    if (certificate === undefined) return
+    const { subject, issuer } = namesOf(certificate)
+    const validity = {
+      notBeforeMs: Date.parse(certificate.validFrom),
+      notAfterMs: Date.parse(certificate.validTo),
+    }
+    SUBJECTS.set(socket, { subject, address, issuer, validity })
   })
+}
+
+/** Whom a certificate names, and who is said to have issued it, in one line each; empty names are undefined. */
+export function namesOf(certificate: X509Certificate): {
+  readonly subject: string | undefined
+  readonly issuer: string | undefined
+} {
+  // Node's types say that names are strings; it leaves out those that are empty.
+  const { subjectAltName, subject, issuer } = certificate as Partial<X509Certificate>
+  const inOneLine = (name: string | undefined): string | undefined =>
+    name === undefined || name === '' ? undefined : printable(name.replaceAll('\n', ', '))
+  return { subject: inOneLine(subjectAltName) ?? inOneLine(subject), issuer: inOneLine(issuer) }
 }
 
 export function subjectOf(socket: TLSSocket): string | undefined {

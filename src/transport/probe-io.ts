@@ -1,7 +1,9 @@
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { addressText, type Address } from '../config/address.ts'
+import { on, once } from './edge.ts'
 import { isIpAddress } from './target-rules.ts'
 import { dialTarget } from './tcp-dial.ts'
 
@@ -44,20 +46,21 @@ export async function probeHttp(probe: HttpProbe, signal: AbortSignal): Promise<
     const headers = { host: addressText(target), 'user-agent': 'postern-probe' }
     const createConnection = (): Duplex => socket
     const options = { host, port, path, headers, signal, createConnection } as const
-    const request = get(options, (response) => {
+    const request = get(options)
+    once(request, 'response', (response: IncomingMessage) => {
       let body = ''
       const finish = (): void => {
         resolve({ status: response.statusCode ?? 0, body: body.slice(0, BODY_BYTES_MAX) })
         request.destroy()
       }
-      response.on('data', (chunk: Buffer) => {
+      on(response, 'data', (chunk: Buffer) => {
         body += chunk.toString('latin1')
         if (body.length >= BODY_BYTES_MAX) finish()
       })
-      response.once('end', finish)
-      response.once('error', fail)
+      once(response, 'end', finish)
+      once(response, 'error', fail)
     })
-    request.once('error', fail)
+    once(request, 'error', fail)
   })
 }
 
@@ -74,12 +77,13 @@ async function secured(
     const onAbort = (): void => {
       tls.destroy(new Error('aborted'))
     }
-    const tls = connectTls({ socket, host, ...name, ...trust }, () => {
+    const tls = connectTls({ socket, host, ...name, ...trust })
+    once(tls, 'secureConnect', () => {
       signal.removeEventListener('abort', onAbort)
       resolve(tls)
     })
     signal.addEventListener('abort', onAbort, { once: true })
-    tls.once('error', (error) => {
+    once(tls, 'error', (error: Error) => {
       signal.removeEventListener('abort', onAbort)
       reject(unreachable(error))
     })
@@ -114,7 +118,7 @@ export async function probeGrpc(
       fail(new Error('aborted'))
     }
     signal.addEventListener('abort', onAbort, { once: true })
-    session.once('error', fail)
+    once(session, 'error', fail)
     const stream = session.request({
       ':method': 'POST',
       ':path': GRPC_CHECK,
@@ -127,13 +131,13 @@ export async function probeGrpc(
       const status = headers['grpc-status']
       if (typeof status === 'string') grpcStatus = status
     }
-    stream.on('response', note)
-    stream.on('trailers', note)
-    stream.on('error', fail)
-    stream.on('data', (chunk: Buffer) => {
+    on(stream, 'response', note)
+    on(stream, 'trailers', note)
+    on(stream, 'error', fail)
+    on(stream, 'data', (chunk: Buffer) => {
       if (answer.length < BODY_BYTES_MAX) answer = Buffer.concat([answer, chunk])
     })
-    stream.once('end', () => {
+    once(stream, 'end', () => {
       end(() => {
         if (grpcStatus === '0') resolve(servingStatus(answer))
         else

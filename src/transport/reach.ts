@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { connect } from 'node:net'
 import type { Clock } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
+import { once } from './edge.ts'
 import { tlsError } from './tls-errors.ts'
 
 /** Every address of a host name, in the resolver's order. @throws NAME_NOT_RESOLVED */
@@ -27,7 +28,8 @@ export async function reachTcp(
 ): Promise<number> {
   const startMs = clock.nowMs()
   return await new Promise((resolve, reject) => {
-    const socket = connect({ host, port }, () => {
+    const socket = connect({ host, port })
+    once(socket, 'connect', () => {
       cancel()
       socket.destroy()
       resolve(clock.nowMs() - startMs)
@@ -37,7 +39,7 @@ export async function reachTcp(
       const text = `no answer from ${host}:${String(port)} within ${String(msMax / 1000)} s`
       reject(new PosternError('DIAL_TIMEOUT', text))
     })
-    socket.once('error', (error) => {
+    once(socket, 'error', (error: Error) => {
       cancel()
       reject(tlsError(error, 'DIAL_FAILED'))
     })

@@ -4,6 +4,7 @@ import { connect, type LookupFunction, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Address } from '../config/address.ts'
 import { PosternError } from '../base/errors.ts'
+import { once, total } from './edge.ts'
 import { forbiddenReason, isIpAddress } from './target-rules.ts'
 
 /**
@@ -22,12 +23,12 @@ export async function dialTarget(target: Address, signal: AbortSignal): Promise<
       socket.destroy(new Error('aborted'))
     }
     signal.addEventListener('abort', onAbort, { once: true })
-    socket.once('error', (error: NodeJS.ErrnoException) => {
+    once(socket, 'error', (error: NodeJS.ErrnoException) => {
       signal.removeEventListener('abort', onAbort)
       const text = `the target did not take the connection (${error.code ?? error.message})`
       reject(new PosternError('TARGET_UNREACHABLE', text, {}, { cause: error }))
     })
-    socket.once('connect', () => {
+    once(socket, 'connect', () => {
       signal.removeEventListener('abort', onAbort)
       socket.removeAllListeners('error')
       resolvePromise(socket)
@@ -57,9 +58,14 @@ async function resolveTarget({ host }: Address): Promise<readonly LookupAddress[
 }
 
 function pinTo(addresses: readonly LookupAddress[]): LookupFunction {
-  return (_host, options, done) => {
-    const first = addresses[0]
-    if (options.all === true) done(null, [...addresses])
-    else if (first !== undefined) done(null, first.address, first.family)
-  }
+  return total(
+    (_host, options, done) => {
+      const first = addresses[0]
+      if (options.all === true) done(null, [...addresses])
+      else if (first !== undefined) done(null, first.address, first.family)
+    },
+    (fault, _host, _options, done) => {
+      done(fault, [])
+    },
+  )
 }

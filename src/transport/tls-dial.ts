@@ -3,6 +3,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
+import { once, total } from './edge.ts'
 import { DIRECT, type Egress } from './egress.ts'
 import { judgePeer } from './judge-peer.ts'
 import { rotatedLookup, type RotatedLookup } from './rotated-lookup.ts'
@@ -54,7 +55,10 @@ function handshake(options: DialOptions, through: Socket | undefined): Promise<T
     // An IP address is no name in SNI (RFC 6066, section 3).
     ...(isIp(servername) ? {} : { servername }),
     ALPNProtocols: [ALPN],
-    checkServerIdentity: (_host, certificate) => judgeHostName(certificate.raw, servername),
+    checkServerIdentity: total(
+      (_host, certificate) => judgeHostName(certificate.raw, servername),
+      (fault) => fault,
+    ),
   })
   rememberSubject(socket)
   const onAbort = (): void => {
@@ -65,8 +69,8 @@ function handshake(options: DialOptions, through: Socket | undefined): Promise<T
     reject(withPeer(tlsError(error, 'DIAL_FAILED'), socket, options))
   }
   signal.addEventListener('abort', onAbort, { once: true })
-  socket.once('error', onError)
-  socket.once('close', () => {
+  const ignoreError = once(socket, 'error', onError)
+  once(socket, 'close', () => {
     reject(
       withPeer(
         new PosternError('CONNECTION_LOST', 'the peer closed during the handshake'),
@@ -75,11 +79,11 @@ function handshake(options: DialOptions, through: Socket | undefined): Promise<T
       ),
     )
   })
-  socket.once('secureConnect', () => {
+  once(socket, 'secureConnect', () => {
     signal.removeEventListener('abort', onAbort)
     try {
       const wire = judgePeer(socket, options.expected)
-      socket.off('error', onError)
+      ignoreError()
       resolve(wire)
     } catch (error) {
       reject(withPeer(tlsError(error), socket, options))

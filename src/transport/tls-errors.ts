@@ -1,4 +1,7 @@
+import { AssertionError } from 'node:assert'
+import type { TLSSocket } from 'node:tls'
 import { PosternError, type ErrorCode } from '../base/errors.ts'
+import { tell } from './edge.ts'
 
 /** What Node and OpenSSL say, in our codes. First match decides. */
 const CODES: readonly (readonly [RegExp, ErrorCode, string])[] = [
@@ -45,6 +48,8 @@ const CODES: readonly (readonly [RegExp, ErrorCode, string])[] = [
 /** Any error of a socket as one of ours. */
 export function tlsError(error: unknown, fallback: ErrorCode = 'TLS_FAILED'): PosternError {
   if (error instanceof PosternError) return error
+  // What no socket says is a bug of ours, and no refusal.
+  if (error instanceof TypeError || error instanceof AssertionError) return tell(error)
   const codes = codesOf(error)
   for (const [pattern, code, text] of CODES) {
     const found = codes.find((name) => pattern.test(name))
@@ -54,6 +59,13 @@ export function tlsError(error: unknown, fallback: ErrorCode = 'TLS_FAILED'): Po
   }
   const cause = codes[0] ?? 'unknown'
   return new PosternError(fallback, `the connection failed (${cause})`, { cause }, { cause: error })
+}
+
+/** Why a handshake failed at the end that accepts: Node hides a refused certificate behind a reset. */
+export function handshakeError(error: Error, socket: TLSSocket): PosternError {
+  const { authorizationError } = socket as { authorizationError?: unknown }
+  if (typeof authorizationError !== 'string') return tlsError(error)
+  return tlsError(Object.assign(new Error(), { code: authorizationError }))
 }
 
 /** The code of an error, of its causes and of the attempts it sums up. */

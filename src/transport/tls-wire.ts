@@ -1,6 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { PosternError } from '../base/errors.ts'
 import type { Identity } from '../identity/name.ts'
+import { on } from './edge.ts'
 import { tlsError } from './tls-errors.ts'
 
 /** What is known of an authenticated connection. */
@@ -33,19 +34,19 @@ export class TlsWire {
     this.#socket = socket
     this.facts = facts
     socket.setNoDelay(true)
-    socket.on('error', (error) => {
+    on(socket, 'error', (error: Error) => {
       this.#error ??= error
     })
   }
 
   /** Delivers from now on; nothing was read before. */
   listen(listener: WireListener): void {
-    this.#socket.on('data', (chunk: Buffer) => {
+    on(this.#socket, 'data', (chunk: Buffer) => {
       listener.onBytes(chunk)
     })
     // No half-open tunnels: an end from the peer ends the connection.
-    this.#socket.on('end', () => this.#socket.end())
-    this.#socket.on('close', () => {
+    on(this.#socket, 'end', () => this.#socket.end())
+    on(this.#socket, 'close', () => {
       const error = this.#error
       listener.onClosed(error === undefined ? undefined : tlsError(error, 'CONNECTION_LOST'))
     })

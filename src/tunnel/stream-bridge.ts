@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { ByteQueue } from '../base/byte-queue.ts'
 import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../base/errors.ts'
+import { on } from '../transport/edge.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 
 /**
@@ -30,10 +31,10 @@ export class StreamBridge implements StreamSink {
     this.#clock = clock
     this.#onClosed = onClosed
     socket.pause()
-    socket.on('error', () => {
+    on(socket, 'error', () => {
       this.#code ??= 'CONNECTION_LOST'
     })
-    socket.on('close', () => {
+    on(socket, 'close', () => {
       this.#closed()
     })
   }
@@ -42,11 +43,11 @@ export class StreamBridge implements StreamSink {
   attach(stream: MuxStream): void {
     this.#stream = stream
     const socket = this.#socket
-    socket.on('data', (bytes: Buffer) => {
+    on(socket, 'data', (bytes: Buffer) => {
       this.bytesOut += bytes.length
       if (!stream.write(bytes)) socket.pause()
     })
-    socket.on('end', () => {
+    on(socket, 'end', () => {
       this.#hasRead = true
       stream.end()
     })
