@@ -7,6 +7,8 @@ export interface Clock {
   nowMs(): number
   /** Wall-clock milliseconds since the Unix epoch. */
   wallMs(): number
+  /** Monotonic milliseconds that the event loop has been at work, waiting left out. */
+  busyMs(): number
   /** Runs `onFire` once after `delayMs`. The timer does not keep the process alive by itself. */
   startTimer(delayMs: number, onFire: () => void): CancelTimer
   /** Runs `task` once after the I/O events that are already waiting: one batch per tick. */

@@ -7,6 +7,7 @@ const DELAY_MS_MAX = 2_147_483_647
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
+  busyMs: () => performance.eventLoopUtilization().active,
   startTimer(delayMs: number, onFire: () => void): CancelTimer {
     const timer = setTimeout(onFire, Math.min(delayMs, DELAY_MS_MAX))
     timer.unref()

@@ -12,14 +12,17 @@ export class TokenBucket {
     this.#tokens = burst
   }
 
+  /** Gives one back. */
+  give(): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + 1)
+  }
+
   /** Takes one token; false when none is left. */
   take(nowMs: number): boolean {
-    this.#atMs ??= nowMs
-    if (this.#tokens < 1) {
-      this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#atMs) * this.#perMs)
-      this.#atMs = nowMs
-      if (this.#tokens < 1) return false
-    }
+    const elapsedMs = nowMs - (this.#atMs ?? nowMs)
+    this.#atMs = nowMs
+    this.#tokens = Math.min(this.#burst, this.#tokens + elapsedMs * this.#perMs)
+    if (this.#tokens < 1) return false
     this.#tokens -= 1
     return true
   }

@@ -4,7 +4,8 @@ import { LogLimiter } from '../base/log-limiter.ts'
 import type { Logger } from '../base/logger.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import { identityUri } from '../identity/name.ts'
-import { notAllowed, text, type HttpRequest, type HttpResponse } from '../transport/https-listen.ts'
+import { notAllowed, text, type HttpResponse } from '../transport/http-answer.ts'
+import type { HttpRequest } from '../transport/https-listen.ts'
 import type { Authorities } from './authorities.ts'
 import type { Crls } from './crls.ts'
 import { EST_BASE, unauthorized, type Est } from './est.ts'
@@ -52,7 +53,10 @@ export class EnrolmentHttp {
     try {
       if (path.startsWith(EST_BASE)) {
         const answer = await this.#parts.est.handle(request)
-        if (isPost && answer.status === 200) this.#count('issued')
+        if (isPost && answer.status === 200) {
+          this.#count('issued')
+          this.#rate.give(request.address)
+        }
         return answer
       }
       if (path.startsWith(PROOF_BASE))
@@ -85,7 +89,7 @@ export class EnrolmentHttp {
   #crl(name: string): HttpResponse {
     const der = this.#parts.crls.get(name)
     if (der === undefined) return text(404, 'no such list')
-    return { status: 200, headers: { 'content-type': 'application/pkix-crl' }, body: der }
+    return { status: 200, headers: { 'Content-Type': 'application/pkix-crl' }, body: der }
   }
 
   /** Our log and our records say why; the client is told no more than it may know. */
@@ -120,5 +124,5 @@ export class EnrolmentHttp {
 
 function busy(why: string): HttpResponse {
   const answer = text(429, why)
-  return { ...answer, headers: { ...answer.headers, 'retry-after': '10' } }
+  return { ...answer, headers: { ...answer.headers, 'Retry-After': '10' } }
 }

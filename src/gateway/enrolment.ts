@@ -3,6 +3,7 @@ import type { GatewaySettings } from '../config/gateway-settings.ts'
 import type { KeyProtection } from '../identity/key-protection.ts'
 import type { HandshakeLimits } from '../transport/handshake-gate.ts'
 import { HttpsListener, type AddressInfo } from '../transport/https-listen.ts'
+import type { NetworkBudget } from '../transport/network-budget.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { Admission } from './admission.ts'
 import { Authorities } from './authorities.ts'
@@ -22,6 +23,8 @@ export interface EnrolmentParts {
   readonly protection: KeyProtection
   readonly limits: HandshakeLimits
   readonly ambient: Ambient
+  /** What the networks of strangers may cost. */
+  readonly strangers: NetworkBudget
   /** The gateway has another certificate, or other roots to trust. */
   readonly onOwnChanged: () => void
   /** Agents are to be told: of another bundle, of lists, or to renew. */
@@ -76,6 +79,7 @@ export class Enrolment {
         limits,
         clock,
         logger,
+        budget: parts.strangers,
         handle: (request) => http.handle(request),
       })
     this.#listeners = [listener('enroll.listen', false), listener('enroll.renewListen', true)]

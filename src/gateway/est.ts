@@ -5,7 +5,8 @@ import { readSigningRequest, type SigningRequest } from '../identity/csr.ts'
 import { element, oid, sequence } from '../identity/der-write.ts'
 import { TAG } from '../identity/der.ts'
 import { pemBlocks } from '../identity/pem.ts'
-import { notAllowed, text, type HttpRequest, type HttpResponse } from '../transport/https-listen.ts'
+import { notAllowed, text, type HttpResponse } from '../transport/http-answer.ts'
+import type { HttpRequest } from '../transport/https-listen.ts'
 import type { Authorities } from './authorities.ts'
 import type { Issuer } from './issuer.ts'
 
@@ -56,7 +57,7 @@ export class Est {
       return unauthorized('a join token is needed, as password of HTTP Basic')
     const { issuer, clock } = this.#parts
     const asker = { address: request.address, nowMs: clock.wallMs() }
-    return certsOnly([await issuer.enrol(token, () => readBody(request), asker)])
+    return certsOnly([await issuer.enrol(token, () => readCsr(request), asker)])
   }
 
   async #renew(request: HttpRequest): Promise<HttpResponse> {
@@ -67,17 +68,17 @@ export class Est {
         'renew at the other address, which asks for the certificate (enroll.renewListen)',
       )
     const { issuer, clock } = this.#parts
-    const csr = readBody(request)
+    const csr = await readCsr(request)
     return certsOnly([await issuer.renew(peer.leaf, csr, { address, nowMs: clock.wallMs() })])
   }
 }
 
 /** RFC 7030 section 4.2.1, RFC 8951 section 3: base64 of DER, white space skipped. @throws CSR_INVALID */
-function readBody({ body, header }: HttpRequest): SigningRequest {
+async function readCsr({ body, header }: HttpRequest): Promise<SigningRequest> {
   const type = (header('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/pkcs10')
     throw new PosternError('CSR_INVALID', 'the content type must be application/pkcs10')
-  const base64 = body.toString('latin1').replace(/[\r\n\t ]+/g, '')
+  const base64 = (await body()).toString('latin1').replace(/[\r\n\t ]+/g, '')
   if (base64.startsWith('-----BEGIN'))
     throw new PosternError('CSR_INVALID', 'the body must be base64 of DER, without PEM armour')
   if (!BASE64.test(base64) || base64.length % 4 !== 0)
@@ -110,12 +111,12 @@ function base64Body(type: string, der: Buffer): HttpResponse {
   const lines = der.toString('base64').match(/.{1,64}/g) ?? []
   return {
     status: 200,
-    headers: { 'content-type': type, 'content-transfer-encoding': 'base64' },
+    headers: { 'Content-Type': type, 'Content-Transfer-Encoding': 'base64' },
     body: `${lines.join('\n')}\n`,
   }
 }
 
 export function unauthorized(body: string): HttpResponse {
   const answer = text(401, body)
-  return { ...answer, headers: { ...answer.headers, 'www-authenticate': 'Basic realm="postern"' } }
+  return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': 'Basic realm="postern"' } }
 }

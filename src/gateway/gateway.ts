@@ -7,6 +7,7 @@ import type { Role } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
 import type { HandshakeLimits } from '../transport/handshake-gate.ts'
 import type { AddressInfo } from '../transport/https-listen.ts'
+import { NetworkBudget } from '../transport/network-budget.ts'
 import { testMutualTls } from '../transport/self-test.ts'
 import { TlsListener } from '../transport/tls-accept.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
@@ -41,6 +42,8 @@ export class Gateway {
   readonly parts: ProcessParts
   readonly own: OwnIdentity
   readonly turnstile: Turnstile
+  /** What the networks of strangers may cost, over all listeners. */
+  readonly #strangers: NetworkBudget
   #settings: GatewaySettings
   readonly #ambient: Ambient
   readonly #agentSide: AgentSide
@@ -68,6 +71,7 @@ export class Gateway {
     this.own = new OwnIdentity(settings, this.#protection, ambient.clock)
     this.parts = processParts(settings, ambient)
     this.turnstile = new Turnstile(settings['admission.rate'], settings['admission.burst'])
+    this.#strangers = new NetworkBudget(ambient.clock)
     this.#agentSide = this.#makeAgentSide()
     this.#callerSide = this.#makeCallerSide()
     this.#agentListener = this.#listener('agents.listen', 'agent', (wire) => {
@@ -218,6 +222,7 @@ export class Gateway {
       admission,
       protection: this.#protection,
       limits: this.#limits(),
+      strangers: this.#strangers,
       ambient: this.#ambient,
       onOwnChanged: () => {
         this.#useCredential()
@@ -320,6 +325,7 @@ export class Gateway {
       credential: this.own.credential,
       expected: { trustDomain: this.#settings.trustDomain, roles: [role] },
       limits: this.#limits(),
+      budget: this.#strangers,
       clock,
       logger: logger.child({ component: `${role}s` }),
       onPeer: take,

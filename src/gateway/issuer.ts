@@ -79,13 +79,13 @@ export class Issuer {
    * A first certificate, for a join token or a workload's own. The request is read only once the token
    * is known: strangers reach no parser. @throws TOKEN_REFUSED, FLOOD, CSR_INVALID, CLUSTER_LOCKED
    */
-  async enrol(token: string, read: () => SigningRequest, asker: Asker): Promise<Buffer> {
+  async enrol(token: string, read: () => Promise<SigningRequest>, asker: Asker): Promise<Buffer> {
     const { jwtJoin, leafLifetimeMs: lifetimeMs } = this.#parts
     if (jwtJoin.isWorkloadToken(token)) {
       const { cluster, agent, name, actor, madeAtMs } = await jwtJoin.judge(token, asker.nowMs)
       const identity = this.#identity(cluster, agent ?? this.#newName())
       const grant = { identity, name, actor, lifetimeMs, madeAtMs }
-      return await this.#once(grant, read(), asker)
+      return await this.#once(grant, await read(), asker)
     }
     const row = await this.#parts.tokens.find(token)
     if (!this.#tokenRate.take(row.id, asker.nowMs))
@@ -93,9 +93,12 @@ export class Issuer {
     const identity = this.#identity(row.cluster, row.agent ?? this.#newName())
     const actor = `token ${row.id}`
     const grant = { identity, name: row.id, actor, lifetimeMs, madeAtMs: row.created_at }
-    return await this.#once(grant, read(), asker, (within) =>
+    const certificate = await this.#once(grant, await read(), asker, (within) =>
       this.#parts.tokens.use(row, asker.nowMs, within),
     )
+    // A fleet that comes with one token is held up by its uses, not by its number.
+    this.#tokenRate.give(row.id)
+    return certificate
   }
 
   /**

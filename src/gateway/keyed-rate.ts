@@ -1,7 +1,7 @@
 import { TokenBucket } from '../base/token-bucket.ts'
 import { networkOf } from '../transport/handshake-gate.ts'
 
-/** A fleet behind one address, or with one token, gets in; a guesser does not get far. */
+/** Of requests that are refused, or still under way: a fleet gets in, a guesser does not get far. */
 const PER_SECOND = 5
 const BURST = 50
 const KEYS_MAX = 10_000
@@ -20,6 +20,11 @@ export class KeyedRate {
     }
     return bucket.take(nowMs)
   }
+
+  /** What was asked for was granted: it counts against nobody. */
+  give(key: string): void {
+    this.#buckets.get(key)?.give()
+  }
 }
 
 /** The same for networks: IPv4 address or IPv6 /64. */
@@ -28,5 +33,9 @@ export class NetworkRate {
 
   take(address: string, nowMs: number): boolean {
     return this.#rate.take(networkOf(address), nowMs)
+  }
+
+  give(address: string): void {
+    this.#rate.give(networkOf(address))
   }
 }

@@ -5,7 +5,8 @@ import { readSigningRequest } from '../identity/csr.ts'
 import { judgeProof, type ProofPurpose } from '../identity/key-proof.ts'
 import { identityUri } from '../identity/name.ts'
 import { readCertificate } from '../identity/validation/certificate.ts'
-import { json, type HttpRequest, type HttpResponse } from '../transport/https-listen.ts'
+import { json, type HttpResponse } from '../transport/http-answer.ts'
+import type { HttpRequest } from '../transport/https-listen.ts'
 import type { Issuer } from './issuer.ts'
 
 export const PROOF_BASE = '/.well-known/postern/'
@@ -50,7 +51,7 @@ export class Proofs {
   /** @throws codes of the proof, of the request and of recover */
   async handle(request: HttpRequest, purpose: ProofPurpose): Promise<HttpResponse> {
     const { clock } = this.#parts
-    const proven = this.#judge(request, purpose)
+    const proven = await this.#judge(request, purpose)
     if (purpose === 'diagnose') return json(200, await this.#diagnose(proven))
     const asker = { address: request.address, nowMs: clock.wallMs() }
     const { issuer } = this.#parts
@@ -91,10 +92,10 @@ export class Proofs {
   }
 
   /** @throws MALFORMED_CALL, CERT_UNTRUSTED, CERT_LEAF_RULES and identity codes */
-  #judge({ body, exporter }: HttpRequest, purpose: ProofPurpose): Proven {
-    const fields = fieldsOf(body)
+  async #judge({ body, exporter }: HttpRequest, purpose: ProofPurpose): Promise<Proven> {
     const binding = exporter()
     if (binding === undefined) throw malformed('TLS 1.3 is needed')
+    const fields = fieldsOf(await body())
     const { trustDomain } = this.#parts
     const certificate = bytesOf(fields, 'certificate')
     const expected = { purpose, exporter: binding, trustDomain }

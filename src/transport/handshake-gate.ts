@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import type { CancelTimer, Clock } from '../base/clock.ts'
+import { once } from './edge.ts'
+import type { NetworkBudget } from './network-budget.ts'
 
 /** What a peer may use before it is authenticated. */
 export interface HandshakeLimits {
@@ -21,7 +23,16 @@ export const DEFAULT_HANDSHAKE_LIMITS: HandshakeLimits = {
   bytesMax: 16 * 1024,
 }
 
-const SWEEP_MS = 250
+/** Between two looks at the bytes of pending handshakes, per 64 of them: a few million looks a minute at most. */
+const LOOK_MS = 1
+const LOOKS_PER_MS = 64
+/** What a connection costs before anything of it is verified; given back to who is authenticated. */
+const BEGIN_MS = 0.5
+/** Handshakes at once from a network that none has succeeded from; each success allows one more. */
+const TURNS_MIN = 4
+const TURNS_MAX = 128
+/** How long a handshake keeps its turn while others of its network wait. */
+const TURN_MS = 1000
 
 /** Names a connection by its other end: the same for a TCP socket and for the TLS socket over it. */
 export function peerKey(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
@@ -31,8 +42,18 @@ export function peerKey(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): s
 interface Pending {
   readonly key: string
   readonly socket: Socket
-  readonly network: string
+  readonly network: Network
   readonly sinceMs: number
+  /** When its handshake began; undefined before its first bytes, and while it waits for its turn. */
+  begunAtMs: number | undefined
+}
+
+interface Network {
+  readonly name: string
+  pending: number
+  begun: number
+  turns: number
+  readonly waiting: Set<Pending>
 }
 
 /** An IPv4 address, or the /64 that one IPv6 site has all of. */
@@ -42,30 +63,36 @@ export function networkOf(address: string): string {
   return Buffer.from(parsed.toByteArray().slice(0, 8)).toString('hex')
 }
 
+export interface GatePorts {
+  readonly clock: Clock
+  /** What networks have left of the event loop. */
+  readonly budget: NetworkBudget
+  /** Begins the handshake of a connection whose turn it is. */
+  readonly begin: (socket: Socket) => void
+  readonly onRefused: (address: string, reason: string) => void
+}
+
 /**
- * Bounds handshakes in number, time and bytes. A newcomer is never turned away for others that are
- * idle: the oldest of the network with the most gives way, so that a flood of half-open connections
- * does not delay an honest one.
+ * Bounds handshakes in number, time, bytes and work. Over a limit in number the oldest of the network with
+ * the most gives way, so that a flood pushes out its own. OpenSSL verifies what a peer sends before we see
+ * it, and a single handshake cannot be cut short; so a network has few at once until some succeed, and one
+ * whose failures have used up its share of the event loop has none.
  */
 export class HandshakeGate {
   readonly #limits: HandshakeLimits
-  readonly #clock: Clock
-  readonly #onRefused: (address: string, reason: string) => void
+  readonly #ports: GatePorts
   /** In order of arrival. */
   readonly #pending = new Map<string, Pending>()
-  readonly #perNetwork = new Map<string, number>()
+  readonly #networks = new Map<string, Network>()
   /** Closed here, and not yet heard of by TLS. */
   readonly #evicted = new Set<string>()
-  #cancelSweep: CancelTimer | undefined
+  #cancelLook: CancelTimer | undefined
+  /** Up to when busy time is accounted for. */
+  #busyAtMs = 0
 
-  constructor(
-    limits: HandshakeLimits,
-    clock: Clock,
-    onRefused: (address: string, reason: string) => void,
-  ) {
+  constructor(limits: HandshakeLimits, ports: GatePorts) {
     this.#limits = limits
-    this.#clock = clock
-    this.#onRefused = onRefused
+    this.#ports = ports
   }
 
   /** It was closed here, and its end has been told already. Asks once. */
@@ -73,48 +100,102 @@ export class HandshakeGate {
     return this.#evicted.delete(key)
   }
 
-  get pendingCount(): number {
-    return this.#pending.size
+  /** Whether an address may connect at all; asked before anything is made for it. */
+  admits(address: string): boolean {
+    return this.#ports.budget.has(networkOf(address))
   }
 
   enter(socket: Socket): void {
+    const { clock, budget } = this.#ports
     const address = socket.remoteAddress
     if (address === undefined) {
       // Reset before it was accepted: nobody is there to shake hands with.
       socket.destroy()
       return
     }
-    const network = networkOf(address)
-    const fromThere = (this.#perNetwork.get(network) ?? 0) + 1
-    this.#perNetwork.set(network, fromThere)
+    const network = this.#network(networkOf(address))
+    network.pending++
+    budget.charge(network.name, BEGIN_MS)
     const key = peerKey(socket)
-    this.#pending.set(key, { key, socket, network, sinceMs: this.#clock.nowMs() })
-    socket.once('close', () => {
-      this.leave(key)
+    const entry = { key, socket, network, sinceMs: clock.nowMs(), begunAtMs: undefined }
+    this.#pending.set(key, entry)
+    once(socket, 'close', () => {
+      this.#leave(key)
       // TLS hears of it in the same tick or never.
-      this.#clock.soon(() => this.#evicted.delete(key))
+      clock.soon(() => this.#evicted.delete(key))
     })
-    if (fromThere > this.#limits.pendingPerAddressMax) this.#evictOldest(network)
-    else if (this.#pending.size > this.#limits.pendingMax) this.#evictOldest(this.#busiestNetwork())
-    this.#cancelSweep ??= this.#clock.startTimer(SWEEP_MS, this.#sweep)
+    if (network.pending > this.#limits.pendingPerAddressMax) this.#evictOldest(network)
+    else if (this.#pending.size > this.#limits.pendingMax) this.#evictOldest(this.#busiest())
+    // Who says nothing costs nothing, and takes no turn. What was read goes on to TLS.
+    once(socket, 'readable', () => {
+      if (!this.#pending.has(key)) return
+      network.waiting.add(entry)
+      this.#nextTurns(network)
+    })
+    this.#lookSoon()
   }
 
-  /** Authenticated, or gone. */
-  leave(key: string): void {
-    const entry = this.#pending.get(key)
+  /** The peer is authenticated: what its handshake cost is nobody's debt. */
+  passed(key: string): void {
+    const entry = this.#leave(key)
+    this.#busyAtMs = this.#ports.budget.busyMs
     if (entry === undefined) return
-    this.#pending.delete(key)
-    const left = (this.#perNetwork.get(entry.network) ?? 1) - 1
-    if (left === 0) this.#perNetwork.delete(entry.network)
-    else this.#perNetwork.set(entry.network, left)
+    const { network } = entry
+    network.turns = Math.min(TURNS_MAX, network.turns + 1)
+    this.#ports.budget.charge(network.name, -BEGIN_MS)
+    this.#nextTurns(network)
+  }
+
+  /** The handshake failed. What it took of the event loop, its network pays; overdrawn, it has no other. */
+  failed(key: string): void {
+    const { budget } = this.#ports
+    const entry = this.#leave(key)
+    const tookMs = budget.busyMs - this.#busyAtMs
+    this.#busyAtMs = budget.busyMs
+    if (entry === undefined) return
+    const { network } = entry
+    network.turns = Math.max(TURNS_MIN, network.turns >> 1)
+    budget.charge(network.name, Math.max(0, tookMs - BEGIN_MS))
+    if (budget.has(network.name)) this.#nextTurns(network)
+    else this.#evictAll(network)
   }
 
   close(): void {
-    this.#cancelSweep?.()
+    this.#cancelLook?.()
     for (const { socket } of [...this.#pending.values()]) socket.destroy()
   }
 
-  #evictOldest(network: string): void {
+  #network(name: string): Network {
+    const known = this.#networks.get(name)
+    if (known !== undefined) return known
+    const made = { name, pending: 0, begun: 0, turns: TURNS_MIN, waiting: new Set<Pending>() }
+    this.#networks.set(name, made)
+    return made
+  }
+
+  #leave(key: string): Pending | undefined {
+    const entry = this.#pending.get(key)
+    if (entry === undefined) return undefined
+    const { network } = entry
+    this.#pending.delete(key)
+    network.waiting.delete(entry)
+    if (entry.begunAtMs !== undefined) network.begun--
+    if (--network.pending === 0) this.#networks.delete(network.name)
+    return entry
+  }
+
+  #nextTurns(network: Network): void {
+    const { clock, begin } = this.#ports
+    for (const entry of network.waiting) {
+      if (network.begun >= network.turns) return
+      network.waiting.delete(entry)
+      network.begun++
+      entry.begunAtMs = clock.nowMs()
+      begin(entry.socket)
+    }
+  }
+
+  #evictOldest(network: Network): void {
     for (const entry of this.#pending.values()) {
       if (entry.network !== network) continue
       this.#refuse(entry, 'too many handshakes are under way; the oldest gives way')
@@ -122,38 +203,48 @@ export class HandshakeGate {
     }
   }
 
-  /** Who has the most: a flood then pushes out its own, and an honest peer with one stays. */
-  #busiestNetwork(): string {
-    let busiest = ''
-    let most = 0
-    for (const [network, count] of this.#perNetwork) {
-      if (count <= most) continue
-      most = count
-      busiest = network
-    }
-    return busiest
+  #evictAll(network: Network): void {
+    for (const entry of [...this.#pending.values()])
+      if (entry.network === network)
+        this.#refuse(entry, 'failed handshakes of its network took more than their share of time')
   }
 
-  readonly #sweep = (): void => {
-    this.#cancelSweep = undefined
-    const nowMs = this.#clock.nowMs()
+  /** Who has the most: a flood then pushes out its own, and an honest peer with one stays. */
+  #busiest(): Network {
+    return [...this.#networks.values()].reduce((most, one) =>
+      one.pending > most.pending ? one : most,
+    )
+  }
+
+  #lookSoon(): void {
+    if (this.#cancelLook !== undefined) return
+    this.#busyAtMs = this.#ports.budget.busyMs
+    const delayMs = Math.max(LOOK_MS, this.#pending.size / LOOKS_PER_MS)
+    this.#cancelLook = this.#ports.clock.startTimer(delayMs, this.#look)
+  }
+
+  readonly #look = (): void => {
+    // What was done up to this turn of the loop is charged to nobody.
+    this.#cancelLook = undefined
+    const nowMs = this.#ports.clock.nowMs()
+    const { timeoutMs, bytesMax } = this.#limits
     for (const entry of [...this.#pending.values()]) {
-      if (nowMs - entry.sinceMs >= this.#limits.timeoutMs) {
-        this.#refuse(entry, `no handshake within ${String(this.#limits.timeoutMs)} ms`)
-      } else if (entry.socket.bytesRead > this.#limits.bytesMax) {
-        this.#refuse(
-          entry,
-          `more than ${String(this.#limits.bytesMax)} bytes before authentication`,
-        )
-      }
+      const { socket, network, begunAtMs = nowMs, sinceMs } = entry
+      if (nowMs - sinceMs >= timeoutMs)
+        this.#refuse(entry, `no handshake within ${String(timeoutMs)} ms`)
+      else if (socket.bytesRead > bytesMax)
+        this.#refuse(entry, `more than ${String(bytesMax)} bytes before authentication`)
+      else if (nowMs - begunAtMs >= TURN_MS && network.waiting.size > 0)
+        this.#refuse(entry, 'others of its network wait for their handshakes')
     }
-    if (this.#pending.size > 0) this.#cancelSweep = this.#clock.startTimer(SWEEP_MS, this.#sweep)
+    if (this.#pending.size > 0) this.#lookSoon()
   }
 
   #refuse(entry: Pending, reason: string): void {
-    this.leave(entry.key)
+    this.#leave(entry.key)
     this.#evicted.add(entry.key)
     entry.socket.destroy()
-    this.#onRefused(entry.key, reason)
+    this.#ports.onRefused(entry.key, reason)
+    this.#nextTurns(entry.network)
   }
 }

@@ -11,15 +11,24 @@ import type { Credential } from '../identity/key-files.ts'
 import { judgeLeaf, type Expectation } from '../identity/leaf-rules.ts'
 import type { Identity } from '../identity/name.ts'
 import { ConnectionShares } from './connection-shares.ts'
-import { HandshakeGate, peerKey, type HandshakeLimits } from './handshake-gate.ts'
-import { tlsError } from './tls-errors.ts'
+import { on, tell } from './edge.ts'
+import { Front } from './front.ts'
+import { networkOf, peerKey, type HandshakeLimits } from './handshake-gate.ts'
+import { text, type HttpResponse } from './http-answer.ts'
+import { bodyLength, CutOff, pathOf, readBody } from './http-body.ts'
+import type { NetworkBudget } from './network-budget.ts'
+import { addressOf } from './peer-subject.ts'
+import { RawMeter } from './raw-meter.ts'
+import { handshakeError } from './tls-errors.ts'
 import { exporterOf } from './tls-exporter.ts'
 import { secureContext } from './tls-options.ts'
 
 export type { AddressInfo }
 
 const HEADER_BYTES_MAX = 8 * 1024
-const BODY_BYTES_MAX = 64 * 1024
+/** What a refused request, and a connection of far more bytes than content, cost their network in loop time. */
+const REFUSAL_MS = 1
+const RAW_EXCESS_MS = 20
 /** A fleet behind one address enrols with short connections: it needs no more than these at once. */
 const CONNECTIONS = { max: 1024, perNetworkMax: 128 }
 const REQUESTS_PER_CONNECTION_MAX = 100
@@ -33,19 +42,14 @@ export interface HttpRequest {
   /** Without the query. */
   readonly path: string
   readonly header: (name: string) => string | undefined
-  readonly body: Buffer
+  /** Reads the body, which is not touched before. Judge all that can be without it first. */
+  readonly body: () => Promise<Buffer>
   /** Network address of the client. */
   readonly address: string
   /** Of the client's verified certificate, where the listener asks for one. */
   readonly peer: { readonly identity: Identity; readonly leaf: Buffer } | undefined
   /** Bytes that only the two ends of this connection know (RFC 9266); undefined below TLS 1.3. */
   readonly exporter: () => Buffer | undefined
-}
-
-export interface HttpResponse {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Buffer
 }
 
 export interface HttpsOptions {
@@ -56,6 +60,8 @@ export interface HttpsOptions {
   readonly limits: HandshakeLimits
   readonly clock: Clock
   readonly logger: Logger
+  /** What the networks of strangers may cost, over all listeners of the process. */
+  readonly budget: NetworkBudget
   /** Must not reject; what it throws becomes 500 and a log line. */
   readonly handle: (request: HttpRequest) => Promise<HttpResponse>
 }
@@ -64,71 +70,67 @@ export interface HttpsOptions {
 export class HttpsListener {
   readonly #options: HttpsOptions
   readonly #server: Server
-  readonly #gate: HandshakeGate
+  readonly #front: Front
   readonly #shares = new ConnectionShares(CONNECTIONS)
+  readonly #meter: RawMeter
   readonly #log: LogLimiter
 
   constructor(options: HttpsOptions) {
     this.#options = options
-    this.#log = new LogLimiter(options.logger, options.clock)
-    this.#gate = new HandshakeGate(options.limits, options.clock, (peer, reason) => {
-      this.#log.warn(
-        'HANDSHAKE_LIMIT',
-        { code: 'HANDSHAKE_LIMIT', peer, reason },
-        'refused a connection',
-      )
+    const { credential, expected, budget, clock, logger } = options
+    this.#log = new LogLimiter(logger, clock)
+    this.#meter = new RawMeter(clock, (address) => {
+      budget.charge(networkOf(address), RAW_EXCESS_MS)
     })
-    const { credential, expected } = options
-    this.#server = createServer(
-      {
-        ...secureContext(credential),
-        requestCert: expected !== undefined,
-        handshakeTimeout: options.limits.timeoutMs,
-        maxHeaderSize: HEADER_BYTES_MAX,
-        headersTimeout: REQUEST_MS_MAX,
-        requestTimeout: REQUEST_MS_MAX,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        connectionsCheckingInterval: SLOWNESS_CHECK_MS,
-      },
-      (request, response) => {
-        void this.#answer(request, response)
-      },
-    )
+    this.#server = createServer({
+      ...secureContext(credential),
+      requestCert: expected !== undefined,
+      handshakeTimeout: options.limits.timeoutMs,
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: REQUEST_MS_MAX,
+      requestTimeout: REQUEST_MS_MAX,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: SLOWNESS_CHECK_MS,
+    })
     this.#server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION_MAX
-    this.#server.on('connection', (socket: Socket) => {
-      socket.on('error', () => undefined)
-      this.#shares.enter(socket)
-      this.#gate.enter(socket)
+    this.#front = new Front({
+      ...options,
+      onConnection: (socket) => {
+        this.#shares.enter(socket)
+        this.#meter.watch(socket)
+      },
+      begin: (socket) => this.#server.emit('connection', socket),
+      onRefused: (peer, reason) => {
+        this.#refused(new PosternError('HANDSHAKE_LIMIT', reason), peer)
+      },
     })
-    this.#server.on('secureConnection', (socket) => {
-      this.#gate.leave(peerKey(socket))
+    const answer = (request: IncomingMessage, response: ServerResponse): void => {
+      this.#answer(request, response).catch((error: unknown) => {
+        tell(error)
+        response.destroy()
+      })
+    }
+    on(this.#server, 'request', answer)
+    // Who waits to be asked for the body is answered by what the head alone deserves.
+    on(this.#server, 'checkContinue', answer)
+    on(this.#server, 'secureConnection', (socket: TLSSocket) => {
+      this.#front.gate.passed(peerKey(socket))
     })
-    this.#server.on('tlsClientError', (error, socket) => {
-      const { authorizationError } = socket as { authorizationError?: unknown }
-      const cause =
-        typeof authorizationError === 'string'
-          ? Object.assign(new Error(), { code: authorizationError })
-          : error
-      const { code, rawMessage: reason } = tlsError(cause)
-      this.#log.warn(code, { code, peer: peerKey(socket), reason }, 'refused a connection')
+    on(this.#server, 'tlsClientError', (error: Error, socket: TLSSocket) => {
+      const address = addressOf(socket)
+      this.#front.gate.failed(address)
+      if (!this.#front.gate.wasEvicted(address))
+        this.#refused(handshakeError(error, socket), address)
       socket.destroy()
     })
   }
 
   /** Resolves to the address bound. @throws LISTEN_FAILED */
   async listen(): Promise<AddressInfo> {
-    const { host, port } = this.#options.address
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', (error: NodeJS.ErrnoException) => {
-        const text = `${host}:${String(port)}: ${error.code ?? error.message}`
-        reject(new PosternError('LISTEN_FAILED', text, { host, port }, { cause: error }))
-      })
-      this.#server.listen(port, host, resolve)
-    })
-    this.#server.on('error', (error) => {
-      this.#options.logger.error({ err: error }, 'the listener failed')
-    })
-    return this.#server.address() as AddressInfo
+    const address = await this.#front.listen()
+    // It gets its connections from the front, and looks for slow ones once it hears this.
+    this.#server.emit('listening')
+    return address
   }
 
   /** Handshakes from now on see this certificate, and are judged by these roots. */
@@ -137,42 +139,69 @@ export class HttpsListener {
   }
 
   close(): void {
-    this.#server.close()
+    this.#front.close()
+    this.#meter.close()
     this.#server.closeAllConnections()
-    this.#gate.close()
+    this.#server.close()
+  }
+
+  #refused(error: PosternError, peer: string): void {
+    const { code, rawMessage: reason } = error
+    this.#log.warn(code, { code, peer, reason }, 'refused a connection')
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const answer = await this.#decide(request)
+    const { socket } = request
+    const network = networkOf(socket.remoteAddress ?? peerKey(socket))
+    const length = bodyLength(request)
+    // A body whose end is not known would be taken for the next request.
+    const isCut = typeof length !== 'number'
+    this.#meter.announce(socket, isCut ? 0 : length)
+    const answer = isCut ? length : await this.#decide(request, response, network, length)
+    if (answer.status >= 400) this.#options.budget.charge(network, REFUSAL_MS)
     if (response.destroyed) return
     response.writeHead(answer.status, {
-      'cache-control': 'no-store',
-      'content-length': String(Buffer.byteLength(answer.body)),
-      // A body that was not read to its end would be taken for the next request.
-      ...(request.complete ? {} : { connection: 'close' }),
+      'Cache-Control': 'no-store',
+      'Content-Length': String(Buffer.byteLength(answer.body)),
+      ...(isCut ? { Connection: 'close' } : {}),
       ...answer.headers,
     })
-    response.end(answer.body)
+    response.end(request.method === 'HEAD' ? '' : answer.body, () => {
+      if (!isCut) this.#meter.renew(socket)
+    })
   }
 
-  async #decide(request: IncomingMessage): Promise<HttpResponse> {
+  async #decide(
+    request: IncomingMessage,
+    response: ServerResponse,
+    network: string,
+    length: number,
+  ): Promise<HttpResponse> {
     const { socket } = request
     try {
-      const body = await readBody(request)
-      if (body === undefined) return text(413, `a body has at most ${String(BODY_BYTES_MAX)} bytes`)
+      if (!this.#options.budget.has(network))
+        return text(429, 'too much was refused to this network')
+      const path = pathOf(request.url ?? '')
+      if (path === undefined) return text(400, 'the target of the request is malformed')
+      let body: Promise<Buffer> | undefined
       return await this.#options.handle({
-        method: request.method ?? '',
-        path: (request.url ?? '').split('?')[0] ?? '',
+        // RFC 9110 section 9.3.2: as GET, without the body.
+        method: request.method === 'HEAD' ? 'GET' : (request.method ?? ''),
+        path,
         header: (name) => {
           const value = request.headers[name]
           return typeof value === 'string' ? value : undefined
         },
-        body,
+        body: () => {
+          if (body === undefined && request.headers.expect !== undefined) response.writeContinue()
+          return (body ??= readBody(request, length))
+        },
         address: socket.remoteAddress ?? '',
         peer: this.#peerOf(socket),
         exporter: () => (socket instanceof TLSSocket ? exporterOf(socket) : undefined),
       })
     } catch (error) {
+      if (error instanceof CutOff) return text(400, 'the request is cut off')
       if (error instanceof PosternError && error.code !== 'INTERNAL') {
         this.#log.warn(
           error.code,
@@ -181,9 +210,7 @@ export class HttpsListener {
         )
         return text(403, printable(error.rawMessage))
       }
-      // Who hangs up in the middle of a request is nobody's error.
-      if (!request.complete) return text(400, 'the request is cut off')
-      this.#log.warn('INTERNAL', { err: error }, 'a request failed')
+      this.#log.warn('INTERNAL', { code: 'INTERNAL', err: error }, 'a request failed')
       return text(500, 'the request failed; the log of the gateway says why')
     }
   }
@@ -201,30 +228,4 @@ export class HttpsListener {
       throw new PosternError('CERT_UNTRUSTED', 'the chain was not verified in this handshake')
     return { identity: judgeLeaf(leaf.raw, expected), leaf: leaf.raw }
   }
-}
-
-export function json(status: number, value: object): HttpResponse {
-  const headers = { 'content-type': 'application/json' }
-  return { status, headers, body: `${JSON.stringify(value)}\n` }
-}
-
-export function notAllowed(method: string): HttpResponse {
-  const answer = text(405, `this takes ${method}`)
-  return { ...answer, headers: { ...answer.headers, allow: method } }
-}
-
-export function text(status: number, body: string): HttpResponse {
-  return { status, headers: { 'content-type': 'text/plain; charset=utf-8' }, body: `${body}\n` }
-}
-
-/** Undefined where it is too large; the rest of it is then left unread. */
-async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > BODY_BYTES_MAX) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }

@@ -1,11 +1,16 @@
-import { createServer, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { PosternError, printable } from '../base/errors.ts'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { printable } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Address } from '../config/address.ts'
+import { ConnectionShares } from './connection-shares.ts'
+import { ignoreErrors, on } from './edge.ts'
+import { listenOn } from './front.ts'
 
 const REQUEST_MS_MAX = 5000
-const CONNECTIONS_MAX = 16
+/** More than these, and the oldest of the busiest network gives way: an idle one keeps no probe out. */
+const CONNECTIONS = { max: 64, perNetworkMax: 16 }
+const SLOWNESS_CHECK_MS = 1000
 const TEXT_MAX = 1000
 
 export interface ProbedState {
@@ -33,27 +38,27 @@ export class MonitorListener {
   constructor(address: Address, parts: MonitorParts) {
     this.#address = address
     this.#parts = parts
-    this.#server = createServer(
-      { requestTimeout: REQUEST_MS_MAX, headersTimeout: REQUEST_MS_MAX, keepAliveTimeout: 1000 },
-      ({ method, url }, response) => {
-        this.#answer(method === 'GET' ? url : undefined, response)
-      },
-    )
-    this.#server.maxConnections = CONNECTIONS_MAX
+    this.#server = createServer({
+      requestTimeout: REQUEST_MS_MAX,
+      headersTimeout: REQUEST_MS_MAX,
+      keepAliveTimeout: 1000,
+      connectionsCheckingInterval: SLOWNESS_CHECK_MS,
+    })
+    on(this.#server, 'request', ({ method, url }: IncomingMessage, response: ServerResponse) => {
+      this.#answer(method === 'GET' || method === 'HEAD' ? url : undefined, response)
+    })
+    const shares = new ConnectionShares(CONNECTIONS)
+    on(this.#server, 'connection', (socket: Socket) => {
+      ignoreErrors(socket)
+      shares.enter(socket)
+    })
   }
 
   /** Resolves to the address bound. @throws LISTEN_FAILED */
   async listen(): Promise<AddressInfo> {
-    const { host, port } = this.#address
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', (error: NodeJS.ErrnoException) => {
-        const text = `metrics.listen ${host}:${String(port)}: ${error.code ?? error.message}`
-        reject(new PosternError('LISTEN_FAILED', text, { host, port }, { cause: error }))
-      })
-      this.#server.listen(port, host, resolve)
-    })
-    this.#server.on('error', () => undefined)
-    return this.#server.address() as AddressInfo
+    const bound = await listenOn(this.#server, this.#address, 'metrics.listen ')
+    ignoreErrors(this.#server)
+    return bound
   }
 
   close(): void {

@@ -6,7 +6,9 @@ import { judgeHostName } from '../identity/host-name.ts'
 import type { Credential } from '../identity/key-files.ts'
 import { pemBlocks } from '../identity/pem.ts'
 import { readCertificate } from '../identity/validation/certificate.ts'
+import { ignoreErrors, on, once } from './edge.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from './handshake-gate.ts'
+import { NetworkBudget } from './network-budget.ts'
 import { TlsListener } from './tls-accept.ts'
 import { ALPN, TLS_OPTIONS } from './tls-options.ts'
 
@@ -26,6 +28,7 @@ export async function testMutualTls(credential: Credential, clock: Clock): Promi
     expected: { trustDomain: credential.identity.trustDomain, roles: ['agent', 'caller'] },
     limits: DEFAULT_HANDSHAKE_LIMITS,
     clock,
+    budget: new NetworkBudget(clock),
     logger: silentLogger,
     onPeer: (wire) => {
       admitted++
@@ -69,10 +72,10 @@ async function dialWithout(
       resolve('served')
       socket.destroy()
     })
-    socket.once('secureConnect', () => (wasShaken = true))
-    socket.on('data', () => (hasSpoken = true))
-    socket.on('error', () => undefined)
-    socket.once('close', () => {
+    once(socket, 'secureConnect', () => (wasShaken = true))
+    on(socket, 'data', () => (hasSpoken = true))
+    ignoreErrors(socket)
+    once(socket, 'close', () => {
       cancel()
       resolve(hasSpoken ? 'served' : wasShaken ? 'refused' : 'unknown')
     })

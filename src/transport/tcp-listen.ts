@@ -1,7 +1,8 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Address } from '../config/address.ts'
-import { PosternError } from '../base/errors.ts'
+import { on, once } from './edge.ts'
+import { listenOn } from './front.ts'
 
 /** Listens for plain TCP connections, as the local end of a forward does. */
 export class TcpListener {
@@ -9,23 +10,17 @@ export class TcpListener {
   readonly #sockets = new Set<Socket>()
 
   constructor(onConnection: (socket: Duplex) => void) {
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true })
+    on(this.#server, 'connection', (socket: Socket) => {
       this.#sockets.add(socket)
-      socket.once('close', () => this.#sockets.delete(socket))
+      once(socket, 'close', () => this.#sockets.delete(socket))
       onConnection(socket)
     })
   }
 
   /** Resolves to the address bound. @throws LISTEN_FAILED */
-  async listen({ host, port }: Address): Promise<AddressInfo> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', (error: NodeJS.ErrnoException) => {
-        const text = `${host}:${String(port)}: ${error.code ?? error.message}`
-        reject(new PosternError('LISTEN_FAILED', text, { host, port }, { cause: error }))
-      })
-      this.#server.listen(port, host, resolve)
-    })
-    return this.#server.address() as AddressInfo
+  async listen(address: Address): Promise<AddressInfo> {
+    return await listenOn(this.#server, address)
   }
 
   close(): void {

@@ -1,4 +1,4 @@
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Clock } from '../base/clock.ts'
 import { PosternError, type ErrorCode } from '../base/errors.ts'
@@ -7,12 +7,15 @@ import { LogLimiter } from '../base/log-limiter.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
+import { ignoreErrors, on, total } from './edge.ts'
 import { farewell } from './farewell.ts'
-import { HandshakeGate, peerKey, type HandshakeLimits } from './handshake-gate.ts'
+import { Front } from './front.ts'
+import { peerKey, type HandshakeLimits } from './handshake-gate.ts'
 import { judgePeer } from './judge-peer.ts'
 import type { Address } from '../config/address.ts'
-import { addressOf, rememberSubject, subjectOf } from './peer-subject.ts'
-import { tlsError } from './tls-errors.ts'
+import type { NetworkBudget } from './network-budget.ts'
+import { addressOf, namesOf, rememberSubject, subjectOf } from './peer-subject.ts'
+import { handshakeError } from './tls-errors.ts'
 import { ALPN, secureContext } from './tls-options.ts'
 import type { TlsWire } from './tls-wire.ts'
 
@@ -36,6 +39,8 @@ export interface AcceptOptions {
   readonly limits: HandshakeLimits
   readonly clock: Clock
   readonly logger: Logger
+  /** What the networks of strangers may cost, over all listeners of the process. */
+  readonly budget: NetworkBudget
   readonly onPeer: (wire: TlsWire) => void
 }
 
@@ -43,15 +48,12 @@ export interface AcceptOptions {
 export class TlsListener {
   readonly #options: AcceptOptions
   readonly #server: Server
-  readonly #gate: HandshakeGate
+  readonly #front: Front
   readonly #log: LogLimiter
 
   constructor(options: AcceptOptions) {
     this.#options = options
     this.#log = new LogLimiter(options.logger, options.clock)
-    this.#gate = new HandshakeGate(options.limits, options.clock, (address, reason) => {
-      this.#refused(new PosternError('HANDSHAKE_LIMIT', reason), address, undefined)
-    })
     const { credential } = options
     this.#server = createServer({
       // One context per port, chosen by no name that a peer sends.
@@ -60,37 +62,24 @@ export class TlsListener {
       handshakeTimeout: options.limits.timeoutMs,
       ALPNCallback: chooseAlpn,
     })
-    this.#server.on('connection', (socket: Socket) => {
-      socket.on('error', () => undefined)
-      this.#gate.enter(socket)
+    this.#front = new Front({
+      ...options,
+      begin: (socket) => this.#server.emit('connection', socket),
+      onRefused: (address, reason) => {
+        this.#refused(new PosternError('HANDSHAKE_LIMIT', reason), address, undefined)
+      },
     })
-    this.#server.on('secureConnection', (socket) => {
+    on(this.#server, 'secureConnection', (socket: TLSSocket) => {
       this.#admit(socket)
     })
-    this.#server.on('tlsClientError', (error, socket) => {
+    on(this.#server, 'tlsClientError', (error: Error, socket: TLSSocket) => {
       this.#failed(error, socket)
     })
   }
 
   /** Resolves to the address bound. @throws LISTEN_FAILED */
   async listen(): Promise<AddressInfo> {
-    const { host, port } = this.#options.address
-    const server = this.#server
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => {
-        const text = `${host}:${String(port)}: ${error.code ?? error.message}`
-        reject(new PosternError('LISTEN_FAILED', text, { host, port }, { cause: error }))
-      })
-      server.listen(port, host, resolve)
-    })
-    server.on('error', (error) => {
-      this.#options.logger.error({ err: error }, 'the listener failed')
-    })
-    return server.address() as AddressInfo
-  }
-
-  get pendingCount(): number {
-    return this.#gate.pendingCount
+    return await this.#front.listen()
   }
 
   /** Handshakes from now on see this certificate, and are judged by these roots. */
@@ -100,20 +89,21 @@ export class TlsListener {
 
   /** Takes no more connections; those that were handed out go on. */
   close(): void {
-    this.#server.close()
-    this.#gate.close()
+    this.#front.close()
   }
 
   #admit(socket: TLSSocket): void {
-    this.#gate.leave(peerKey(socket))
+    this.#front.gate.passed(peerKey(socket))
     try {
       const wire = judgePeer(socket, this.#options.expected)
       this.#options.onPeer(wire)
     } catch (error) {
+      if (!(error instanceof PosternError)) throw error
       const certificate = socket.getPeerX509Certificate()
-      const refusal = tlsError(error)
-      this.#refused(refusal, peerKey(socket), certificate?.subjectAltName ?? certificate?.subject)
-      socket.on('error', () => undefined)
+      const refusal = error
+      const subject = certificate === undefined ? undefined : namesOf(certificate).subject
+      this.#refused(refusal, peerKey(socket), subject)
+      ignoreErrors(socket)
       // Only a peer whose chain was verified, and who speaks our protocol, is told the reason.
       if (TOLD.has(refusal.code)) socket.end(farewell(refusal))
       const { clock } = this.#options
@@ -123,15 +113,11 @@ export class TlsListener {
   }
 
   #failed(error: Error, socket: TLSSocket): void {
-    // Node hides why it refused a certificate behind a reset; the reason is on the socket.
-    const { authorizationError } = socket as { authorizationError?: unknown }
-    const cause =
-      typeof authorizationError === 'string'
-        ? Object.assign(new Error(), { code: authorizationError })
-        : error
     const address = addressOf(socket)
-    if (!this.#gate.wasEvicted(address)) this.#refused(tlsError(cause), address, subjectOf(socket))
-    socket.on('error', () => undefined)
+    this.#front.gate.failed(address)
+    if (!this.#front.gate.wasEvicted(address))
+      this.#refused(handshakeError(error, socket), address, subjectOf(socket))
+    ignoreErrors(socket)
     socket.destroy()
   }
 
@@ -147,9 +133,15 @@ export class TlsListener {
   }
 }
 
-/** Called on the TLS socket (undocumented), which is the first sight of it; must not throw. */
+/** Called on the TLS socket (undocumented), which is the first sight of it. */
 function chooseAlpn(this: unknown, offer: { protocols: readonly string[] }): string | undefined {
-  const socket = this as TLSSocket | undefined
-  if (typeof socket?.prependListener === 'function') rememberSubject(socket)
-  return offer.protocols.includes(ALPN) ? ALPN : undefined
+  return choose(this as TLSSocket | undefined, offer.protocols)
 }
+
+const choose = total(
+  (socket: TLSSocket | undefined, offered: readonly string[]): string | undefined => {
+    if (typeof socket?.prependListener === 'function') rememberSubject(socket)
+    return offered.includes(ALPN) ? ALPN : undefined
+  },
+  () => undefined,
+)

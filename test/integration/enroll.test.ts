@@ -13,12 +13,9 @@ import { makeKey, spkiPin } from '../../src/identity/keys.ts'
 import { pemBlocks } from '../../src/identity/pem.ts'
 import { signBundle } from '../../src/identity/trust-bundle.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import {
-  HttpsListener,
-  text,
-  type HttpRequest,
-  type HttpResponse,
-} from '../../src/transport/https-listen.ts'
+import { text, type HttpResponse } from '../../src/transport/http-answer.ts'
+import { HttpsListener, type HttpRequest } from '../../src/transport/https-listen.ts'
+import { NetworkBudget } from '../../src/transport/network-budget.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from '../../src/transport/handshake-gate.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { LogRecorder } from '../support/log-recorder.ts'
@@ -192,8 +189,8 @@ describe('agent enroll', function () {
           })
         ).rawData,
       )
-    const keyOf = (request: HttpRequest) =>
-      readSigningRequest(Buffer.from(request.body.toString(), 'base64')).publicKey
+    const keyOf = async (request: HttpRequest) =>
+      readSigningRequest(Buffer.from((await request.body()).toString(), 'base64')).publicKey
 
     before(async () => {
       const at = (name: string): string => join(plane.folder, 'cp', name)
@@ -208,6 +205,7 @@ describe('agent enroll', function () {
         credential: readCredential(paths, 'gateway', Date.now()),
         expected: undefined,
         limits: DEFAULT_HANDSHAKE_LIMITS,
+        budget: new NetworkBudget(systemClock),
         clock: systemClock,
         logger: new LogRecorder(),
         handle: async (request) => {
@@ -231,26 +229,29 @@ describe('agent enroll', function () {
       [
         'one for a caller',
         async (request) =>
-          certsOnly(await leafFor(keyOf(request), { uris: [`spiffe://${DOMAIN}/caller/x`] })),
+          certsOnly(await leafFor(await keyOf(request), { uris: [`spiffe://${DOMAIN}/caller/x`] })),
         /role is caller/,
       ],
       [
         'one for a gateway',
-        async (request) => certsOnly(await leafFor(keyOf(request), { usage: [USAGE_SERVER] })),
+        async (request) =>
+          certsOnly(await leafFor(await keyOf(request), { usage: [USAGE_SERVER] })),
         /extended key usage/,
       ],
       [
         'one of another trust domain',
         async (request) =>
           certsOnly(
-            await leafFor(keyOf(request), { uris: ['spiffe://other.test/cluster/c-1/agent/a-1'] }),
+            await leafFor(await keyOf(request), {
+              uris: ['spiffe://other.test/cluster/c-1/agent/a-1'],
+            }),
           ),
         /permits/,
       ],
       [
         'one that has expired',
         async (request) =>
-          certsOnly(await leafFor(keyOf(request), { notAfter: new Date(Date.now() - 1000) })),
+          certsOnly(await leafFor(await keyOf(request), { notAfter: new Date(Date.now() - 1000) })),
         /expired/,
       ],
       [
@@ -261,7 +262,7 @@ describe('agent enroll', function () {
             notAfter: new Date(Date.now() + HOUR_MS),
           }
           const other = await Authority.createRoot('other', validity)
-          const leaf = await other.issue(keyOf(request), {
+          const leaf = await other.issue(await keyOf(request), {
             commonName: 'x',
             uris: [`spiffe://${DOMAIN}/cluster/c-1/agent/a-1`],
             usage: [USAGE_CLIENT],
@@ -273,7 +274,8 @@ describe('agent enroll', function () {
       ],
       [
         'two certificates',
-        async (request) => certsOnly(await leafFor(keyOf(request)), await leafFor(keyOf(request))),
+        async (request) =>
+          certsOnly(await leafFor(await keyOf(request)), await leafFor(await keyOf(request))),
         /exactly one/,
       ],
       ['none', () => certsOnly(), /exactly one/],
@@ -306,7 +308,7 @@ describe('agent enroll', function () {
       }
       const hostile = await Authority.createRoot('hostile', validity)
       const content = { trustDomain: DOMAIN, version: 9, madeAtMs: Date.now(), issuing: [] }
-      answer = async (request) => certsOnly(await leafFor(keyOf(request)))
+      answer = async (request) => certsOnly(await leafFor(await keyOf(request)))
       for (const roots of [[hostile.der], [agents.der]]) {
         bundles = [200, signBundle({ ...content, roots }, [hostile]).toString('base64')]
         const { token } = await plane.token()

@@ -311,8 +311,15 @@ describe('EST, with curl and openssl alone', function () {
       '1',
     ]
     await runToolBeside('curl', [...slow, '--data-binary', `@${path('large')}`, url])
-    const head =
-      'POST /.well-known/est/simpleenroll HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\n'
+    const basic = Buffer.from(`x:${(await plane.token()).token}`).toString('base64')
+    const head = [
+      'POST /.well-known/est/simpleenroll HTTP/1.1',
+      'Host: a',
+      'Content-Type: application/pkcs10',
+      `Authorization: Basic ${basic}`,
+      'Content-Length: 9',
+      '\\r\\n',
+    ].join('\\r\\n')
     const client = `openssl s_client -quiet -CAfile ${plane.bundleFile} -connect localhost:${new URL(url).port} 2>&1`
     const output = await runToolBeside('sh', ['-c', `(printf '${head}'; sleep 20) | ${client}`])
     expect(output).to.include('408 Request Timeout')

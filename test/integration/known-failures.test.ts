@@ -13,6 +13,7 @@ import { makeSigningRequest, readSigningRequest } from '../../src/identity/csr.t
 import { makeKey } from '../../src/identity/keys.ts'
 import { recover } from '../../src/agent/proof-client.ts'
 import { LocalListener } from '../../src/transport/local-socket.ts'
+import { NetworkBudget } from '../../src/transport/network-budget.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from '../../src/transport/handshake-gate.ts'
 import { testMutualTls } from '../../src/transport/self-test.ts'
 import { TlsListener } from '../../src/transport/tls-accept.ts'
@@ -155,6 +156,7 @@ describe('known failures of this kind of program, on the network', function () {
           credential: Object.assign(credential, { keyPem: plane.gateway.own.credential.keyPem }),
           expected: { trustDomain: undefined, roles: ['agent'] },
           limits: DEFAULT_HANDSHAKE_LIMITS,
+          budget: new NetworkBudget(systemClock),
           clock: systemClock,
           logger: silentLogger,
           onPeer: () => undefined,

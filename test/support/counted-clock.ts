@@ -6,6 +6,8 @@ export class CountedClock implements Clock {
   readonly #running = new Set<symbol>()
 
   nowMs = (): number => systemClock.nowMs()
+  busyMs = (): number => systemClock.busyMs()
+
   wallMs = (): number => systemClock.wallMs()
 
   get timerCount(): number {

@@ -19,6 +19,10 @@ export class FakeClock implements Clock {
 
   nowMs = (): number => this.#nowMs
 
+  /** Of work that tests say was done. */
+  busyMs = (): number => this.workedMs
+  workedMs = 0
+
   wallMs = (): number => this.wallOffsetMs + this.#nowMs
 
   get timerCount(): number {

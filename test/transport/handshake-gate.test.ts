@@ -6,6 +6,7 @@ import {
   HandshakeGate,
   networkOf,
 } from '../../src/transport/handshake-gate.ts'
+import { NetworkBudget } from '../../src/transport/network-budget.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 class FakeSocket extends EventEmitter {
@@ -20,6 +21,10 @@ class FakeSocket extends EventEmitter {
     this.remotePort = remotePort
   }
 
+  get key(): string {
+    return `${this.remoteAddress}:${String(this.remotePort)}`
+  }
+
   destroy(): void {
     this.isDestroyed = true
     this.emit('close')
@@ -27,24 +32,113 @@ class FakeSocket extends EventEmitter {
 }
 
 describe('HandshakeGate', () => {
-  it('lets a flood from many addresses push out itself, never an honest peer', () => {
-    const refused: string[] = []
-    const gate = new HandshakeGate(DEFAULT_HANDSHAKE_LIMITS, new FakeClock(), (address) => {
-      refused.push(address)
+  let clock: FakeClock
+  let gate: HandshakeGate
+  let begun: FakeSocket[]
+  let refused: string[]
+  let ports = 0
+
+  beforeEach(() => {
+    clock = new FakeClock()
+    begun = []
+    refused = []
+    gate = new HandshakeGate(DEFAULT_HANDSHAKE_LIMITS, {
+      clock,
+      budget: new NetworkBudget(clock),
+      begin: (socket) => begun.push(socket as unknown as FakeSocket),
+      onRefused: (address) => refused.push(address),
     })
-    const enter = (address: string, port: number): FakeSocket => {
-      const socket = new FakeSocket(address, port)
-      gate.enter(socket as unknown as Socket)
-      return socket
-    }
-    const honest = enter('192.0.2.1', 1)
-    for (let i = 0; i < 20_000; i++) enter(`203.0.113.${String(i % 9)}`, 1000 + i)
+  })
+
+  const enter = (address: string, hasSpoken = true): FakeSocket => {
+    const socket = new FakeSocket(address, 1000 + ++ports)
+    gate.enter(socket as unknown as Socket)
+    if (hasSpoken) socket.emit('readable')
+    return socket
+  }
+
+  it('lets a flood from many addresses push out itself, never an honest peer', () => {
+    const honest = enter('192.0.2.1')
+    for (let i = 0; i < 20_000; i++) enter(`203.0.113.${String(i % 9)}`)
     expect(honest.isDestroyed).to.equal(false)
-    expect(gate.pendingCount).to.equal(DEFAULT_HANDSHAKE_LIMITS.pendingMax)
     expect(refused.length).to.equal(20_001 - DEFAULT_HANDSHAKE_LIMITS.pendingMax)
     expect(gate.wasEvicted(refused[0]!)).to.equal(true)
     expect(gate.wasEvicted(refused[0]!)).to.equal(false)
-    expect(gate.wasEvicted('192.0.2.1:1')).to.equal(false)
+    expect(gate.wasEvicted(honest.key)).to.equal(false)
+  })
+
+  it('begins few handshakes of a network that none has succeeded from, and more with each success', () => {
+    for (let i = 0; i < 300; i++) enter('203.0.113.1')
+    expect(begun).to.have.length(4)
+    for (let i = 0; i < 10; i++) gate.passed(begun[i]!.key)
+    expect(begun).to.have.length(10 + 14)
+    const other = enter('203.0.113.2')
+    expect(begun.at(-1)).to.equal(other)
+  })
+
+  it('gives no turn to who says nothing, so that half-open ones keep nobody out', () => {
+    for (let i = 0; i < 300; i++) enter('203.0.113.1', false)
+    const honest = enter('203.0.113.1')
+    expect(begun).to.deep.equal([honest])
+  })
+
+  it('passes a turn on that is not used, while others of the network wait', () => {
+    for (let i = 0; i < 5; i++) enter('203.0.113.1')
+    clock.advance(1100)
+    expect(begun).to.have.length(5)
+    expect(begun[0]!.isDestroyed).to.equal(true)
+    expect(begun[4]!.isDestroyed).to.equal(false)
+  })
+
+  it('makes a network pay for what its failed handshakes took: 5 % of a minute at most', () => {
+    const costMs = 410
+    let workedMs = 0
+    let honest = 0
+    for (let ms = 0; ms < 60_000; ms += 10) {
+      for (let i = 0; i < 4; i++) if (gate.admits('203.0.113.1')) enter('203.0.113.1')
+      for (const socket of begun.splice(0)) {
+        if (socket.isDestroyed) continue
+        clock.workedMs += costMs
+        workedMs += costMs
+        gate.failed(socket.key)
+        socket.destroy()
+      }
+      if (gate.admits('198.51.100.1')) honest++
+      clock.advance(10)
+    }
+    expect(workedMs).to.be.within(costMs, 3000)
+    expect(honest).to.equal(6000)
+  })
+
+  it('closes the others of a network at once when one has used up its share', () => {
+    for (let i = 0; i < 40; i++) enter('203.0.113.1')
+    const stays = enter('203.0.113.2')
+    clock.workedMs += 500
+    gate.failed(begun[0]!.key)
+    expect(gate.admits('203.0.113.1')).to.equal(false)
+    expect(refused).to.have.length(39)
+    expect(stays.isDestroyed).to.equal(false)
+  })
+
+  it('charges nobody for what was done before the turn of the loop', () => {
+    const socket = enter('203.0.113.1')
+    clock.workedMs += 5000
+    clock.advance(5)
+    clock.workedMs += 1
+    gate.failed(socket.key)
+    expect(gate.admits('203.0.113.1')).to.equal(true)
+  })
+
+  it('takes nothing of who is authenticated', () => {
+    for (let i = 0; i < 5000; i++) gate.passed(enter('203.0.113.1').key)
+    expect(gate.admits('203.0.113.1')).to.equal(true)
+  })
+
+  it('closes who sends more than is taken before authentication within a turn', () => {
+    const socket = enter('203.0.113.1')
+    socket.bytesRead = DEFAULT_HANDSHAKE_LIMITS.bytesMax + 1
+    clock.advance(2)
+    expect(socket.isDestroyed).to.equal(true)
   })
 
   it('counts an IPv6 site as one, and an IPv4 address as itself however it is written', () => {
