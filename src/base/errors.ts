@@ -38,6 +38,19 @@ export function asPosternError(error: unknown, code: ErrorCode = 'INTERNAL'): Po
 /** Text that came from outside, fit for one line of a log or a terminal. */
 export function printable(text: string, charsMax = 200): string {
   const cut = text.length > charsMax ? `${text.slice(0, charsMax)}…` : text
-  // eslint-disable-next-line no-control-regex -- control characters are what this removes
-  return cut.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')
+  return cut.replace(UNSEEN, '?')
 }
+
+/** The same text with what a terminal would obey, or nobody would see, written as \\uXXXX, as JSON has it; lines stay. */
+export function visible(text: string): string {
+  return text.replace(UNSEEN, (unseen) =>
+    unseen === '\n' || unseen === '\t'
+      ? unseen
+      : [...Array(unseen.length).keys()]
+          .map((i) => `\\u${unseen.charCodeAt(i).toString(16).padStart(4, '0')}`)
+          .join(''),
+  )
+}
+
+/** Controls (C0, C1), marks of format and direction, line and paragraph ends, halves of pairs, and what shows as nothing. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{DI}\p{Zl}\p{Zp}\p{Cs}]/gu

@@ -108,6 +108,7 @@ function statusText(status: GatewayStatus): string {
   const rows: [string, string][] = [
     ['gateway', `${status.identity} (version ${status.version})`],
     ['health', [status.health, ...status.reasons].join('; ')],
+    ...status.warnings.map((text): [string, string] => ['warning', text]),
     ['up', humanSpan(nowMs - Date.parse(status.startedAt))],
     ['tunnels', `${String(tunnels)} of ${String(agents)} agents in ${String(clusters)} clusters`],
     ['callers', `${String(status.callers)} connections, ${String(status.streams)} running calls`],

@@ -1,4 +1,5 @@
 import { destination, pino, type Logger as PinoLogger } from 'pino'
+import { visible } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 
 /** A second guard: what is named like a secret is never printed, should anybody log it. */
@@ -31,8 +32,9 @@ export function makeLogger(level: string, name: string): LeveledLogger {
   const recent: string[] = []
   const both = {
     write: (line: string): void => {
-      stderr.write(line)
-      recent.push(line)
+      const text = visible(line)
+      stderr.write(text)
+      recent.push(text)
       if (recent.length > RECENT_MAX) recent.shift()
     },
   }

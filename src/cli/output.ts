@@ -1,4 +1,4 @@
-import { printable } from '../base/errors.ts'
+import { printable, visible } from '../base/errors.ts'
 
 /** Where a command writes: results to stdout, everything else to stderr. Injected for tests. */
 export interface Output {
@@ -8,10 +8,10 @@ export interface Output {
 
 export const processOutput: Output = {
   result: (text) => {
-    process.stdout.write(`${text}\n`)
+    process.stdout.write(`${visible(text)}\n`)
   },
   note: (text) => {
-    process.stderr.write(`${text}\n`)
+    process.stderr.write(`${visible(text)}\n`)
   },
 }
 

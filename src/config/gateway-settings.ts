@@ -77,6 +77,16 @@ export const GATEWAY_SETTINGS = {
       'Store of join tokens, certificates, revocations and events; made if missing. Needed with ca.directory.',
     ),
   ),
+  'records.eventsKeep': duration('How long events are kept.', '9600h', ['1h', '87600h']),
+  'records.eventsMax': integer('How many events are kept; the oldest go first.', 1_000_000, {
+    min: 1000,
+    max: 100_000_000,
+  }),
+  'records.certificatesKeep': duration(
+    'How long a certificate is remembered after its end; never less than enroll.expiredGrace.',
+    '2160h',
+    ['24h', '87600h'],
+  ),
   'enroll.listen': listenAddress(
     'Where agents enrol: EST (RFC 7030) over HTTPS. No certificate is asked for here.',
     '0.0.0.0:7445',

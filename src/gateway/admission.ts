@@ -1,17 +1,16 @@
 import type { CancelTimer } from '../base/clock.ts'
-import { PosternError } from '../base/errors.ts'
+import { asPosternError, PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
 import { identityUri } from '../identity/name.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import { credentialsOf, Denials } from './denials.ts'
+import { EventLog } from './event-log.ts'
 import { Records } from './records/records.ts'
+import { Pruner, type Retention } from './retention.ts'
 
 /** A command's change is in force within this and what a look takes: below a second. */
 const POLL_MS = 250
-const NOTES_PER_SECOND = 2
-const NOTES_BURST = 200
 
 /** Something to look after whenever the store may have changed. */
 export type Task = () => Promise<void>
@@ -25,7 +24,10 @@ export class Admission {
   readonly denials: Denials
   readonly #ambient: Ambient
   readonly #log: LogLimiter
-  readonly #notes = new TokenBucket(NOTES_PER_SECOND, NOTES_BURST)
+  readonly events: EventLog
+  readonly #pruner: Pruner
+  /** Why the last look at the store failed; undefined where it did not. */
+  storeError: PosternError | undefined
   readonly #tasks: Task[] = []
   readonly #sweeps: (() => void)[] = []
   /** Says which issuers' certificates are let in no more, where there is a CA. */
@@ -33,16 +35,18 @@ export class Admission {
   #cancelTimer: CancelTimer | undefined
   #isClosed = false
 
-  private constructor(records: Records, ambient: Ambient) {
+  private constructor(records: Records, retention: Retention, ambient: Ambient) {
     this.records = records
+    this.events = new EventLog(records, ambient)
+    this.#pruner = new Pruner(records, retention)
     this.denials = new Denials(records)
     this.#ambient = ambient
     this.#log = new LogLimiter(ambient.logger, ambient.clock)
   }
 
   /** @throws RECORDS_UNUSABLE */
-  static async open(file: string, ambient: Ambient): Promise<Admission> {
-    const admission = new Admission(await Records.open(file), ambient)
+  static async open(file: string, retention: Retention, ambient: Ambient): Promise<Admission> {
+    const admission = new Admission(await Records.open(file, ambient.onQuery), retention, ambient)
     await admission.denials.refresh()
     return admission
   }
@@ -57,14 +61,10 @@ export class Admission {
 
   /** Writes down what happened to a peer; of a flood of them the first ones. */
   note(kind: string, { identity, address, certificate }: TlsFacts, detail: string): void {
-    const { clock, logger } = this.#ambient
-    if (!this.#notes.take(clock.nowMs())) return
     const uri = identityUri(identity)
     const { serial } = credentialsOf(certificate, identity)
-    const event = { at: clock.wallMs(), kind, actor: uri, identity: uri, serial, address, detail }
-    this.records.note(event).catch((cause: unknown) => {
-      logger.error({ err: cause }, 'an event could not be written down')
-    })
+    const at = this.#ambient.clock.wallMs()
+    this.events.note({ at, kind, actor: uri, identity: uri, serial, address, detail })
   }
 
   /** Judges everybody who is connected; called whenever the list has changed. */
@@ -98,15 +98,21 @@ export class Admission {
     const changed = async (): Promise<void> => {
       if (await this.denials.refresh()) this.sweep()
     }
-    for (const task of [changed, ...this.#tasks]) {
+    const pruned = async (): Promise<void> => {
+      await this.#pruner.prune(this.#ambient.clock.wallMs())
+    }
+    let failure: PosternError | undefined
+    for (const task of [changed, ...this.#tasks, pruned]) {
       if (this.#isClosed) return
       try {
         await task()
       } catch (error) {
         // What was known stays in force.
+        failure ??= asPosternError(error)
         this.#log.warn('STORE', { err: error }, 'the store could not be looked at')
       }
     }
+    this.storeError = failure
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,8 @@ export interface Issued {
   readonly state: CertificateState
   /** Token, certificate or command that it was issued for. */
   readonly grant: string
+  /** Of the certificate that it renews; default: the first of its own. */
+  readonly lineage?: string | undefined
   readonly nowMs: number
 }
 
@@ -34,6 +36,7 @@ export async function enterCertificate(issued: Issued, within: Database): Promis
       grant,
       der: der.toString('base64'),
       identity: identityUri(identity),
+      lineage: issued.lineage ?? serial,
     })
     .execute()
   return serial
@@ -77,6 +80,7 @@ const LISTED = [
   'state',
   'grant',
   'identity',
+  'lineage',
 ] as const
 export type ListedCertificate = Pick<CertificateRow, (typeof LISTED)[number]>
 
@@ -102,7 +106,8 @@ export async function certificateOfSerial(
   const rows = await within
     .selectFrom('certificates')
     .selectAll()
-    .where('serial', 'like', `${prefix}%`)
+    .where('serial', '>=', prefix)
+    .where('serial', '<', `${prefix}g`)
     .limit(2)
     .execute()
   const exact = rows.find(({ serial }) => serial === prefix)

@@ -14,6 +14,8 @@ export interface Credentials {
   readonly notBeforeMs: number
   readonly cluster: string
   readonly agent: string
+  /** What it descends from, where our records say so. */
+  readonly lineage?: string
 }
 
 /** Where a denial came from. */
@@ -25,7 +27,7 @@ export interface Order {
 
 export type Denied = Pick<
   Partial<DenialRow>,
-  'issuer' | 'serial' | 'spki' | 'cluster' | 'agent'
+  'issuer' | 'serial' | 'spki' | 'cluster' | 'agent' | 'lineage'
 > & { readonly kind: DenialRow['kind'] }
 
 /** Reads them from a leaf whose chain was verified. */
@@ -44,8 +46,8 @@ export function credentialsOf(leafDer: Buffer, identity: Identity): Credentials 
 
 /** The same of a certificate that we issued. */
 export function credentialsOfRow(row: Omit<CertificateRow, 'der'>): Credentials {
-  const { issuer, serial, spki, cluster, agent, not_before } = row
-  return { issuer, serial, spki, cluster, agent, notBeforeMs: not_before }
+  const { issuer, serial, spki, cluster, agent, lineage, not_before } = row
+  return { issuer, serial, spki, cluster, agent, lineage, notBeforeMs: not_before }
 }
 
 /**
@@ -58,6 +60,7 @@ export class Denials {
   #rows: readonly DenialRow[] = []
   readonly #byCertificate = new Map<string, DenialRow>()
   readonly #byKey = new Map<string, DenialRow>()
+  readonly #byLineage = new Map<string, DenialRow>()
   /** Of an agent, or with an empty agent of a whole cluster: the latest counts. */
   readonly #byName = new Map<string, DenialRow>()
   readonly #locks = new Map<string, DenialRow>()
@@ -85,8 +88,13 @@ export class Denials {
       .where('lifted_at', 'is', null)
       .orderBy('id')
       .execute()
+    const descendants = await descendantsOf(within)
     this.#revision = revision
     this.#index(rows)
+    for (const { issuer, serial, lineage } of descendants) {
+      const row = this.#byLineage.get(lineage)
+      if (row !== undefined) this.#byCertificate.set(`${issuer}:${serial}`, row)
+    }
     return true
   }
 
@@ -97,6 +105,7 @@ export class Denials {
     const row =
       this.#byCertificate.get(`${of.issuer}:${of.serial}`) ??
       this.#byKey.get(of.spki) ??
+      this.#byLineage.get(of.lineage ?? '') ??
       this.#nameDenial(of)
     if (row === undefined) return undefined
     const what = { certificate: 'certificate', key: 'key', agent: 'agent', cluster: 'cluster' }
@@ -127,9 +136,10 @@ export class Denials {
     return times.length === 0 ? undefined : Math.max(...times)
   }
 
-  /** @throws NOT_KNOWN when it is denied already */
+  /** Denies in one row and one transaction: whatever is renewed from it comes before and falls with it, or is refused. */
   async deny(what: Denied, { reason, actor, nowMs }: Order): Promise<void> {
     const { issuer = null, serial = null, spki = null, cluster = null, agent = null } = what
+    const { lineage = '' } = what
     const { database } = this.#records
     await database.transaction().execute(async (within) => {
       const row = {
@@ -142,6 +152,7 @@ export class Denials {
         actor,
         at: nowMs,
         lifted_at: null,
+        lineage,
       }
       await within
         .insertInto('denials')
@@ -185,16 +196,28 @@ export class Denials {
 
   #index(rows: readonly DenialRow[]): void {
     this.#rows = rows
-    const indices = [this.#byCertificate, this.#byKey, this.#byName, this.#locks]
+    const indices = [this.#byCertificate, this.#byKey, this.#byLineage, this.#byName, this.#locks]
     for (const index of indices) index.clear()
     for (const row of rows) {
-      const { kind, issuer, serial, spki, cluster, agent } = row
+      const { kind, issuer, serial, spki, cluster, agent, lineage } = row
+      if (lineage !== '') this.#byLineage.set(lineage, row)
       if (kind === 'certificate') this.#byCertificate.set(`${issuer ?? ''}:${serial ?? ''}`, row)
       else if (kind === 'key') this.#byKey.set(spki ?? '', row)
       else if (kind === 'lock') this.#locks.set(cluster ?? '', row)
       else this.#byName.set(nameKey(cluster ?? '', agent ?? ''), row)
     }
   }
+}
+
+/** Issuer and serial of every certificate whose line is denied: nothing of it can be issued any more. */
+async function descendantsOf(within: Database) {
+  return await within
+    .selectFrom('denials')
+    .innerJoin('certificates', 'certificates.lineage', 'denials.lineage')
+    .select(['certificates.issuer', 'certificates.serial', 'certificates.lineage'])
+    .where('denials.lifted_at', 'is', null)
+    .where('denials.lineage', '!=', '')
+    .execute()
 }
 
 /** As certificates tell their time: what was issued in the same second is denied too. */

@@ -2,30 +2,26 @@ import type { Clock } from '../base/clock.ts'
 import { PosternError, printable } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
 import type { Logger } from '../base/logger.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
 import { identityUri } from '../identity/name.ts'
 import { notAllowed, text, type HttpResponse } from '../transport/http-answer.ts'
 import type { HttpRequest } from '../transport/https-listen.ts'
 import type { Authorities } from './authorities.ts'
 import type { Crls } from './crls.ts'
+import type { EventLog } from './event-log.ts'
 import { EST_BASE, unauthorized, type Est } from './est.ts'
 import { NetworkRate } from './keyed-rate.ts'
 import { PROOF_BASE, type Proofs } from './proofs.ts'
-import type { Records } from './records/records.ts'
 
 const CRL = /^\/crl\/([0-9a-z]{1,64})\.crl$/
 const BUNDLES = /^bundles\/(\d{1,9})$/
 const BUNDLES_MAX = 16
-/** Refusals written to the store; a flood of them goes to the log alone, which is limited itself. */
-const NOTES_PER_SECOND = 2
-const NOTES_BURST = 200
 
 export interface EnrolmentHttpParts {
   readonly est: Est
   readonly proofs: Proofs
   readonly crls: Crls
   readonly authorities: Authorities
-  readonly records: Records
+  readonly events: EventLog
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -35,7 +31,6 @@ export class EnrolmentHttp {
   readonly #parts: EnrolmentHttpParts
   readonly #log: LogLimiter
   readonly #rate = new NetworkRate()
-  readonly #notes = new TokenBucket(NOTES_PER_SECOND, NOTES_BURST)
   /** How requests for something ended: issued, or the code of the refusal. */
   readonly answers = new Map<string, number>()
 
@@ -66,7 +61,7 @@ export class EnrolmentHttp {
       return text(404, 'nothing is here')
     } catch (error) {
       if (!(error instanceof PosternError)) throw error
-      return await this.#refuse(error, request)
+      return this.#refuse(error, request)
     }
   }
 
@@ -93,21 +88,21 @@ export class EnrolmentHttp {
   }
 
   /** Our log and our records say why; the client is told no more than it may know. */
-  async #refuse(error: PosternError, { address, peer, path }: HttpRequest): Promise<HttpResponse> {
+  #refuse(error: PosternError, { address, peer, path }: HttpRequest): HttpResponse {
     const { code, rawMessage: reason } = error
-    const { records, clock } = this.#parts
+    const { events, clock } = this.#parts
     this.#count(code)
     const operation = printable(path)
     this.#log.warn(code, { code, peer: address, operation, reason }, 'refused an enrolment')
-    if (this.#notes.take(clock.nowMs())) {
-      await records.note({
-        at: clock.wallMs(),
-        kind: 'enrolment.refused',
-        actor: peer === undefined ? 'unknown' : identityUri(peer.identity),
-        address,
-        detail: `${code}: ${reason}`,
-      })
-    }
+    const uri = peer === undefined ? undefined : identityUri(peer.identity)
+    events.note({
+      at: clock.wallMs(),
+      kind: 'enrolment.refused',
+      actor: uri ?? 'unknown',
+      ...(uri === undefined ? {} : { identity: uri }),
+      address,
+      detail: `${code}: ${reason}`,
+    })
     switch (code) {
       case 'FLOOD':
         return busy(reason)

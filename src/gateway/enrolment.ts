@@ -48,7 +48,7 @@ export class Enrolment {
   constructor(parts: EnrolmentParts) {
     this.#parts = parts
     const { settings, directory, own, admission, protection, limits, ambient } = parts
-    const { records, denials } = admission
+    const { records, denials, events } = admission
     const { trustDomain } = settings
     const { clock, random } = ambient
     const initialBundlePem = own.credential.bundlePem
@@ -68,7 +68,7 @@ export class Enrolment {
     const isRetiredIssuer = (issuer: string): boolean => authorities.isRetired(issuer)
     const proofs = new Proofs({ issuer: this.issuer, trustDomain, clock, isRetiredIssuer })
     const { crls } = this
-    const http = new EnrolmentHttp({ est, proofs, crls, authorities, records, clock, logger })
+    const http = new EnrolmentHttp({ est, proofs, crls, authorities, events, clock, logger })
     this.answers = http.answers
     const expected = { trustDomain, roles: ['agent' as const] }
     const listener = (key: 'enroll.listen' | 'enroll.renewListen', isMutual: boolean) =>

@@ -207,7 +207,15 @@ export class Gateway {
   async #open(): Promise<void> {
     const file = this.#settings['records.file']
     if (file === undefined) return
-    const admission = await Admission.open(file, this.#ambient)
+    const retention = {
+      eventsKeepMs: this.#settings['records.eventsKeep'],
+      eventsMax: this.#settings['records.eventsMax'],
+      certificatesKeepMs: Math.max(
+        this.#settings['records.certificatesKeep'],
+        this.#settings['enroll.expiredGrace'],
+      ),
+    }
+    const admission = await Admission.open(file, retention, this.#ambient)
     this.#admission = admission
     admission.onChange(() => {
       this.#agentSide.sweep()
@@ -342,9 +350,7 @@ export class Gateway {
     const { clock } = this.#ambient
     const identity = `${cluster}/${agent}`
     const event = { at: clock.wallMs(), kind: 'identity.cloned', actor: identity, identity }
-    this.#admission?.records.note({ ...event, detail: text }).catch((error: unknown) => {
-      this.#ambient.logger.error({ err: error }, 'an event could not be written down')
-    })
+    this.#admission?.events.note({ ...event, detail: text })
     const isCut = this.#settings['agents.clones'] === 'cut'
     for (const tunnel of tunnels) {
       if (isCut) tunnel.connection.close(new PosternError('IDENTITY_CLONED', text))

@@ -225,7 +225,7 @@ export class Issuer {
   }
 
   async #issue(
-    { identity, name, actor, lifetimeMs }: Grant,
+    { identity, name, actor, lifetimeMs, holder }: Grant,
     { publicKey }: SigningRequest,
     { address, nowMs }: Asker,
     within: Database,
@@ -244,7 +244,8 @@ export class Issuer {
     })
     const der = Buffer.from(certificate.rawData)
     const state = isAgent ? ('pending' as const) : ('current' as const)
-    const serial = await enterCertificate({ der, identity, state, grant: name, nowMs }, within)
+    const entry = { der, identity, state, grant: name, lineage: holder?.lineage, nowMs }
+    const serial = await enterCertificate(entry, within)
     const uri = identityUri(identity)
     const event = { at: nowMs, kind: 'certificate.issued', actor, identity: uri, serial, address }
     await records.note(event, within)

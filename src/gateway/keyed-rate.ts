@@ -9,13 +9,20 @@ const KEYS_MAX = 10_000
 /** A rate of requests for each of many keys, such as networks or tokens. */
 export class KeyedRate {
   readonly #buckets = new Map<string, TokenBucket>()
+  readonly #perSecond: number
+  readonly #burst: number
+
+  constructor(perSecond = PER_SECOND, burst = BURST) {
+    this.#perSecond = perSecond
+    this.#burst = burst
+  }
 
   /** Takes one request; false when the key has had its part. */
   take(key: string, nowMs: number): boolean {
     let bucket = this.#buckets.get(key)
     if (bucket === undefined) {
       if (this.#buckets.size >= KEYS_MAX) this.#buckets.clear()
-      bucket = new TokenBucket(PER_SECOND, BURST)
+      bucket = new TokenBucket(this.#perSecond, this.#burst)
       this.#buckets.set(key, bucket)
     }
     return bucket.take(nowMs)

@@ -12,6 +12,8 @@ export interface GatewayStatus {
   readonly health: 'healthy' | 'degraded' | 'draining'
   /** Why it is not healthy, in words; empty when it is. */
   readonly reasons: readonly string[]
+  /** What to know of, though nothing is wrong. */
+  readonly warnings: readonly string[]
   readonly tunnels: number
   readonly clusters: number
   readonly agents: number
@@ -78,9 +80,20 @@ export class GatewayControl {
     const { registry, parts, own, isDraining } = gateway
     const { notAfterMs, identity } = own.credential
     const expiresInMs = Math.round(notAfterMs - clock.wallMs())
-    const reasons =
-      expiresInMs < EXPIRY_WARN_MS
-        ? [`the certificate expires in ${String(Math.round(expiresInMs / 60_000))} min`]
+    const reasons: string[] = []
+    if (expiresInMs < EXPIRY_WARN_MS)
+      reasons.push(`the certificate expires in ${String(Math.round(expiresInMs / 60_000))} min`)
+    const storeError = gateway.admission?.storeError
+    if (storeError !== undefined)
+      reasons.push(
+        `the store cannot be used, what it said last is in force: ${storeError.rawMessage}`,
+      )
+    const { peers, 'records.file': store } = gateway.settings
+    const warnings =
+      peers.length > 0 && store !== undefined
+        ? [
+            'each gateway has a store of its own: what is revoked, locked or issued here is not known to the peers; give the same command on each',
+          ]
         : []
     const tunnels = [...registry.clusters.values()].flat()
     const health = reasons.length === 0 ? 'healthy' : 'degraded'
@@ -90,6 +103,7 @@ export class GatewayControl {
       startedAt: new Date(this.#startedAtMs).toISOString(),
       health: isDraining ? 'draining' : health,
       reasons: isDraining ? ['it takes no new calls and tunnels', ...reasons] : reasons,
+      warnings,
       tunnels: tunnels.length,
       clusters: registry.clusters.size,
       agents: new Set(tunnels.map(({ cluster, agent }) => `${cluster}/${agent}`)).size,

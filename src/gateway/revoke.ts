@@ -1,59 +1,40 @@
 import type { Denials, Order } from './denials.ts'
 import type { Database, Records } from './records/records.ts'
+import type { CertificateRow } from './records/schema.ts'
 
-interface Named {
-  readonly issuer: string
-  readonly serial: string
-}
+type Named = Pick<CertificateRow, 'issuer' | 'serial' | 'lineage'>
 
 /**
- * Denies a certificate, or every certificate of a key, together with all that was renewed from it:
- * whoever stole a key and renewed first holds nothing. Resolves to how many were denied with it.
+ * Denies a certificate, or every certificate of a key, together with all that descends from the same first
+ * certificate by renewals: whoever stole a key and renews faster than we revoke holds nothing. Resolves to
+ * how many others fell with it.
  */
 export async function revokeWithRenewals(
   { records, denials }: { readonly records: Records; readonly denials: Denials },
   what: { readonly certificate: Named } | { readonly key: string },
   order: Order,
 ): Promise<number> {
-  let count = 0
+  const { database } = records
   if ('certificate' in what) {
-    const { issuer, serial } = what.certificate
-    await denials.deny({ kind: 'certificate', issuer, serial }, order)
-  } else await denials.deny({ kind: 'key', spki: what.key }, order)
-  // After the denial is in force nothing more can be renewed from it.
-  const seeds = await seedsOf(what, records.database)
-  for (const { issuer, serial } of await renewedFrom(seeds, records.database)) {
-    await denials.deny({ kind: 'certificate', issuer, serial }, order)
-    count++
+    const { issuer, serial, lineage } = what.certificate
+    await denials.deny({ kind: 'certificate', issuer, serial, lineage }, order)
+    return await othersOf(lineage, serial, database)
   }
-  return count
-}
-
-async function seedsOf(
-  what: { readonly certificate: Named } | { readonly key: string },
-  within: Database,
-): Promise<Named[]> {
-  if ('certificate' in what) return [what.certificate]
-  return await within
+  const row = await database
     .selectFrom('certificates')
-    .select(['issuer', 'serial'])
+    .select(['serial', 'lineage'])
     .where('spki', '=', what.key)
-    .execute()
+    .executeTakeFirst()
+  await denials.deny({ kind: 'key', spki: what.key, lineage: row?.lineage ?? '' }, order)
+  return row === undefined ? 0 : await othersOf(row.lineage, row.serial, database)
 }
 
-/** A renewal names the serial that it was granted for. */
-async function renewedFrom(seeds: readonly Named[], within: Database): Promise<Named[]> {
-  const found = new Map<string, Named>()
-  let frontier = seeds.map(({ serial }) => serial)
-  while (frontier.length > 0) {
-    const rows = await within
-      .selectFrom('certificates')
-      .select(['issuer', 'serial'])
-      .where('grant', 'in', frontier)
-      .execute()
-    const fresh = rows.filter(({ serial }) => !found.has(serial))
-    for (const row of fresh) found.set(row.serial, row)
-    frontier = fresh.map(({ serial }) => serial)
-  }
-  return [...found.values()]
+async function othersOf(lineage: string, serial: string, within: Database): Promise<number> {
+  const { count } = await within
+    .selectFrom('certificates')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('lineage', '=', lineage)
+    .where('serial', '!=', serial)
+    .executeTakeFirstOrThrow()
+  return count
 }

@@ -36,27 +36,24 @@ export class Tokens {
     const body = `postern_${id}_${secret}`
     const token = `${body}_${checksum(body)}`
     const { database } = this.#records
-    await database
-      .insertInto('tokens')
-      .values({
-        id,
-        hash: hashOf(token).toString('hex'),
-        cluster,
-        agent,
-        uses_left: uses,
-        created_at: nowMs,
-        expires_at: nowMs + ttlMs,
-        revoked_at: null,
-      })
-      .execute()
     const detail = `${String(uses)} use(s), ${String(Math.round(ttlMs / 1000))} s`
     const identity = agent === null ? cluster : `${cluster}/${agent}`
-    await this.#records.note({
-      at: nowMs,
-      kind: 'token.created',
-      actor,
-      identity,
-      detail: `${id}: ${detail}`,
+    const event = { at: nowMs, kind: 'token.created', actor, identity, detail: `${id}: ${detail}` }
+    await database.transaction().execute(async (within) => {
+      await within
+        .insertInto('tokens')
+        .values({
+          id,
+          hash: hashOf(token).toString('hex'),
+          cluster,
+          agent,
+          uses_left: uses,
+          created_at: nowMs,
+          expires_at: nowMs + ttlMs,
+          revoked_at: null,
+        })
+        .execute()
+      await this.#records.note(event, within)
     })
     return { id, token }
   }
@@ -71,15 +68,17 @@ export class Tokens {
 
   /** @throws NOT_KNOWN */
   async revoke(id: string, actor: string, nowMs: number): Promise<void> {
-    const { numUpdatedRows } = await this.#records.database
-      .updateTable('tokens')
-      .set({ revoked_at: nowMs })
-      .where('id', '=', id)
-      .where('revoked_at', 'is', null)
-      .executeTakeFirst()
-    if (numUpdatedRows === 0n)
-      throw new PosternError('NOT_KNOWN', `no token ${id} is there to be revoked`)
-    await this.#records.note({ at: nowMs, kind: 'token.revoked', actor, detail: id })
+    await this.#records.database.transaction().execute(async (within) => {
+      const { numUpdatedRows } = await within
+        .updateTable('tokens')
+        .set({ revoked_at: nowMs })
+        .where('id', '=', id)
+        .where('revoked_at', 'is', null)
+        .executeTakeFirst()
+      if (numUpdatedRows === 0n)
+        throw new PosternError('NOT_KNOWN', `no token ${id} is there to be revoked`)
+      await this.#records.note({ at: nowMs, kind: 'token.revoked', actor, detail: id }, within)
+    })
   }
 
   /**

@@ -15,6 +15,8 @@ export interface Ambient {
   readonly random: Random
   readonly logger: Logger
   readonly tracer?: Tracer | undefined
+  /** Hears every statement that the store is asked, for diagnosis. */
+  readonly onQuery?: ((sql: string) => void) | undefined
 }
 
 /** The settings that sessions and calls of every program read. */

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createServer } from 'node:tls'
 import type { Agent } from '../../src/agent/agent.ts'
 import { Diagnostics } from '../../src/client.ts'
-import { Denials } from '../../src/gateway/denials.ts'
+import { credentialsOf, Denials } from '../../src/gateway/denials.ts'
 import { readCrl } from '../../src/identity/crl.ts'
 import { makeSigningRequest, readSigningRequest } from '../../src/identity/csr.ts'
 import { element, sequence } from '../../src/identity/der-write.ts'
@@ -121,6 +121,66 @@ describe('revocation', function () {
     await other.renewal?.renewNow()
     expect((await plane.command('certs', 'revoke', '--key', key)).stdout).to.include('1 that were')
     await eventually(() => other.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is cut')
+  })
+
+  it('reaches who renews while it is given, ten times over: nothing that descends works', async () => {
+    const issuer = plane.gateway.enrolment?.issuer
+    if (issuer === undefined) throw new Error('there is a CA')
+    for (let round = 0; round < 10; round++) {
+      const name = `t-${String(round)}`
+      await plane.enrol(name)
+      const chain = readFileSync(join(plane.stateOf(name), 'current/chain.pem'), 'utf8')
+      const [first = Buffer.alloc(0)] = pemBlocks(chain, 'CERTIFICATE')
+      const serial = new X509Certificate(first).serialNumber.toLowerCase()
+      let latest = first
+      let renewals = 0
+      // Renews as fast as it can until it is refused.
+      const thief = (async () => {
+        for (;;) {
+          const request = readSigningRequest(makeSigningRequest(await makeKey('p256')))
+          latest = await issuer.renew(latest, request, { address: 'x', nowMs: Date.now() })
+          renewals++
+        }
+      })()
+      await eventually(() => renewals >= 3, 'it renews')
+      const { stdout } = await plane.command('certs', 'revoke', serial)
+      expect(stdout).to.include('revoked')
+      await rejection(thief, 'IDENTITY_REVOKED')
+      await rejection(issuer.judged(latest), 'IDENTITY_REVOKED')
+      await eventually(() => {
+        const { denials } = plane.gateway.admission ?? {}
+        const identity = { role: 'agent', trustDomain: '', cluster: 'c-1', agent: name } as const
+        return denials?.judge(credentialsOf(latest, identity))?.code === 'IDENTITY_REVOKED'
+      }, 'no handshake lets it in')
+    }
+  })
+
+  it('is one row, however many were renewed', async () => {
+    const serial = serialOf(agent)
+    await plane.records(async ({ database }) => {
+      const row = await database
+        .selectFrom('certificates')
+        .selectAll()
+        .where('serial', '=', serial)
+        .executeTakeFirstOrThrow()
+      await database.transaction().execute(async (within) => {
+        for (let i = 0; i < 33_000; i += 500) {
+          const rows = Array.from({ length: 500 }, (_, j) => {
+            const n = String(i + j)
+            return { ...row, serial: `renewed${n}`, spki: n, grant: serial, der: '' }
+          })
+          await within.insertInto('certificates').values(rows).execute()
+        }
+      })
+    })
+    const { status, stdout, stderr } = await plane.command('certs', 'revoke', serial)
+    expect([status, stderr]).to.deep.equal([0, ''])
+    expect(stdout).to.include('33000 that were renewed')
+    const denials = await plane.records(
+      async ({ database }) => await database.selectFrom('denials').selectAll().execute(),
+    )
+    expect(denials).to.have.length(1)
+    await eventually(() => agent.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is cut')
   })
 
   it('of an agent or cluster lets nobody in by a token from before it', async () => {

@@ -54,8 +54,10 @@ export class ControlPlane {
   init!: InitResult
   addresses!: GatewayAddresses
   gateway!: Gateway
+  #onQuery: ((sql: string) => void) | undefined
 
-  static async start(flags: Flags = {}): Promise<ControlPlane> {
+  /** `onQuery` hears what the gateway asks its store. */
+  static async start(flags: Flags = {}, onQuery?: (sql: string) => void): Promise<ControlPlane> {
     const plane = new ControlPlane()
     plane.init = await initGateway(
       {
@@ -68,6 +70,7 @@ export class ControlPlane {
       },
       Date.now(),
     )
+    plane.#onQuery = onQuery
     await plane.startGateway(flags)
     return plane
   }
@@ -79,7 +82,8 @@ export class ControlPlane {
       environment: {},
       file: this.init.configFile,
     })
-    const ambient = { clock: systemClock, random: systemRandom, logger: this.log }
+    const onQuery = this.#onQuery
+    const ambient = { clock: systemClock, random: systemRandom, logger: this.log, onQuery }
     this.gateway = new Gateway(values, ambient)
     this.addresses = await this.gateway.start()
   }

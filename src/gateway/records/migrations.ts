@@ -100,6 +100,61 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute()
     },
   },
+  '003-lineages-and-indices': {
+    async up(database: Kysely<Tables>): Promise<void> {
+      for (const table of ['certificates', 'denials'] as const)
+        await database.schema
+          .alterTable(table)
+          .addColumn('lineage', 'varchar(40)', (column) => column.notNull().defaultTo(''))
+          .execute()
+      await nameLineages(database)
+      for (const [name, table, columns] of INDICES)
+        await database.schema
+          .createIndex(name)
+          .on(table)
+          .columns([...columns])
+          .execute()
+    },
+  },
+}
+
+const INDICES = [
+  ['certificates_by_serial', 'certificates', ['serial']],
+  ['certificates_by_lineage', 'certificates', ['lineage']],
+  ['certificates_by_grant', 'certificates', ['grant', 'spki']],
+  ['certificates_by_key', 'certificates', ['spki']],
+  ['certificates_by_issuer_and_end', 'certificates', ['issuer', 'not_after']],
+  ['certificates_by_end', 'certificates', ['not_after']],
+  ['denials_in_force', 'denials', ['lifted_at', 'id']],
+  ['events_by_time', 'events', ['at']],
+  ['events_by_kind', 'events', ['kind', 'id']],
+] as const
+
+/** A renewal was granted for the serial before it; certificates and denials of one line get its first serial. */
+async function nameLineages(database: Kysely<Tables>): Promise<void> {
+  const rows = await database
+    .selectFrom('certificates')
+    .select(['issuer', 'serial', 'grant', 'spki'])
+    .orderBy('issued_at')
+    .execute()
+  const bySerial = new Map<string, string>()
+  const byKey = new Map<string, string>()
+  for (const { issuer, serial, grant, spki } of rows) {
+    const lineage = bySerial.get(grant) ?? serial
+    bySerial.set(serial, lineage)
+    byKey.set(spki, lineage)
+    await database
+      .updateTable('certificates')
+      .set({ lineage })
+      .where('issuer', '=', issuer)
+      .where('serial', '=', serial)
+      .execute()
+  }
+  for (const { id, serial, spki } of await database.selectFrom('denials').selectAll().execute()) {
+    const lineage = bySerial.get(serial ?? '') ?? byKey.get(spki ?? '')
+    if (lineage !== undefined)
+      await database.updateTable('denials').set({ lineage }).where('id', '=', id).execute()
+  }
 }
 
 export const migrationProvider: MigrationProvider = {

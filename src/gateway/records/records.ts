@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, openSync } from 'node:fs'
 import { Kysely, Migrator } from 'kysely'
-import { PosternError } from '../../base/errors.ts'
+import { PosternError, printable } from '../../base/errors.ts'
 import { migrationProvider } from './migrations.ts'
 import type { EventRow, RevisionRow, Tables } from './schema.ts'
 import { sqliteDialect } from './sqlite.ts'
@@ -8,6 +8,10 @@ import { sqliteDialect } from './sqlite.ts'
 export type Database = Kysely<Tables>
 
 const OWNER_ONLY = 0o600
+/** What of a text is written down: some of them are strangers'. */
+const NAME_CHARS_MAX = 255
+const ADDRESS_CHARS_MAX = 63
+const DETAIL_CHARS_MAX = 1000
 
 /** What the gateway remembers: tokens, certificates, and what was done. */
 export class Records {
@@ -17,8 +21,8 @@ export class Records {
     this.database = database
   }
 
-  /** Opens the store, and makes or updates its tables. @throws RECORDS_UNUSABLE */
-  static async open(path: string): Promise<Records> {
+  /** Opens the store, and makes or updates its tables. `onQuery` hears every statement. @throws RECORDS_UNUSABLE */
+  static async open(path: string, onQuery?: (sql: string) => void): Promise<Records> {
     let database: Database | undefined
     try {
       if (path !== ':memory:') {
@@ -26,7 +30,10 @@ export class Records {
         closeSync(openSync(path, 'a', OWNER_ONLY))
         chmodSync(path, OWNER_ONLY)
       }
-      database = new Kysely<Tables>({ dialect: sqliteDialect(path) })
+      database = new Kysely<Tables>({
+        dialect: sqliteDialect(path),
+        log: ({ query }) => onQuery?.(query.sql),
+      })
       const { error } = await new Migrator({
         db: database,
         provider: migrationProvider,
@@ -36,6 +43,7 @@ export class Records {
       return new Records(database)
     } catch (error) {
       await database?.destroy()
+      if (error instanceof PosternError) throw error
       const text = `${path}: ${(error as Error).message}`
       throw new PosternError('RECORDS_UNUSABLE', text, { path }, { cause: error })
     }
@@ -47,10 +55,18 @@ export class Records {
       await this.database.transaction().execute((own) => this.note(event, own))
       return
     }
-    const { identity = null, serial = null, address = null, detail = null, ...rest } = event
+    const { at, kind, actor, identity = null, serial = null, address = null, detail = null } = event
     await within
       .insertInto('events')
-      .values({ ...rest, identity, serial, address, detail })
+      .values({
+        at,
+        kind,
+        actor: cut(actor, NAME_CHARS_MAX),
+        identity: cut(identity, NAME_CHARS_MAX),
+        serial,
+        address: cut(address, ADDRESS_CHARS_MAX),
+        detail: cut(detail, DETAIL_CHARS_MAX),
+      })
       .execute()
   }
 
@@ -97,6 +113,10 @@ export class Records {
   async close(): Promise<void> {
     await this.database.destroy()
   }
+}
+
+function cut<T extends string | null>(text: T, charsMax: number): T {
+  return (text === null ? null : printable(text, charsMax)) as T
 }
 
 export interface Acknowledgement {

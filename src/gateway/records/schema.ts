@@ -47,6 +47,8 @@ export interface CertificateRow {
   der: string
   /** Its URI name; empty for agents' of the first version of this table. */
   identity: string
+  /** Serial of the certificate that it descends from by renewals; of a first one its own. */
+  lineage: string
 }
 
 /**
@@ -68,6 +70,8 @@ export interface DenialRow {
   actor: string
   at: number
   lifted_at: number | null
+  /** Of a certificate or key: all that descends from the same first certificate is denied too. Empty: none known. */
+  lineage: string
 }
 
 /** Grows with each change of what it names, so that a running gateway sees what commands did. */

@@ -1,82 +1,97 @@
-import { DatabaseSync, type SQLInputValue } from 'node:sqlite'
 import {
   CompiledQuery,
-  SqliteDialect,
-  SqliteDriver,
+  SqliteAdapter,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
   type DatabaseConnection,
+  type Dialect,
   type Driver,
-  type SqliteDatabase,
+  type Kysely,
+  type QueryResult,
 } from 'kysely'
-import { systemClock } from '../../base/system-clock.ts'
+import { SqliteThread } from './sqlite-thread.ts'
 
-/** How long a transaction waits for another process, in ms. */
-const WAIT_MS_MAX = 5000
-const WAIT_MS = 5
-const BUSY_MS = 50
-
-/** node:sqlite for kysely, in a file or `:memory:`. */
-export function sqliteDialect(path: string): SqliteDialect {
-  return new ImmediateDialect({ database: () => Promise.resolve(openSqlite(path)) })
-}
-
-type Config = ConstructorParameters<typeof SqliteDriver>[0]
-
-class ImmediateDialect extends SqliteDialect {
-  readonly #config: Config
-
-  constructor(config: Config) {
-    super(config)
-    this.#config = config
-  }
-
-  override createDriver(): Driver {
-    return new ImmediateDriver(this.#config)
+/** SQLite for kysely, in a file or `:memory:`, served by a thread. */
+export function sqliteDialect(path: string): Dialect {
+  return {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new SqliteDriver(path),
+    createIntrospector: (database: Kysely<unknown>) => new SqliteIntrospector(database),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
   }
 }
 
 /**
- * Begins a transaction by taking the lock, so that what it has read cannot change before it writes. It
- * waits for another writer without holding up this process.
+ * One connection, used by one after another. A transaction begins by taking the lock, so that what it has read
+ * cannot change before it writes.
  */
-class ImmediateDriver extends SqliteDriver {
-  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    const endMs = systemClock.nowMs() + WAIT_MS_MAX
-    for (;;) {
-      try {
-        await connection.executeQuery(CompiledQuery.raw('begin immediate'))
-        return
-      } catch (error) {
-        if (!isBusy(error) || systemClock.nowMs() > endMs) throw error
-        await new Promise<void>((resolve) => systemClock.startTimer(WAIT_MS, resolve))
-      }
+class SqliteDriver implements Driver {
+  readonly #path: string
+  #connection: SqliteConnection | undefined
+  /** Resolves when the one who has the connection gives it back. */
+  #isFree: Promise<unknown> = Promise.resolve()
+  #giveBack: () => void = () => undefined
+
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  init(): Promise<void> {
+    this.#connection = new SqliteConnection(new SqliteThread(this.#path))
+    return Promise.resolve()
+  }
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    const before = this.#isFree
+    const { promise, resolve } = Promise.withResolvers<undefined>()
+    this.#isFree = promise
+    await before
+    this.#giveBack = () => {
+      resolve(undefined)
     }
+    return this.#connection as SqliteConnection
+  }
+
+  releaseConnection(): Promise<void> {
+    this.#giveBack()
+    return Promise.resolve()
+  }
+
+  async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'))
+  }
+
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('commit'))
+  }
+
+  /** Some errors, such as a full disk, have undone everything already: they are what is to be told. */
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    try {
+      await connection.executeQuery(CompiledQuery.raw('rollback'))
+    } catch (error) {
+      if (!(error as Error).message.includes('no transaction is active')) throw error
+    }
+  }
+
+  async destroy(): Promise<void> {
+    await this.#connection?.thread.close()
   }
 }
 
-function isBusy(error: unknown): boolean {
-  return error instanceof Error && error.message.includes('database is locked')
-}
+class SqliteConnection implements DatabaseConnection {
+  readonly thread: SqliteThread
 
-function openSqlite(path: string): SqliteDatabase {
-  const database = new DatabaseSync(path, { timeout: WAIT_MS_MAX })
-  // A reader does not wait for a writer, and what was answered for survives a power cut.
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
-  // From here on transactions wait, without holding up this process.
-  database.exec(`PRAGMA busy_timeout = ${String(BUSY_MS)}`)
-  return {
-    close: () => {
-      database.close()
-    },
-    prepare: (sql) => {
-      const statement = database.prepare(sql)
-      const values = (parameters: readonly unknown[]): SQLInputValue[] =>
-        parameters as SQLInputValue[]
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters) => statement.all(...values(parameters)),
-        run: (parameters) => statement.run(...values(parameters)),
-        iterate: (parameters) => statement.iterate(...values(parameters)),
-      }
-    },
+  constructor(thread: SqliteThread) {
+    this.thread = thread
+  }
+
+  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    const { rows, changes, lastId } = await this.thread.run(sql, parameters)
+    return { rows: rows as R[], numAffectedRows: changes, insertId: lastId }
+  }
+
+  streamQuery(): never {
+    throw new Error('rows are not streamed')
   }
 }
