@@ -3,6 +3,7 @@ import { asPosternError, printable, type PosternError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import type { Policy } from '../guard/policy.ts'
+import { callerInHead } from '../rpc/caller.ts'
 import type { RpcServer } from '../rpc/server.ts'
 import type { Egress } from '../transport/egress.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
@@ -252,8 +253,8 @@ export class Agent {
         this.#judgeGateways()
       },
       orderRenewal: (withinMs) => this.renewal?.order(withinMs),
-      takeCanary: (canary) => {
-        this.canaries.take(canary)
+      takeCanary: (gateway, canary) => {
+        this.canaries.take(gateway, canary)
       },
       onWarning: (text) => {
         this.timeline.note('warning', text)
@@ -335,9 +336,9 @@ export class Agent {
           this.timeline.note('tunnel-down', `${cause.code}: ${cause.rawMessage}`)
         this.care.explain(cause)
       },
-      onOpen: (stream, bytes, start, end, isEnded) => {
+      onOpen: (peer, stream, bytes, start, end, isEnded) => {
         const arrival = {
-          callerOf: (head: { caller: string }) => head.caller,
+          callerOf: (head: { caller: string }) => callerInHead(head, peer),
           nowMs: parts.runtime.clock.nowMs(),
         }
         this.server.open(stream, arrival, bytes, start, end, isEnded, this.identity.cluster)

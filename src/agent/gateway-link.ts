@@ -12,7 +12,6 @@ import type { RpcConnection } from '../tunnel/rpc-connection.ts'
 import { CANARY_FEATURE } from './canaries.ts'
 import type { GatewayCrls } from './gateway-crls.ts'
 import type { IdentityKeeper } from './identity-keeper.ts'
-import { NOTICES } from './notice-taker.ts'
 import type { Places } from './places.ts'
 import type { Serving } from './serving.ts'
 import type { TunnelCare } from './tunnel-care.ts'
@@ -133,7 +132,6 @@ export class GatewayLink {
     const methods = []
     const services = []
     for (const { name, dataType, handler } of this.#parts.serving().server.offers) {
-      if (NOTICES.includes(name)) continue
       if (handler.kind === 'forward') services.push({ name, dataType })
       else methods.push({ name, dataType, kind: handler.kind })
     }

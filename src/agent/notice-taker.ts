@@ -6,11 +6,10 @@ import {
   type CanaryRequest,
   type Notice,
 } from '../gen/postern/v1/tunnel_pb.js'
+import type { CallContext } from '../rpc/call-context.ts'
 import type { Offer } from '../rpc/service.ts'
 import { offersOf } from '../rpc/typed.ts'
 
-/** The gateway's own calls; no caller's are let through to them. */
-export const NOTICES: readonly string[] = ['postern.v1.Notices/Tell', 'postern.v1.Notices/Canary']
 const BYTES_MAX = 1024 * 1024
 const WARNINGS_MAX = 8
 const WARNINGS_PER_NOTICE = 4
@@ -22,7 +21,8 @@ export interface NoticeTakerParts {
   readonly adopt: (bundles: readonly Uint8Array[]) => Promise<number>
   readonly takeCrls: (crls: readonly Uint8Array[], authorities: readonly Uint8Array[]) => void
   readonly orderRenewal: (withinMs: number) => void
-  readonly takeCanary: (canary: CanaryRequest) => void
+  /** `gateway`: at the other end of the tunnel, by its certificate. */
+  readonly takeCanary: (gateway: string, canary: CanaryRequest) => void
   readonly onWarning: (text: string) => void
 }
 
@@ -44,8 +44,8 @@ export class NoticeTaker {
 
   offers(): Offer[] {
     const tell = (notice: Notice) => this.#take(notice)
-    const canary = (request: CanaryRequest): object => {
-      this.#parts.takeCanary(request)
+    const canary = (request: CanaryRequest, { caller }: CallContext): object => {
+      if (caller.kind === 'gateway') this.#parts.takeCanary(caller.name, request)
       return {}
     }
     return offersOf(NoticesService, { tell, canary }, 'cluster-record').map((offer) => ({

@@ -6,17 +6,17 @@ import { forwardOffer } from '../dataplane/forwards.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
 import { Probes, type ServiceHealth } from '../dataplane/probes.ts'
 import { Policy } from '../guard/policy.ts'
+import { callerText } from '../rpc/caller.ts'
 import { RpcServer } from '../rpc/server.ts'
 import type { Offer } from '../rpc/service.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
 import { judgedServices } from './judged-services.ts'
-import { NOTICES } from './notice-taker.ts'
 
 export interface ServingParts {
   readonly ambient: Ambient
   readonly process: ProcessParts
-  /** What the agent serves to gateways, beside health and diagnostics. */
+  /** What the agent serves to gateways, and to nobody else. */
   readonly own: readonly Offer[]
   /** A probed service went up or down. */
   readonly onChange: (health: ServiceHealth) => void
@@ -41,13 +41,16 @@ export class Serving {
     this.#parts = parts
     this.#log = new LogLimiter(logger, clock)
     this.policy = new Policy([])
-    this.server = new RpcServer(parts.process.runtime, (request) =>
-      // The gateway's own word, not a caller's: no caller has an empty name.
-      request.caller === '' && NOTICES.includes(request.name)
-        ? undefined
-        : this.policy.decide(request),
+    const { runtime } = parts.process
+    // What gateways may ask for themselves is all that this one offers, and no caller comes to it.
+    const forGateways = new RpcServer(runtime, () => undefined)
+    for (const offer of parts.own) forGateways.offer(offer)
+    this.server = new RpcServer(
+      runtime,
+      ({ caller, ...request }) => this.policy.decide({ ...request, caller: callerText(caller) }),
+      forGateways,
     )
-    for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock), ...parts.own])
+    for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock)])
       this.server.offer(offer)
     this.#probes = this.#makeProbes(settings)
     this.apply(settings)

@@ -5,6 +5,7 @@ import { PosternError } from '../base/errors.ts'
 import type { Address } from '../config/address.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MuxStream } from '../mux/stream.ts'
+import { callerText } from '../rpc/caller.ts'
 import type { CallContext } from '../rpc/call-context.ts'
 import type { Offer } from '../rpc/service.ts'
 import { dialTarget } from '../transport/tcp-dial.ts'
@@ -46,7 +47,7 @@ async function forward(
   context: CallContext,
 ): Promise<void> {
   const { clock, logger } = parts
-  const facts = { service: service.name, caller: context.caller }
+  const facts = { service: service.name, caller: callerText(context.caller) }
   let socket: Duplex
   try {
     socket = await dial(service, parts, stream)

@@ -17,6 +17,7 @@ import { readSigningRequest } from '../identity/csr.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import type { CallContext } from '../rpc/call-context.ts'
 import { RpcError, rpcErrorOfCode } from '../rpc/status.ts'
+import type { Caller } from '../rpc/caller.ts'
 import { RpcServer } from '../rpc/server.ts'
 import { offersOf } from '../rpc/typed.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
@@ -97,18 +98,20 @@ export class AgentSide {
 
   constructor(options: AgentSideOptions) {
     this.#options = options
-    // The caller of a call on an agent's own session is the session: Register has no other use for it.
+    // An agent calls for itself: what it may depends on where its connection stands.
     this.#server = new RpcServer(options.parts.runtime, ({ name, caller }) => {
-      if (name === REGISTER && this.#newcomers.has(caller)) return undefined
-      if (AFTER_REGISTER.includes(name) && this.#registered.has(caller)) return undefined
+      const key = keyOf(caller)
+      if (name === REGISTER && this.#newcomers.has(key)) return undefined
+      if (AFTER_REGISTER.includes(name) && this.#registered.has(key)) return undefined
       const text = name === REGISTER ? 'registered already' : 'not for agents, or not now'
       return { code: 'POLICY_DENIED', text }
     })
     const register = (request: RegisterRequest, { caller }: CallContext): Welcome =>
-      this.#register(request, caller)
-    const renew = (request: RenewRequest, { caller }: CallContext) => this.#renew(request, caller)
+      this.#register(request, keyOf(caller))
+    const renew = (request: RenewRequest, { caller }: CallContext) =>
+      this.#renew(request, keyOf(caller))
     const heartbeat = (request: HeartbeatRequest, { caller }: CallContext): object =>
-      this.#heartbeat(request, caller)
+      this.#heartbeat(request, keyOf(caller))
     for (const offer of offersOf(Tunnel, { register, renew, heartbeat }, 'cluster-record'))
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
   }
@@ -171,7 +174,10 @@ export class AgentSide {
     const connection = new RpcConnection(wire, 'acceptor', parts, {
       onReady: () => undefined,
       onOpen: (stream, bytes, start, end, isEnded) => {
-        const arrival = { callerOf: () => key, nowMs: connection.session.nowMs }
+        const arrival = {
+          callerOf: () => ({ kind: 'connection', key }) as const,
+          nowMs: connection.session.nowMs,
+        }
         this.#server.open(stream, arrival, bytes, start, end, isEnded)
       },
       onClosed: (closed, error) => {
@@ -317,4 +323,8 @@ export class AgentSide {
       throw rpcErrorOfCode(code, reason)
     }
   }
+}
+
+function keyOf(caller: Caller): string {
+  return caller.kind === 'connection' ? caller.key : ''
 }

@@ -113,7 +113,10 @@ export class CallerSide {
           return
         }
         if (head.cluster === '') {
-          const arrival = { callerOf: () => caller, nowMs: connection.session.nowMs }
+          const arrival = {
+            callerOf: () => ({ kind: 'service', name: caller }) as const,
+            nowMs: connection.session.nowMs,
+          }
           this.#server.open(stream, arrival, bytes, start, end, isEnded)
         } else this.#relay(stream, from, { head, bytes, start, end, isEnded })
       },

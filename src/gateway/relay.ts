@@ -118,7 +118,7 @@ export class Relay implements StreamSink {
   onData(stream: MuxStream, bytes: Buffer): void {
     this.#movedOn(stream)
     const other = this.#other(stream)
-    if (other?.takesData === true) other.write(bytes)
+    if (other?.takesData === true) other.pass(bytes)
     else stream.consume(bytes.length)
   }
 

@@ -1,3 +1,5 @@
+import type { ErrorCode } from '../base/error-codes.ts'
+import { wireNumber } from '../wire/codes.ts'
 import { FLAG_END, FRAME, HEADER_BYTES, PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
 import { FrameWriter } from '../wire/frame-writer.ts'
 import { HIGH_WATER_BYTES, type Sender } from './send-queue.ts'
@@ -30,6 +32,21 @@ export class Output {
     if (queue === undefined || queue.isReady) return
     queue.isReady = true
     this.#ring.push(stream)
+  }
+
+  /** The opener may send up to `limit`. */
+  writeAccept(id: number, limit: number): void {
+    this.control.begin(FRAME.ACCEPT, 0, id)
+    this.control.u64(limit)
+    this.control.end()
+  }
+
+  /** RESET or STOP. `isBehindOpen`: it must not overtake the OPEN of its stream, which may not have left yet. */
+  writeCode(type: number, id: number, code: ErrorCode, isBehindOpen: boolean): void {
+    const writer = isBehindOpen ? this.calls : this.control
+    writer.begin(type, 0, id)
+    writer.u16(wireNumber(code))
+    writer.end()
   }
 
   /** Fills `into`; returns how many bytes. */

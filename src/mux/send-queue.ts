@@ -1,4 +1,5 @@
 import { ByteQueue } from '../base/byte-queue.ts'
+import type { SessionWindow } from './receive-window.ts'
 import type { FrameWriter } from '../wire/frame-writer.ts'
 
 /** Queued bytes at which `write` begins to answer "wait". */
@@ -33,13 +34,29 @@ export class SendQueue {
   /** It is in the ring of streams that have something to send. */
   isReady = false
   readonly #bytes = new ByteQueue()
+  readonly #window: Pick<SessionWindow, 'reserveMessage' | 'releaseMessage'>
+  /** What of it is in the budget for this queue. */
+  #reserved = 0
 
-  constructor(limit: number) {
+  constructor(limit: number, window: Pick<SessionWindow, 'reserveMessage' | 'releaseMessage'>) {
     this.limit = limit
+    this.#window = window
+  }
+
+  /** There is credit for more than what waits. */
+  get hasCredit(): boolean {
+    return this.limit > this.sent + this.queuedBytes
   }
 
   get queuedBytes(): number {
     return this.#bytes.length
+  }
+
+  /** Takes room in the budget for bytes that are pushed next; false: there is none. */
+  reserve(bytes: number): boolean {
+    if (!this.#window.reserveMessage(bytes)) return false
+    this.#reserved += bytes
+    return true
   }
 
   push(bytes: Uint8Array): void {
@@ -50,9 +67,16 @@ export class SendQueue {
   moveInto(into: Buffer, at: number, count: number): void {
     this.#bytes.moveInto(into, at, count)
     this.sent += count
+    if (this.#reserved > 0) this.#release(Math.min(count, this.#reserved))
   }
 
   clear(): void {
     this.#bytes.clear()
+    this.#release(this.#reserved)
+  }
+
+  #release(bytes: number): void {
+    this.#reserved -= bytes
+    this.#window.releaseMessage(bytes)
   }
 }

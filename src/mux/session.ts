@@ -25,7 +25,8 @@ import type { SessionOwner } from './session-owner.ts'
 import { refusalAfter } from './refusal-after.ts'
 import { StreamFrames } from './stream-frames.ts'
 import { StreamTable } from './stream-table.ts'
-import { MuxStream, type StreamHost, type StreamSink } from './stream.ts'
+import type { StreamHost } from './stream-host.ts'
+import { MuxStream, type StreamSink } from './stream.ts'
 
 const RETRY = true
 
@@ -46,7 +47,7 @@ export interface MuxSessionOptions {
  * - effects: `takeOutput`, `nextTimeoutMs`
  * - verbs: `beginOpen`/`endOpen`, `goAway`, `close`; the rest is on the streams
  */
-export class MuxSession implements StreamHost {
+export class MuxSession implements StreamHost<MuxStream> {
   readonly output = new Output()
   readonly window: SessionWindow
   readonly limits: MuxLimits
@@ -206,7 +207,7 @@ export class MuxSession implements StreamHost {
     this.#liveness.heard(nowMs)
     try {
       this.#decoder.push(chunk, this.#onFrame)
-      this.#fitBacklog()
+      this.fitBacklog()
     } catch (error) {
       // Only the peer's faults are errors of ours here; anything else is a bug and must be seen.
       if (!(error instanceof PosternError)) throw error
@@ -221,12 +222,6 @@ export class MuxSession implements StreamHost {
     if (count === 0 || !this.output.isReady) this.#isAwake = false
     if (this.output.calls.length === 0) this.#backlog.release()
     return count
-  }
-
-  #fitBacklog(): void {
-    if (this.#closed !== undefined || this.#backlog.fit(this.output.calls.length)) return
-    const text = 'no byte budget is left for answers that the peer does not read'
-    throw new PosternError('BUDGET_EXHAUSTED', text)
   }
 
   /** When `handleTimeout` wants to be called, in monotonic ms. */
@@ -253,6 +248,12 @@ export class MuxSession implements StreamHost {
   }
 
   // For the streams.
+
+  fitBacklog(): void {
+    if (this.#closed !== undefined || this.#backlog.fit(this.output.calls.length)) return
+    const text = 'no byte budget is left for answers that the peer does not read'
+    this.close(new PosternError('BUDGET_EXHAUSTED', text))
+  }
 
   get control(): FrameWriter {
     return this.output.control

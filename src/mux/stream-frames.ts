@@ -5,7 +5,8 @@ import { FLAG_END, FRAME } from '../wire/frame.ts'
 import { writeRefuse } from '../wire/refuse.ts'
 import type { AbuseGuard } from './abuse.ts'
 import type { SessionOwner } from './session-owner.ts'
-import { MuxStream, type StreamHost } from './stream.ts'
+import type { StreamHost } from './stream-host.ts'
+import { MuxStream } from './stream.ts'
 import type { StreamTable } from './stream-table.ts'
 
 const CREDIT_BYTES = 4
@@ -14,7 +15,7 @@ const RETRY = true
 const SESSION_TYPES: readonly number[] = [FRAME.HELLO, FRAME.PING, FRAME.PONG, FRAME.GOAWAY]
 
 export interface StreamFramesParts {
-  readonly host: StreamHost
+  readonly host: StreamHost<MuxStream>
   readonly table: StreamTable
   readonly abuse: AbuseGuard
   readonly owner: Pick<SessionOwner, 'onOpen'>

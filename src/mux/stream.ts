@@ -1,18 +1,14 @@
 import assert from 'node:assert/strict'
 import { ByteQueue } from '../base/byte-queue.ts'
 import { PosternError, type ErrorCode } from '../base/errors.ts'
-import { wireNumber } from '../wire/codes.ts'
 import { FRAME } from '../wire/frame.ts'
 import { FrameWriter } from '../wire/frame-writer.ts'
 import { writeRefuse } from '../wire/refuse.ts'
-import type { Output } from './output.ts'
 import { HIGH_WATER_BYTES, SendQueue, type Sender } from './send-queue.ts'
-import { StreamReceiver, type ReceiverHost } from './stream-receiver.ts'
+import type { Opening, StreamHost } from './stream-host.ts'
+import { StreamReceiver } from './stream-receiver.ts'
 
-/**
- * What the owner of a stream is told. After `onRefuse`, `onReset`, or once both directions ended,
- * nothing more comes.
- */
+/** What the owner of a stream is told. After `onRefuse`, `onReset`, or once both directions ended, nothing more. */
 export interface StreamSink {
   /** The peer took a stream that we opened. */
   onAccept(stream: MuxStream): void
@@ -34,24 +30,6 @@ export interface StreamSink {
   onStop(stream: MuxStream, code: ErrorCode): void
 }
 
-export interface Opening {
-  readonly isInbound: boolean
-  /** The OPEN carried END: the opener's direction is over. */
-  readonly isEnded: boolean
-  readonly sink: StreamSink | undefined
-}
-
-/** The session, as its streams see it. */
-export interface StreamHost extends ReceiverHost {
-  readonly output: Output
-  /** Credit that the peer gives a stream before it accepts, in bytes. */
-  readonly peerStreamCredit: number
-  /** We reset a stream that we had opened. */
-  didReset(): void
-  /** The stream has ended in both directions. */
-  forget(stream: MuxStream): void
-}
-
 /**
  * One stream of a session: two directions, each ended on its own.
  *
@@ -70,7 +48,7 @@ export class MuxStream implements Sender {
   sink: StreamSink | undefined
   send: SendQueue | undefined
   #receiver: StreamReceiver | undefined
-  readonly #host: StreamHost
+  readonly #host: StreamHost<MuxStream>
   #onClosed: (() => void) | undefined
   #isAnswered = false
   #localDone = false
@@ -78,7 +56,7 @@ export class MuxStream implements Sender {
   /** Data that came before `accept`; at most the stream credit of our HELLO. */
   #early: ByteQueue | undefined
 
-  constructor(host: StreamHost, id: number, opening: Opening) {
+  constructor(host: StreamHost<MuxStream>, id: number, opening: Opening<StreamSink>) {
     this.#host = host
     this.id = id
     this.isInbound = opening.isInbound
@@ -116,10 +94,7 @@ export class MuxStream implements Sender {
     }
     this.#isAnswered = true
     this.sink = sink
-    const { control } = this.#host.output
-    control.begin(FRAME.ACCEPT, 0, this.id)
-    control.u64(limit)
-    control.end()
+    this.#host.output.writeAccept(this.id, limit)
     this.#host.wake()
     const early = this.#early
     this.#early = undefined
@@ -138,11 +113,31 @@ export class MuxStream implements Sender {
     this.#finishBoth()
   }
 
-  /** Queues data. False: the queue is full, wait for `onWritable`. The bytes must not change. */
-  write(bytes: Uint8Array): boolean {
-    if (this.#localDone) return true
+  /** The peer takes nothing now; `onWritable` comes once it does. */
+  awaitsCredit(): boolean {
+    if (!this.takesData) return false
     const queue = this.#queue()
-    if (queue.isStopped) return true
+    if (queue.hasCredit) return false
+    queue.isFull = true
+    return true
+  }
+
+  /**
+   * Queues data of our own making, reserved in the budget until it is sent; without room for it there the
+   * stream is reset with BUDGET_EXHAUSTED. False: the queue is full, wait for `onWritable`. The bytes
+   * must not change.
+   */
+  write(bytes: Uint8Array): boolean {
+    if (!this.takesData) return true
+    if (this.#queue().reserve(bytes.length)) return this.pass(bytes)
+    this.abort('BUDGET_EXHAUSTED')
+    return true
+  }
+
+  /** Queues data that is in the budget already, as a window it was received by. The rest as `write`. */
+  pass(bytes: Uint8Array): boolean {
+    if (!this.takesData) return true
+    const queue = this.#queue()
     assert(!queue.ending && queue.trailer === undefined, 'write after end')
     queue.push(bytes)
     this.#schedule(queue)
@@ -179,6 +174,7 @@ export class MuxStream implements Sender {
     if (queue?.trailer === undefined) this.localEnded()
     else this.#schedule(queue)
     this.#host.wake()
+    this.#host.fitBacklog()
   }
 
   /** Ends both directions; what is queued is dropped. */
@@ -260,6 +256,10 @@ export class MuxStream implements Sender {
     if (limit <= queue.limit) return false
     queue.limit = limit
     if (queue.queuedBytes > 0) this.#schedule(queue)
+    else if (queue.isFull) {
+      queue.isFull = false
+      this.writable()
+    }
     return true
   }
 
@@ -314,7 +314,7 @@ export class MuxStream implements Sender {
 
   localEnded(): void {
     this.#localDone = true
-    this.send = undefined
+    this.#dropQueue()
     if (this.#remoteDone) this.#finish()
   }
 
@@ -347,7 +347,8 @@ export class MuxStream implements Sender {
   }
 
   #queue(): SendQueue {
-    return (this.send ??= new SendQueue(this.isInbound ? 0 : this.#host.peerStreamCredit))
+    const { peerStreamCredit, window } = this.#host
+    return (this.send ??= new SendQueue(this.isInbound ? 0 : peerStreamCredit, window))
   }
 
   #schedule(queue: SendQueue): void {
@@ -358,12 +359,8 @@ export class MuxStream implements Sender {
   }
 
   #codeFrame(type: number, code: ErrorCode): void {
-    // Behind its own OPEN, which may not have left yet.
-    const { control, calls } = this.#host.output
-    const writer = !this.isInbound && !this.#isAnswered ? calls : control
-    writer.begin(type, 0, this.id)
-    writer.u16(wireNumber(code))
-    writer.end()
+    const isBehindOpen = !this.isInbound && !this.#isAnswered
+    this.#host.output.writeCode(type, this.id, code, isBehindOpen)
     this.#host.wake()
   }
 
@@ -371,7 +368,7 @@ export class MuxStream implements Sender {
   #finish(): void {
     this.#localDone = true
     this.#remoteDone = true
-    this.send = undefined
+    this.#dropQueue()
     this.sink = undefined
     if (this.#receiver?.outstandingBytes === 0) this.#release()
     this.#host.forget(this)
@@ -383,6 +380,11 @@ export class MuxStream implements Sender {
     this.#early = undefined
     this.#release()
     this.#finish()
+  }
+
+  #dropQueue(): void {
+    this.send?.clear()
+    this.send = undefined
   }
 
   #release(): void {

@@ -28,13 +28,12 @@ export class BodyCollector {
     this.#bytes = total
   }
 
-  /** The whole body; the collector is empty afterwards. */
+  /** The whole body. It stays reserved until `drop`, as whoever has it holds it. */
   take(): Buffer {
-    const body = this.#block.subarray(0, this.#bytes)
-    this.drop()
-    return body
+    return this.#block.subarray(0, this.#bytes)
   }
 
+  /** Nobody holds the body any more. */
   drop(): void {
     this.#stream.releaseMessage(this.#block.length)
     this.#block = NOTHING

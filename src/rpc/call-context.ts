@@ -1,3 +1,4 @@
+import type { Caller } from './caller.ts'
 import { TRACEPARENT } from '../wire/open-head.ts'
 import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
 import { dataTypeOfNumber, type DataType } from '../wire/data-type.ts'
@@ -5,8 +6,7 @@ import type { OpenHead } from '../wire/open-head.ts'
 
 /** What a handler knows of the call that it serves. */
 export class CallContext {
-  /** Who calls, as the gateway verified it; of a peer that calls directly, its own identity. */
-  readonly caller: string
+  readonly caller: Caller
   /** "package.Service/Method", or the service of a forward. */
   readonly name: string
   readonly cluster: string
@@ -21,7 +21,7 @@ export class CallContext {
   #abortReason: Error | undefined
 
   /** @throws MALFORMED_CALL, HEAD_TOO_LARGE for its metadata */
-  constructor(head: OpenHead, bytes: Buffer, caller: string, nowMs: number) {
+  constructor(head: OpenHead, bytes: Buffer, caller: Caller, nowMs: number) {
     this.caller = caller
     this.name = head.name
     this.cluster = head.cluster

@@ -23,6 +23,9 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
   readonly #queue = new ByteQueue()
   #collector: BodyCollector | undefined
   #collectLeft = 0
+  /** What the reader was given last, and has until it asks for more: its bytes, or how it was gathered. */
+  #givenBytes = 0
+  #given: BodyCollector | undefined
   #waiter: Waiter | undefined
   #hasEnded = false
   #endError: Error | undefined
@@ -38,6 +41,7 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
   }
 
   next(): Promise<IteratorResult<Buffer, undefined>> {
+    this.#letGo()
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject }
       this.#advance()
@@ -118,7 +122,8 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
     if (lengthBytes > messageBytesMax) throw messageTooLarge(messageBytesMax)
     if (this.#queue.length >= PREFIX_BYTES + lengthBytes) {
       this.#takeBytes(PREFIX_BYTES)
-      return this.#takeBytes(lengthBytes)
+      this.#givenBytes = lengthBytes
+      return this.#queue.take(lengthBytes)
     }
     if (lengthBytes <= WHOLE_BYTES_MAX) return undefined
     this.#takeBytes(PREFIX_BYTES)
@@ -133,6 +138,7 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
     this.#collectLeft -= take
     if (this.#collectLeft > 0) return undefined
     this.#collector = undefined
+    this.#given = collector
     return collector.take()
   }
 
@@ -143,7 +149,17 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
     return bytes
   }
 
+  /** The reader is done with what it was given: its sender may send as much again. */
+  #letGo(): void {
+    this.#given?.drop()
+    this.#given = undefined
+    const count = this.#givenBytes
+    this.#givenBytes = 0
+    if (count > 0) this.#stream.consume(count)
+  }
+
   #drop(): void {
+    this.#letGo()
     this.#collector?.drop()
     this.#collector = undefined
     this.#queue.clear()

@@ -3,6 +3,7 @@ import { DeadlineWheel, type Deadlined } from '../base/deadline-wheel.ts'
 import type { Logger } from '../base/logger.ts'
 import type { Random } from '../base/random.ts'
 import type { Tracer } from '../base/tracing.ts'
+import { Making } from './making.ts'
 import { STATUS_NAMES } from './status.ts'
 
 const TICK_MS = 8
@@ -20,6 +21,8 @@ export class RpcRuntime {
   readonly limits: RpcLimits
   /** Where spans go, where somebody wants them. */
   readonly tracer: Tracer | undefined
+  /** Room for messages that handlers are asked for. */
+  readonly making: Making
   /** Calls served and calls made, by status number. */
   readonly served: number[] = new Array<number>(STATUS_NAMES.length).fill(0)
   readonly made: number[] = new Array<number>(STATUS_NAMES.length).fill(0)
@@ -36,6 +39,7 @@ export class RpcRuntime {
     this.random = parts.random
     this.logger = parts.logger
     this.limits = parts.limits
+    this.making = new Making(parts.clock)
   }
 
   watchDeadline(entry: Deadlined): void {

@@ -5,6 +5,7 @@ import { PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
 import { encodeMetadata } from '../wire/metadata.ts'
 import { TRAILER_BYTES_MIN, writeTrailer } from '../wire/trailer.ts'
 import { BodyCollector, messageTooLarge } from './body-collector.ts'
+import { callerText } from './caller.ts'
 import type { CallContext } from './call-context.ts'
 import { MessageReader } from './message-reader.ts'
 import { MessageWriter, stoppedReading } from './message-writer.ts'
@@ -13,6 +14,10 @@ import type { MethodHandler } from './service.ts'
 import { RpcError, rpcErrorOfCode, statusNumber } from './status.ts'
 
 const NONE = Buffer.alloc(0)
+/** Of a call with one answer whose caller sets none, in ms: nothing that a peer starts lasts for ever. */
+const DEADLINE_DEFAULT_MS = 600_000
+/** What a call that waits for its handler holds beside its request, in bytes. */
+const CALL_BYTES = 1024
 const INTERNAL_ID_BYTES = 8
 const ANSWER_BYTES_MAX = PAYLOAD_BYTES_MAX - TRAILER_BYTES_MIN
 
@@ -27,6 +32,7 @@ export class ServerCall implements StreamSink, Deadlined {
   readonly #onEnded: (status: number) => void
   #hasEnded = false
   #isAccepted = false
+  #heldBytes = 0
   #requestBytesMax = 0
   #collector: BodyCollector | undefined
   #onBody: ((body: Buffer) => void) | undefined
@@ -53,10 +59,14 @@ export class ServerCall implements StreamSink, Deadlined {
   start(handler: MethodHandler, body: Buffer | undefined, requestBytesMax = Infinity): void {
     this.#requestBytesMax = Math.min(requestBytesMax, this.#runtime.limits.messageBytesMax)
     const context = this.#context
+    if (this.deadlineAtMs === 0 && (handler.kind === 'unary' || handler.kind === 'clientStream')) {
+      this.deadlineAtMs = this.#runtime.clock.nowMs() + DEADLINE_DEFAULT_MS
+      this.#runtime.watchDeadline(this)
+    }
     switch (handler.kind) {
       case 'unary':
         this.#withBody(body, (request) => {
-          this.#answerWith(() => handler.handle(request, context))
+          this.#answerWith(() => handler.handle(request, context), request.length)
         })
         return
       case 'serverStream':
@@ -66,7 +76,7 @@ export class ServerCall implements StreamSink, Deadlined {
         return
       case 'clientStream':
         this.#withMessages((requests) => {
-          this.#answerWith(() => handler.handle(requests, context))
+          this.#answerWith(() => handler.handle(requests, context), 0)
         })
         return
       case 'bidi':
@@ -154,14 +164,24 @@ export class ServerCall implements StreamSink, Deadlined {
     }
   }
 
-  #answerWith(handle: () => Promise<Uint8Array> | Uint8Array): void {
+  #answerWith(handle: () => Promise<Uint8Array> | Uint8Array, requestBytes: number): void {
     try {
       const result = handle()
-      if (result instanceof Promise) result.then(this.#answer, this.#fail)
-      else this.#answer(result)
+      if (!(result instanceof Promise)) this.#answer(result)
+      else {
+        result.then(this.#answer, this.#fail)
+        this.#hold(requestBytes + CALL_BYTES)
+      }
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** Keeps bytes in the budget until the call has ended; without room for them it ends now. */
+  #hold(bytes: number): void {
+    if (this.#hasEnded) return
+    if (this.#stream.reserveMessage(bytes)) this.#heldBytes += bytes
+    else this.#fail(noRoom())
   }
 
   readonly #answer = (body: Uint8Array): void => {
@@ -175,7 +195,8 @@ export class ServerCall implements StreamSink, Deadlined {
       this.#fail(messageTooLarge(messageBytesMax))
     } else if (this.#accept()) {
       this.#stream.write(body)
-      this.#finish(0, '', NONE, NONE)
+      // Without room in the budget the stream is reset.
+      if (!this.#stream.hasLocalEnded) this.#finish(0, '', NONE, NONE)
     }
   }
 
@@ -192,7 +213,7 @@ export class ServerCall implements StreamSink, Deadlined {
       err: error,
       errorId: id,
       method: this.#context.name,
-      caller: this.#context.caller,
+      caller: callerText(this.#context.caller),
     }
     this.#runtime.logger.error(facts, 'a handler failed')
     return new RpcError(
@@ -205,10 +226,34 @@ export class ServerCall implements StreamSink, Deadlined {
     const writer = new MessageWriter(this.#runtime, this.#stream)
     this.#writer = writer
     try {
-      for await (const message of handle()) await writer.write(message)
+      await writer.ready()
+      await this.#writeAll(writer, handle()[Symbol.asyncIterator]())
       if (!this.#hasEnded) this.#finish(0, '', NONE, NONE)
     } catch (error) {
       this.#fail(error)
+    }
+  }
+
+  async #writeAll(writer: MessageWriter, messages: AsyncIterator<Uint8Array>): Promise<void> {
+    const { making } = this.#runtime
+    const { name } = this.#context
+    try {
+      for (;;) {
+        const giveBack = await making.take(name, this.#stream)
+        try {
+          // Ended while it waited: nothing more is made.
+          if (this.#hasEnded) return
+          const next = await messages.next()
+          if (next.done === true) return
+          making.learn(name, next.value.length)
+          giveBack()
+          await writer.write(next.value)
+        } finally {
+          giveBack()
+        }
+      }
+    } finally {
+      await messages.return?.()
     }
   }
 
@@ -246,6 +291,13 @@ export class ServerCall implements StreamSink, Deadlined {
     this.#hasEnded = true
     this.#runtime.served[status] = (this.#runtime.served[status] ?? 0) + 1
     if (this.deadlineAtMs > 0) this.#runtime.forgetDeadline(this)
+    if (this.#heldBytes > 0) this.#stream.releaseMessage(this.#heldBytes)
+    this.#heldBytes = 0
+    this.#collector?.drop()
     this.#onEnded(status)
   }
+}
+
+function noRoom(): PosternError {
+  return new PosternError('BUDGET_EXHAUSTED', 'no byte budget is left for this call')
 }

@@ -1,6 +1,7 @@
 import { PosternError, printable } from '../base/errors.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { judgeBody, readHead, type OpenHead } from '../wire/open-head.ts'
+import { callerText, type Caller } from './caller.ts'
 import { CallContext } from './call-context.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { ServerCall } from './server-call.ts'
@@ -13,7 +14,7 @@ const INTERNAL = statusNumber('INTERNAL')
 /** Where a stream came in. */
 export interface Arrival {
   /** Who calls: fixed by the connection, or read from the head where the peer is a gateway. */
-  callerOf(head: OpenHead): string
+  callerOf(head: OpenHead): Caller
   readonly nowMs: number
 }
 
@@ -24,14 +25,19 @@ export interface Arrival {
 export class RpcServer {
   readonly #runtime: RpcRuntime
   readonly #authorize: Authorize
+  readonly #forGateways: RpcServer | undefined
   readonly #methods = new Map<string, Offer>()
   readonly #forwards = new Map<string, Offer>()
   #running = 0
-  #onIdle: (() => void) | undefined
 
-  constructor(runtime: RpcRuntime, authorize: Authorize) {
+  /**
+   * `forGateways`: serves what gateways ask in their own name, and nothing else does; without it they are
+   * callers like others.
+   */
+  constructor(runtime: RpcRuntime, authorize: Authorize, forGateways?: RpcServer) {
     this.#runtime = runtime
     this.#authorize = authorize
+    this.#forGateways = forGateways
   }
 
   /** Forwards and methods have separate names. */
@@ -51,14 +57,6 @@ export class RpcServer {
 
   get runningCount(): number {
     return this.#running
-  }
-
-  /** Resolves once no call runs. */
-  async idle(): Promise<void> {
-    if (this.#running === 0) return
-    await new Promise<void>((resolve) => {
-      this.#onIdle = resolve
-    })
   }
 
   /** The SessionOwner's `onOpen` comes here. `cluster`: the one that calls must name, if any. */
@@ -90,6 +88,19 @@ export class RpcServer {
       )
       return
     }
+    const isGateway = context.caller.kind === 'gateway'
+    const server = (isGateway ? this.#forGateways : undefined) ?? this
+    server.#serve(stream, head, context, bytes, end, isEnded)
+  }
+
+  #serve(
+    stream: MuxStream,
+    head: OpenHead,
+    context: CallContext,
+    bytes: Buffer,
+    end: number,
+    isEnded: boolean,
+  ): void {
     const offer = this.#admit(stream, head, context)
     if (offer === undefined) return
     this.#running++
@@ -143,7 +154,7 @@ export class RpcServer {
   }: CallContext): ((status: number) => void) | undefined {
     const { tracer } = this.#runtime
     if (tracer === undefined) return undefined
-    const attributes = { 'postern.caller': caller, 'postern.cluster': cluster }
+    const attributes = { 'postern.caller': callerText(caller), 'postern.cluster': cluster }
     const span = tracer.start('serve', name, traceparent, attributes)
     return (status) => {
       span.end(status)
@@ -153,9 +164,5 @@ export class RpcServer {
 
   readonly #ended = (): void => {
     this.#running--
-    if (this.#running > 0 || this.#onIdle === undefined) return
-    const onIdle = this.#onIdle
-    this.#onIdle = undefined
-    onIdle()
   }
 }

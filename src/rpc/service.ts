@@ -2,6 +2,7 @@ import type { ErrorCode } from '../base/error-codes.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import type { DataType } from '../wire/data-type.ts'
 import type { Kind } from '../wire/open-head.ts'
+import type { Caller } from './caller.ts'
 import type { CallContext } from './call-context.ts'
 
 type Bytes = Uint8Array
@@ -42,7 +43,7 @@ export interface Offer {
 
 /** What the one decision point is asked, for every call and every forward. */
 export interface AccessRequest {
-  readonly caller: string
+  readonly caller: Caller
   readonly name: string
   /** A method call, or a forward to a named service. */
   readonly isForward: boolean

@@ -108,6 +108,7 @@ export class UnaryCall implements StreamSink, Deadlined {
 
   #succeed(body: Buffer): void {
     if (!this.#settle(0)) return
+    this.#collector?.drop()
     this.#resolve(body)
   }
 

@@ -4,7 +4,7 @@ import { PosternError } from '../base/errors.ts'
 import type { MuxLimits } from '../mux/limits.ts'
 import type { SessionOwner } from '../mux/session-owner.ts'
 import { MuxSession } from '../mux/session.ts'
-import type { SlabPool } from './slab-pool.ts'
+import { SLAB_BYTES, type SlabPool } from './slab-pool.ts'
 
 /** Bytes handed to the wire and not yet taken by it. More would make a ping wait behind them. */
 const IN_FLIGHT_BYTES_MAX = 256 * 1024
@@ -39,6 +39,7 @@ export class Connection {
   readonly session: MuxSession
   readonly #parts: ConnectionParts
   #inFlightBytes = 0
+  #reservedBytes = 0
   #progressAtMs: number
   #cancelTimer: CancelTimer | undefined
   #cancelFarewell: CancelTimer | undefined
@@ -94,6 +95,7 @@ export class Connection {
 
   /** The wire is closed. */
   wireClosed(error: PosternError): void {
+    if (!this.#isGone) this.#parts.budget.release(this.#reservedBytes)
     this.#isGone = true
     this.#cancelTimer?.()
     this.#cancelFarewell?.()
@@ -108,37 +110,45 @@ export class Connection {
 
   readonly #flush = (): void => {
     this.#isFlushScheduled = false
-    while (!this.#isGone && this.#inFlightBytes < IN_FLIGHT_BYTES_MAX && this.#writeBatch());
+    while (!this.#isGone && this.#writeBatch());
     if (this.#isClosing && !this.session.output.isReady) this.#parts.wire.end()
   }
 
   #writeBatch(): boolean {
-    const { slabs, wire, clock } = this.#parts
+    const { slabs, wire, clock, budget } = this.#parts
+    // One batch goes in any case; more of them, to a peer that may not read, are in the budget.
+    const reserved = this.#inFlightBytes === 0 ? 0 : SLAB_BYTES
+    if (this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX || !budget.reserve(reserved)) return false
     const slab = slabs.take()
     const count = this.session.takeOutput(slab)
     if (count === 0) {
       slabs.give(slab)
+      budget.release(reserved)
       return false
     }
+    this.#reservedBytes += reserved
     if (this.#inFlightBytes === 0) this.#progressAtMs = clock.nowMs()
     this.#inFlightBytes += count
     if (count <= COPY_BYTES_MAX) {
       const copy = Buffer.from(slab.subarray(0, count))
       slabs.give(slab)
       wire.write(copy, () => {
-        this.#written(count)
+        this.#written(count, reserved)
       })
     } else {
       wire.write(slab.subarray(0, count), () => {
         slabs.give(slab)
-        this.#written(count)
+        this.#written(count, reserved)
       })
     }
     return true
   }
 
-  #written(count: number): void {
+  #written(count: number, reserved: number): void {
     this.#inFlightBytes -= count
+    if (this.#isGone) return
+    this.#reservedBytes -= reserved
+    this.#parts.budget.release(reserved)
     this.#progressAtMs = this.#parts.clock.nowMs()
     if (this.session.isAwake) this.#scheduleFlush()
   }

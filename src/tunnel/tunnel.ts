@@ -2,6 +2,7 @@ import { asPosternError, PosternError } from '../base/errors.ts'
 import type { CancelTimer } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
+import type { Identity } from '../identity/name.ts'
 import { RpcError } from '../rpc/status.ts'
 import type { GoAway } from '../wire/goaway.ts'
 import { backoffMs, type BackoffOptions } from './backoff.ts'
@@ -27,7 +28,8 @@ export interface TunnelOptions {
   dial(signal: AbortSignal): Promise<PeerWire>
   /** The first call on a fresh session; its answer makes the tunnel ready. */
   register(connection: RpcConnection): Promise<RegisterResponse>
-  onOpen: RpcConnectionEvents['onOpen']
+  /** The peer, whose identity its certificate names, opened a stream. */
+  onOpen(peer: Identity, ...open: Parameters<RpcConnectionEvents['onOpen']>): void
   /** The tunnel is ready, or has gone over to a fresh connection. */
   onUp?(): void
   /** The tunnel fell, or did not come up. */
@@ -210,6 +212,7 @@ export class Tunnel {
   ): Promise<{ connection: RpcConnection; welcome: RegisterResponse }> {
     return await new Promise((resolve, reject) => {
       const events = this.#events(
+        wire.facts.identity,
         (ready) => {
           this.#options.register(ready).then((welcome) => {
             resolve({ connection: ready, welcome })
@@ -228,13 +231,16 @@ export class Tunnel {
   }
 
   #events(
+    peer: Identity,
     onReady: (connection: RpcConnection) => void,
     onClosed: (connection: RpcConnection, error: PosternError) => void,
   ): RpcConnectionEvents {
     return {
       onReady,
       onClosed,
-      onOpen: this.#options.onOpen,
+      onOpen: (stream, bytes, start, end, isEnded) => {
+        this.#options.onOpen(peer, stream, bytes, start, end, isEnded)
+      },
       onGoAway: (from, goAway) => {
         this.#goAway(from, goAway)
       },
@@ -253,6 +259,7 @@ export class Tunnel {
   #begin(abort: AbortController, wire: PeerWire): void {
     try {
       const events = this.#events(
+        wire.facts.identity,
         (ready) => void this.#register(abort, ready),
         (from, error) => {
           this.#closed(abort, from, error)

@@ -68,7 +68,7 @@ describe('canary calls', function () {
     const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + laterMs }
     const agent = await fleet.startAgent('a-1', { 'health.latency': '1ms' }, { clock })
     const take = (latencyMs: number) => {
-      agent.canaries.take({ gateway: 'gw-1', intervalMs: 1000, latencyMs, failures: 0 } as never)
+      agent.canaries.take('gw-1', { intervalMs: 1000, latencyMs, failures: 0 } as never)
     }
     const status = () => agentStatus(agent, clock.wallMs())
     await eventually(() => agent.tunnels.ready.length === 1, 'the tunnel is up')
@@ -81,20 +81,25 @@ describe('canary calls', function () {
     expect(status().reasons.join()).to.match(/no call has come through for \d+ s/)
   })
 
-  it('cannot be made by a caller: no caller has the name of the gateway itself', async () => {
-    fleet = await Fleet.start(1)
-    const agent = await fleet.startAgent('a-1', { allow: '[]' })
-    await eventually(() => agent.canaries.of('gw-1') !== undefined, 'the first has come')
-    const client = await fleet.connect()
-    const { Notices } = await import('../../src/gen/postern/v1/tunnel_pb.js')
-    const forged = await client
-      .cluster('c-1')
-      .service(Notices)
-      .canary({ gateway: 'gw-9' })
-      .then(
-        () => 'let in',
-        (error: unknown) => (error as { code?: string }).code,
-      )
-    expect([forged, agent.canaries.of('gw-9')]).to.deep.equal(['POLICY_DENIED', undefined])
-  })
+  for (const [allow, code] of [
+    ['[]', 'POLICY_DENIED'],
+    [JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }]), 'METHOD_UNKNOWN'],
+  ] as const)
+    it(`cannot be made by a caller, whatever the policy allows: ${code}`, async () => {
+      fleet = await Fleet.start(1)
+      const agent = await fleet.startAgent('a-1', { allow })
+      await eventually(() => agent.canaries.of('gw-1') !== undefined, 'the first has come')
+      const client = await fleet.connect()
+      const { Notices } = await import('../../src/gen/postern/v1/tunnel_pb.js')
+      const notices = client.cluster('c-1').service(Notices)
+      for (const call of [notices.canary({ gateway: 'gw-9' }), notices.tell({ warnings: ['x'] })]) {
+        const forged = await call.then(
+          () => 'let in',
+          (error: unknown) => (error as { code?: string }).code,
+        )
+        expect(forged).to.equal(code)
+      }
+      expect(agent.canaries.of('gw-9')).to.equal(undefined)
+      expect(agent.notices.warnings).to.deep.equal([])
+    })
 })

@@ -11,7 +11,7 @@ const MIB = 1024 * 1024
 describe('credit', () => {
   it('holds a sender to the window of a reader that does not read, and no neighbour', () => {
     const { pair, sinks, streams } = openStreams(65, 1)
-    for (const stream of streams) stream.write(Buffer.alloc(2 * MIB))
+    for (const stream of streams) stream.pass(Buffer.alloc(2 * MIB))
     pair.pump()
     const [neighbour, ...stalled] = sinks
     expect(neighbour!.received.length).to.equal(2 * MIB)
@@ -24,20 +24,20 @@ describe('credit', () => {
 
   it('lets a reader that reads have its data when others had stalled before it came', () => {
     const { pair, streams } = openStreams(3, 0)
-    for (const stream of streams) stream.write(Buffer.alloc(2 * MIB))
+    for (const stream of streams) stream.pass(Buffer.alloc(2 * MIB))
     pair.pump()
     const sink = new RecordingSink()
     pair.acceptor.onOpen = ({ stream }) => {
       stream.accept(sink)
     }
-    pair.dialer.open('late', { wantsData: false }).stream.write(Buffer.alloc(2 * MIB))
+    pair.dialer.open('late', { wantsData: false }).stream.pass(Buffer.alloc(2 * MIB))
     pair.pump()
     expect(sink.received.length).to.equal(2 * MIB)
   })
 
   it('lets calls pass beside readers that do not read', () => {
     const { pair, streams } = openStreams(64, 0)
-    for (const stream of streams) stream.write(Buffer.alloc(2 * MIB))
+    for (const stream of streams) stream.pass(Buffer.alloc(2 * MIB))
     pair.pump()
     pair.acceptor.onOpen = ({ stream }) => {
       answer(stream, 'ok')
@@ -62,7 +62,7 @@ describe('credit', () => {
     const refusals: string[] = []
     for (let i = 0; i < 100; i++) {
       const { stream, sink } = pair.dialer.open('x', { wantsData: false })
-      stream.write(Buffer.alloc(MIB))
+      stream.pass(Buffer.alloc(MIB))
       pair.pump()
       refusals.push(...sink.events.filter((event) => event.startsWith('refuse')))
     }
@@ -74,7 +74,7 @@ describe('credit', () => {
 
   it('gives everything back when streams end, however they end', () => {
     const { pair, streams } = openStreams(30, 15)
-    for (const stream of streams) stream.write(Buffer.alloc(MIB))
+    for (const stream of streams) stream.pass(Buffer.alloc(MIB))
     pair.pump()
     streams.forEach((stream, index) => {
       if (index % 3 === 0) stream.reset('CANCELLED')

@@ -99,7 +99,7 @@ describe('limits', () => {
     }
     const streams = Array.from({ length: 4096 }, () => {
       const opened = pair.dialer.open('head', { wantsData: false })
-      opened.stream.write(Buffer.alloc(64 * 1024))
+      opened.stream.pass(Buffer.alloc(64 * 1024))
       return opened
     })
     pair.pump()

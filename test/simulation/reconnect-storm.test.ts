@@ -110,7 +110,7 @@ class Storm {
         const client = clientOf(TunnelService, connection.channel())
         return await client.register({ cluster: 'c', agent }, { timeoutMs: 5000 })
       },
-      onOpen: (stream) => {
+      onOpen: (_peer, stream) => {
         stream.refuse('METHOD_UNKNOWN', false, '')
       },
     })

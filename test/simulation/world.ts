@@ -8,6 +8,7 @@ import { CallerSide } from '../../src/gateway/caller-side.ts'
 import { Turnstile } from '../../src/gateway/turnstile.ts'
 import { Registry } from '../../src/gateway/registry.ts'
 import type { Identity } from '../../src/identity/name.ts'
+import { callerInHead } from '../../src/rpc/caller.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
 import { processParts } from '../../src/tunnel/process-parts.ts'
 import { RpcConnection, type ProcessParts } from '../../src/tunnel/rpc-connection.ts'
@@ -145,9 +146,9 @@ export class World {
         const client = clientOf(TunnelService, connection.channel())
         return await client.register({ cluster: 'c', agent: 'a' }, { timeoutMs: 5000 })
       },
-      onOpen: (stream, bytes, start, end, isEnded) => {
+      onOpen: (peer, stream, bytes, start, end, isEnded) => {
         const arrival = {
-          callerOf: (head: { caller: string }) => head.caller,
+          callerOf: (head: { caller: string }) => callerInHead(head, peer),
           nowMs: this.clock.nowMs(),
         }
         this.agentServer.open(stream, arrival, bytes, start, end, isEnded, 'c')

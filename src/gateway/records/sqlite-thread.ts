@@ -51,10 +51,10 @@ export class SqliteThread {
     if ('changes' in first)
       return { rows: [], changes: BigInt(first.changes), lastId: BigInt(first.lastId) }
     const rows: unknown[] = []
-    for (let answer = first; 'rows' in answer;) {
+    let answer: WorkerAnswer | undefined = first
+    while (answer !== undefined && 'rows' in answer) {
       rows.push(...answer.rows)
-      if (!answer.hasMore) break
-      answer = await this.#ask({ id, isNext: true })
+      answer = answer.hasMore ? await this.#ask({ id, isNext: true }) : undefined
     }
     return { rows, changes: 0n, lastId: 0n }
   }

@@ -15,7 +15,7 @@ export declare const file_postern_v1_tunnel: GenFile;
  */
 export declare type CanaryRequest = Message<"postern.v1.CanaryRequest"> & {
   /**
-   * Of whom it comes.
+   * Of whom it comes, for agents that do not go by the certificate.
    *
    * @generated from field: string gateway = 1;
    */
