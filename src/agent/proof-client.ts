@@ -1,3 +1,4 @@
+import { claimedVersion } from '../identity/trust-bundle.ts'
 import { createPrivateKey } from 'node:crypto'
 import { PosternError, printable } from '../base/errors.ts'
 import { readCertsOnly } from '../identity/certs-only.ts'
@@ -20,7 +21,9 @@ const VERDICTS = [
   'revoked',
   'locked',
 ] as const
-const BUNDLES_MAX = 16
+/** Bundles in one answer, and in all: a dozen for each change of CA that was missed. */
+const BUNDLES_PAGE = 16
+const BUNDLES_MAX = 256
 
 /** What the gateway says of our certificate. */
 export interface Diagnosis {
@@ -76,11 +79,21 @@ export async function bundlesSince(
   version: number,
   egress: Egress,
 ): Promise<Buffer[]> {
-  const url = new URL(`${BASE}bundles/${String(version)}`, gateway)
-  const { status, body } = await requestUnverified(url, AbortSignal.timeout(REQUEST_MS_MAX), egress)
-  if (status !== 200) throw failed(gateway, status, body)
-  const lines = body.split('\n').filter((line) => line !== '')
-  return lines.slice(0, BUNDLES_MAX).map((line) => Buffer.from(line, 'base64'))
+  const found: Buffer[] = []
+  for (let after = version; found.length < BUNDLES_MAX;) {
+    const url = new URL(`${BASE}bundles/${String(after)}`, gateway)
+    const signal = AbortSignal.timeout(REQUEST_MS_MAX)
+    const { status, body } = await requestUnverified(url, signal, egress)
+    if (status !== 200) throw failed(gateway, status, body)
+    const lines = body.split('\n').filter((line) => line !== '')
+    const page = lines.map((line) => Buffer.from(line, 'base64'))
+    found.push(...page)
+    // Only where to read on: what it is worth is judged later.
+    const last = claimedVersion(page.at(-1) ?? Buffer.alloc(0)) ?? after
+    if (page.length < BUNDLES_PAGE || last <= after) break
+    after = last
+  }
+  return found.slice(0, BUNDLES_MAX)
 }
 
 async function ask(

@@ -1,11 +1,20 @@
 import type { Argv } from 'yargs'
+import { PosternError } from '../base/errors.ts'
+import { parseAnswer } from '../base/local-answer.ts'
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
 import type { Authorities } from '../gateway/authorities.ts'
-import { CaChange, type ChangePhase, type StepOptions } from '../gateway/ca-change.ts'
+import {
+  CaChange,
+  type ChangePhase,
+  type Connected,
+  type StepOptions,
+} from '../gateway/ca-change.ts'
+import { askLocal } from '../transport/local-socket.ts'
 import { rootPins } from '../identity/certificate-files.ts'
 import { readProtection } from '../identity/passphrase.ts'
 import { gatewayFiles } from '../gateway/own-identity.ts'
 import { withStore, type StoreTools } from './gateway-store.ts'
+import { GATEWAY_SOCKET } from './gateway-drain.ts'
 import { humanSpan, table } from './output.ts'
 import type { AddCommand } from './program.ts'
 import { addStoreSettings } from './settings-options.ts'
@@ -109,6 +118,7 @@ function step(name: keyof typeof STEPS): AddCommand {
         withJson(addStoreSettings(y, GATEWAY_SETTINGS)).option('force', {
           type: 'boolean',
           default: false,
+          alias: 'yes',
           describe: 'Go on although agents or callers would be cut off.',
         }),
       (args) => {
@@ -134,7 +144,18 @@ function orderOf({ actor, nowMs }: StoreTools): Omit<StepOptions, 'isForced'> {
 
 async function changeOf(tools: StoreTools): Promise<Change> {
   const cas = await tools.authorities()
-  return { ...tools, cas, change: new CaChange(cas, tools.denials) }
+  const connected = await whoIsConnected(tools.settings['status.socket'] ?? GATEWAY_SOCKET)
+  return { ...tools, cas, change: new CaChange(cas, tools.denials, connected) }
+}
+
+/** What the daemon says; undefined where none answers, and whoever holds a certificate counts as live. */
+async function whoIsConnected(socket: string): Promise<readonly Connected[] | undefined> {
+  try {
+    return parseAnswer(await askLocal(socket, 'connected')) as readonly Connected[]
+  } catch (error) {
+    if (error instanceof PosternError) return undefined
+    throw error
+  }
 }
 
 interface CaStatus {

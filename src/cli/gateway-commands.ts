@@ -10,6 +10,7 @@ import { gatewayEvents } from './gateway-events.ts'
 import { gatewayForward } from './gateway-forward.ts'
 import { gatewayInit } from './gateway-init.ts'
 import { gatewayRun } from './gateway-run.ts'
+import { gatewayStore } from './gateway-store-backup.ts'
 import { gatewayTokens } from './gateway-tokens.ts'
 import type { AddCommand } from './program.ts'
 import { withPassphrase } from './systemd-credentials.ts'
@@ -23,6 +24,7 @@ export const GATEWAY_COMMANDS: readonly AddCommand[] = [
   gatewayCerts,
   gatewayCa,
   gatewayEvents,
+  gatewayStore,
   gatewayCall,
   gatewayForward,
   gatewayClusters,

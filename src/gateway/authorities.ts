@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import type { Authority } from '../identity/authority.ts'
@@ -185,6 +185,11 @@ export class Authorities {
     const { database } = records
     const { length } = await database.selectFrom('authorities').select('id').limit(1).execute()
     if (length > 0) return
+    const later = readdirSync(directory).find((name) => name.startsWith('generation-'))
+    if (later !== undefined) {
+      const text = `the store names no CA, and ${directory} holds ${later}: this is not the store of these CAs. Restore it: docs/OPERATIONS.md, "Restore"`
+      throw new PosternError('RECORDS_UNUSABLE', text, { path: directory })
+    }
     const agents = readAuthority(directory, 'agents', this.#protection)
     const first = rootPinOf(initialBundlePem)
     const row = { id: 1, folder: '', phase: 'active', root_pin: first, at: 0 } as const

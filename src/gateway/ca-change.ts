@@ -17,6 +17,8 @@ import { ISSUING_MS, ROOT_MS } from './init.ts'
 import type { Database } from './records/records.ts'
 import type { AuthorityPhase, BundleContentKind } from './records/schema.ts'
 
+/** What a crash leaves of a root that was being made. */
+const HALF_MADE = ['root.key', '.root.key.new', '.root.pem.new']
 /** Rounds of back and forth that bundles are signed ahead for, while the root is at hand. */
 const ROUNDS = 3
 const FOLDER_BYTES = 4
@@ -40,6 +42,12 @@ export interface StepOptions {
 /** Where a change of CA stands. */
 export type ChangePhase = 'standby' | 'prepared' | 'activated'
 
+/** A connection of an agent or caller: cluster/agent or URI name, and the key identifier of its issuer. */
+export interface Connected {
+  readonly identity: string
+  readonly issuer: string
+}
+
 /** An agent that a step would leave behind, and why. */
 export interface Straggler {
   readonly identity: string
@@ -55,8 +63,11 @@ export class CaChange {
   readonly #authorities: Authorities
   readonly #denials: Denials
   readonly #bundles: BundleStore
+  readonly #connected: readonly Connected[] | undefined
 
-  constructor(authorities: Authorities, denials: Denials) {
+  /** `connected`: who is connected now, where the daemon could be asked. */
+  constructor(authorities: Authorities, denials: Denials, connected?: readonly Connected[]) {
+    this.#connected = connected
     this.#authorities = authorities
     this.#denials = denials
     this.#bundles = new BundleStore(authorities.parts.records)
@@ -240,17 +251,27 @@ export class CaChange {
   async #holdersOf(issuer: string, nowMs: number): Promise<Straggler[]> {
     const { active } = this.#authorities
     const next = issuer === active.row.agents_key ? undefined : active.row.agents_key
-    // Callers hold what they were issued until they are given the next: then they are ready.
+    // Callers hold what they were issued until they use the next: only the daemon knows who does.
     const ready = new Set(
-      next === undefined ? [] : (await this.#live({ issuer: next }, nowMs)).filter(isCaller),
+      next === undefined || this.#connected === undefined
+        ? []
+        : (await this.#live({ issuer: next }, nowMs)).filter(isCaller),
     )
     const names = (await this.#live({ issuer }, nowMs)).filter((name) => !ready.has(name))
-    return names.map((identity) => ({
+    const holders = names.map((identity) => ({
       identity,
       reason: isCaller(identity)
         ? 'has a certificate of the CA that goes: gateway certs issue makes the next one'
         : 'has a certificate of the CA that goes',
     }))
+    const connected = (this.#connected ?? []).filter((one) => one.issuer === issuer)
+    const live = [...new Set(connected.map(({ identity }) => identity))]
+      .filter((identity) => !names.includes(identity))
+      .map((identity) => ({
+        identity,
+        reason: 'is connected with a certificate of the CA that goes, and would be cut off',
+      }))
+    return [...holders, ...live]
   }
 
   /** cluster/agent of certificates that are in use and let in; of a caller its whole name. */
@@ -351,7 +372,8 @@ async function rootIn(
     if (found.pin === old.pin) throw refused(`${folder} holds the old root, not a new one`)
     return found
   }
-  if (existsSync(folder) && readdirSync(folder).length > 0)
+  // A key whose certificate was not written, as after a crash, vouches for nothing: it is made anew.
+  if (existsSync(folder) && readdirSync(folder).some((name) => !HALF_MADE.includes(name)))
     throw new PosternError('STATE_EXISTS', `${folder} is not empty, and holds no root`, {
       path: folder,
     })

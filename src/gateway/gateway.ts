@@ -3,7 +3,7 @@ import { PosternError } from '../base/errors.ts'
 import { addressText } from '../config/address.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import type { KeyProtection } from '../identity/key-protection.ts'
-import type { Role } from '../identity/name.ts'
+import { identityUri, type Role } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
 import type { HandshakeLimits } from '../transport/handshake-gate.ts'
 import type { AddressInfo } from '../transport/https-listen.ts'
@@ -17,8 +17,10 @@ import { Admission } from './admission.ts'
 import { AgentSide } from './agent-side.ts'
 import { CallerSide } from './caller-side.ts'
 import { Canary } from './canary.ts'
+import type { Connected } from './ca-change.ts'
 import { CloneWatch } from './clone-watch.ts'
 import { comebackMs } from './comeback.ts'
+import { credentialsOf } from './denials.ts'
 import { Enrolment } from './enrolment.ts'
 import { Notices } from './notices.ts'
 import { OwnIdentity } from './own-identity.ts'
@@ -141,6 +143,17 @@ export class Gateway {
     const connections = all.filter(({ facts }) => facts.identity.role === 'caller')
     const streams = connections.reduce((sum, { session }) => sum + session.streamCount, 0)
     return { callers: connections.length, streams }
+  }
+
+  /** Who is connected, and by whose certificate. */
+  get connected(): Connected[] {
+    return this.#connections().flatMap(({ facts: { identity, certificate } }) => {
+      // Our own, of the canary, has none.
+      if (identity.role === 'gateway') return []
+      const { issuer, cluster, agent } = credentialsOf(certificate, identity)
+      const name = identity.role === 'agent' ? `${cluster}/${agent}` : identityUri(identity)
+      return [{ identity: name, issuer }]
+    })
   }
 
   get admission(): Admission | undefined {

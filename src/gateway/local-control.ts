@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import { identityUri } from '../identity/name.ts'
+import type { Connected } from './ca-change.ts'
 import type { Gateway } from './gateway.ts'
 
 /** What `gateway status --json` prints. Times are ISO 8601, spans in ms. Fields are only ever added. */
@@ -58,11 +59,13 @@ export class GatewayControl {
     }
   }
 
-  async #act(order: string): Promise<GatewayStatus> {
+  async #act(order: string): Promise<GatewayStatus | Connected[]> {
     const { drain, clock } = this.#parts
     switch (order) {
       case 'status':
         break
+      case 'connected':
+        return this.#parts.gateway.connected
       case 'watch':
         await new Promise<void>((resolve) => clock.startTimer(WATCH_MS, resolve))
         break
@@ -70,7 +73,7 @@ export class GatewayControl {
         drain()
         break
       default:
-        throw new PosternError('USAGE', 'status, watch and drain are known')
+        throw new PosternError('USAGE', 'status, watch, connected and drain are known')
     }
     return this.#status()
   }

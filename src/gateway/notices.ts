@@ -69,6 +69,9 @@ export class Notices {
       ...(renewWithinMs === undefined ? {} : { renewWithinMs }),
     })
     await this.#acknowledged(tunnel, version)
+    // There are more than go in one notice.
+    if (bundles.length === BUNDLES_MAX && version > held)
+      await this.#tellNews(tunnel, version, enrolment)
   }
 
   #renewWithin(tunnel: AgentTunnel, authorities: Authorities): number | undefined {

@@ -79,8 +79,9 @@ export function readBundle(
 
 /**
  * The newest of several bundles, oldest first, each signed by a root that was trusted before it;
- * undefined where none is newer than what is held. `trustDomain` undefined: any.
- * @throws BUNDLE_REFUSED
+ * undefined where none is newer than what is held. Who holds the present root alone cannot judge those of
+ * earlier roots, and needs none of them: what follows is judged by what is held. `trustDomain` undefined: any.
+ * @throws BUNDLE_REFUSED for the last of them
  */
 export function newestBundle(
   bundles: readonly Uint8Array[],
@@ -89,13 +90,32 @@ export function newestBundle(
 ): VerifiedBundle | undefined {
   let trusted = held.roots
   let last: VerifiedBundle | undefined
+  let failure: PosternError | undefined
   for (const bytes of bundles) {
-    const bundle = readBundle(bytes, trusted, trustDomain)
+    let bundle: VerifiedBundle
+    try {
+      bundle = readBundle(bytes, trusted, trustDomain)
+      failure = undefined
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error
+      failure = error
+      continue
+    }
     if (bundle.version <= (last?.version ?? held.version)) continue
     last = bundle
     trusted = bundle.roots
   }
+  if (failure !== undefined) throw failure
   return last
+}
+
+/** The version that a bundle claims, whoever signed it; undefined where it cannot be decoded. */
+export function claimedVersion(bytes: Uint8Array): number | undefined {
+  try {
+    return fromBinary(TrustBundleSchema, fromBinary(SignedBundleSchema, bytes).bundle).version
+  } catch {
+    return undefined
+  }
 }
 
 /** A bundle out of our own store, whoever signed it. @throws BUNDLE_REFUSED */

@@ -1,5 +1,5 @@
-import { chmodSync, closeSync, openSync } from 'node:fs'
-import { Kysely, Migrator } from 'kysely'
+import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
+import { Kysely, Migrator, sql } from 'kysely'
 import { PosternError, printable } from '../../base/errors.ts'
 import { migrationProvider } from './migrations.ts'
 import type { EventRow, RevisionRow, Tables } from './schema.ts'
@@ -108,6 +108,17 @@ export class Records {
         .onConflict((conflict) => conflict.columns(['cluster', 'agent']).doUpdateSet(held))
         .execute()
     })
+  }
+
+  /**
+   * Writes a whole and consistent copy, while others go on writing. @throws STATE_EXISTS, RECORDS_UNUSABLE
+   */
+  async backup(path: string): Promise<void> {
+    if (existsSync(path))
+      throw new PosternError('STATE_EXISTS', `${path} is there; nothing was changed`, { path })
+    // Made by us, so that it never stands there for others to read: SQLite fills an empty file.
+    closeSync(openSync(path, 'wx', OWNER_ONLY))
+    await sql`vacuum into ${path}`.execute(this.database)
   }
 
   async close(): Promise<void> {
