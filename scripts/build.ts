@@ -7,6 +7,7 @@ import { cpSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { inlineVersion } from './inline-version.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = resolve(process.argv[2] ?? join(ROOT, 'dist'))
@@ -33,6 +34,7 @@ for (const name of ['agent', 'gateway'])
     minifyWhitespace: true,
     legalComments: 'linked',
     logLevel: 'warning',
+    plugins: [inlineVersion],
     // Packages in CommonJS ask for Node's modules by require, which an ES module lacks.
     banner: {
       js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",

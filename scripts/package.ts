@@ -3,30 +3,17 @@
  * a machine without Node can run them: `npm run package [-- FOLDER]`, dist/bin by default.
  */
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build, type Plugin } from 'esbuild'
+import { build } from 'esbuild'
 import { FLAGS } from '../bin/flags.js'
+import { inlineVersion } from './inline-version.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const OUT = resolve(process.argv[2] ?? join(ROOT, 'dist/bin'))
 const WORK = join(OUT, 'work')
 const MIB = 1024 * 1024
-
-const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-  version: string
-}
-
-/** The manifest does not lie beside an executable. */
-const inlineVersion: Plugin = {
-  name: 'version',
-  setup: (builder) => {
-    builder.onLoad({ filter: /src[/\\]base[/\\]version\.ts$/ }, () => ({
-      contents: `export const VERSION = ${JSON.stringify(version)}`,
-    }))
-  },
-}
 
 /** Node without its symbols: a third smaller. Before it is filled; afterwards it would not start. */
 function makeRuntime(): string {

@@ -19,5 +19,12 @@ export {
   GatewaysClient,
   type ConnectGatewaysOptions,
 } from './caller/gateways-client.ts'
+export type { ClusterOfGateways } from './caller/gateways-client.ts'
+export type { CallerSettings } from './config/gateway-settings.ts'
+export type { Logger, LogFacts } from './base/logger.ts'
+export type { Cluster } from './gen/postern/v1/gateway_pb.js'
+export type { RpcChannel } from './rpc/channel.ts'
+export type { Metadata } from './wire/metadata.ts'
+export type { DataType } from './wire/data-type.ts'
 export { Health } from './gen/grpc/health/v1/health_pb.js'
 export { Diagnostics } from './gen/postern/v1/diagnostics_pb.js'

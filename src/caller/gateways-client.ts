@@ -4,7 +4,9 @@ import { asPosternError, PosternError } from '../base/errors.ts'
 import { systemRandom } from '../base/random.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { addressText, type Address } from '../config/address.ts'
+import type { Cluster } from '../gen/postern/v1/gateway_pb.js'
 import type { CallOptions } from '../rpc/channel.ts'
+import { rpcErrorOfCode } from '../rpc/status.ts'
 import { clientOf, type CallChannel, type Client } from '../rpc/typed.ts'
 import { backoffMs } from '../tunnel/backoff.ts'
 import { connectGateway, type ConnectOptions } from './connect.ts'
@@ -130,6 +132,22 @@ export class GatewaysClient {
   /** Calls to one cluster, over whichever gateway has it. */
   cluster(name: string): ClusterOfGateways {
     return new ClusterOfGateways(name, () => this.#open())
+  }
+
+  /**
+   * The clusters that any of the gateways has, each once. @throws RpcError where none of them answers
+   */
+  async listClusters(options?: CallOptions): Promise<Cluster[]> {
+    const open = this.#open()
+    if (open.length === 0) throw rpcErrorOfCode('CONNECTION_LOST', 'no gateway is connected', true)
+    const answers = await Promise.allSettled(open.map((client) => client.listClusters(options)))
+    const lists = answers.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    const [failed] = answers.flatMap((one) =>
+      one.status === 'rejected' ? [one.reason as Error] : [],
+    )
+    if (lists.length === 0 && failed !== undefined) throw failed
+    const byName = new Map(lists.flat().map((cluster) => [cluster.name, cluster]))
+    return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   /** Ends every connection; calls that still run fail. */

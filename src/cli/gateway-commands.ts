@@ -10,6 +10,7 @@ import { gatewayEvents } from './gateway-events.ts'
 import { gatewayForward } from './gateway-forward.ts'
 import { gatewayInit } from './gateway-init.ts'
 import { gatewayRun } from './gateway-run.ts'
+import { gatewayService } from './service.ts'
 import { gatewayStore } from './gateway-store-backup.ts'
 import { gatewayTokens } from './gateway-tokens.ts'
 import type { AddCommand } from './program.ts'
@@ -20,6 +21,7 @@ export const GATEWAY_COMMANDS: readonly AddCommand[] = [
   gatewayRun,
   gatewayStatus,
   gatewayDrain,
+  gatewayService,
   gatewayTokens,
   gatewayCerts,
   gatewayCa,

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { runTool } from '../support/openssl.ts'
@@ -18,6 +18,10 @@ describe('agent service', function () {
     mkdirSync(join(root, 'etc'))
     for (const name of ['passwd', 'group', 'shadow', 'gshadow'])
       writeFileSync(join(root, 'etc', name), '')
+    for (const path of ['usr/bin/agent', 'usr/bin/gateway', 'opt/postern/agent']) {
+      mkdirSync(join(root, dirname(path)), { recursive: true })
+      writeFileSync(join(root, path), '#!/bin/true\n', { mode: 0o755 })
+    }
   })
   afterEach(() => {
     rmSync(root, { recursive: true, force: true })
@@ -60,6 +64,31 @@ describe('agent service', function () {
     expect((await service('status')).status).to.equal(1)
   })
 
+  it('installs no unit whose program is missing, nor says that it would', async () => {
+    rmSync(join(root, 'usr/bin/agent'))
+    for (const dry of [['--dry-run'], []]) {
+      const { status, stderr, stdout } = await service('install', ...dry)
+      if (dry.length === 0 && process.getuid?.() !== 0) continue
+      expect([status, stdout]).to.deep.equal([1, ''])
+      expect(stderr).to.include('[INSTALL_FAILED]').and.include('--program')
+    }
+  })
+
+  it('is there for the gateway too, whose settings gateway init makes', async () => {
+    const run = async (...args: string[]) =>
+      await runCli('gateway', ['service', ...args, '--root', root])
+    const dry = await run('install', '--dry-run')
+    expect(dry.status).to.equal(0)
+    expect(dry.stdout).to.include('would   make the system user postern-gateway')
+    expect(dry.stdout).to.include('postern-gateway.service').and.not.include('.yaml')
+    expect(dry.stderr).to.include('gateway init')
+    if (process.getuid?.() !== 0) return
+    expect((await run('install')).status).to.equal(0)
+    const shown = JSON.parse((await run('status', '--json')).stdout) as object
+    expect(shown).to.include({ installed: true, current: true })
+    expect((await run('uninstall')).status).to.equal(0)
+  })
+
   it('takes no program whose path could say more to systemd', async () => {
     const { status, stderr } = await service('install', '--dry-run', '--program', '/bin/sh -c x')
     expect([status, stderr.includes('--program must be')]).to.deep.equal([64, true])
@@ -76,11 +105,25 @@ describe('agent service', function () {
     )
   })
 
+  it('installs a unit whose command line starts the daemon', async () => {
+    const { AGENT_UNIT, GATEWAY_UNIT } = await import('../../src/cli/service-texts.ts')
+    for (const [name, unit] of Object.entries({ agent: AGENT_UNIT, gateway: GATEWAY_UNIT })) {
+      const [, ...args] = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? []
+      expect(args.slice(0, 2)).to.deep.equal(['run', '--config'])
+      // It comes as far as the file, which is not there.
+      const missing = join(root, args[2] ?? '')
+      const run = await runCli(name as 'agent' | 'gateway', ['run', '--config', missing])
+      expect([run.status, run.stderr.includes(missing)]).to.deep.equal([66, true])
+    }
+  })
+
   it('installs a unit that systemd takes', async () => {
-    const { AGENT_UNIT } = await import('../../src/cli/service-texts.ts')
-    const file = join(root, 'postern-agent.service')
-    writeFileSync(file, AGENT_UNIT.replace('/usr/bin/agent', '/bin/true'))
-    expect(runTool('systemd-analyze', ['verify', file]).output).to.equal('')
+    const { AGENT_UNIT, GATEWAY_UNIT } = await import('../../src/cli/service-texts.ts')
+    for (const [name, unit] of Object.entries({ agent: AGENT_UNIT, gateway: GATEWAY_UNIT })) {
+      const file = join(root, `postern-${name}.service`)
+      writeFileSync(file, unit.replace(`/usr/bin/${name}`, '/bin/true'))
+      expect(runTool('systemd-analyze', ['verify', file]).output).to.equal('')
+    }
   })
 })
 

@@ -1,11 +1,12 @@
 import { expect } from 'chai'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Child } from '../../scripts/child-processes.ts'
 import { Daemons } from '../support/daemons.ts'
+import { smoke } from '../support/smoke.ts'
 import { eventually } from '../support/eventually.ts'
 
 const PACKAGE = fileURLToPath(new URL('../../scripts/package.ts', import.meta.url))
@@ -64,6 +65,12 @@ describe('the single-file executables', function () {
     const config = join(folder, 'cp/gateway.yaml')
     const listed = await run('gateway', 'tokens', 'list', '--config', config)
     expect([listed.status, listed.text.includes('Warning')]).to.deep.equal([0, false])
+  })
+
+  it('do all that they are for, without Node', async () => {
+    const work = join(folder, 'smoke')
+    mkdirSync(work)
+    await smoke({ version: '0.1.0', folder: work, start })
   })
 
   it('run both daemons, which find each other', async () => {

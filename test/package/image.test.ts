@@ -1,11 +1,24 @@
 import { expect } from 'chai'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { ChildProcesses } from '../../scripts/child-processes.ts'
 import { runTool } from '../support/openssl.ts'
+import { smoke } from '../support/smoke.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+
+const USER = 65532
 
 describe('the image', function () {
   this.timeout(120_000)
@@ -38,6 +51,36 @@ describe('the image', function () {
     ])
     expect(checked).to.include('DAEMON_NOT_RUNNING')
   })
+
+  for (const inside of ['agent', 'gateway'] as const)
+    it(`does all that it is for in such a root: the ${inside}, as a user without a name`, async function () {
+      if (process.getuid?.() !== 0) this.skip()
+      const image = inside === 'agent' ? root() : join(folder, 'image-gateway')
+      if (inside === 'gateway') runTool(`${ROOT}scripts/image-root`, ['gateway', image])
+      // As an engine does: names of the container itself.
+      writeFileSync(join(image, 'etc/hosts'), '127.0.0.1 localhost\n')
+      const work = join(image, 'work')
+      mkdirSync(work)
+      chownSync(work, USER, USER)
+      const children = new ChildProcesses(folder)
+      try {
+        await smoke({
+          version: '0.1.0',
+          folder: work,
+          seenAs: (program) => (program === inside ? '/work' : work),
+          ...(inside === 'agent' ? { agentUser: USER } : {}),
+          start: (program, ...args) => {
+            const name = `${inside}-image-${program}-${args[0] ?? ''}`
+            if (program !== inside)
+              return children.start(name, process.execPath, [`${ROOT}bin/${program}.js`, ...args])
+            const user = `--userspec=${String(USER)}:${String(USER)}`
+            return children.start(name, 'chroot', [user, image, '/entrypoint', ...args])
+          },
+        })
+      } finally {
+        children.killAll()
+      }
+    })
 
   it('has no shell and nothing that belongs to a root with a password', () => {
     for (const path of ['bin/sh', 'usr/bin/sh', 'usr/bin/apt', 'etc/shadow'])
