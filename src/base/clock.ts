@@ -9,8 +9,11 @@ export interface Clock {
   wallMs(): number
   /** Monotonic milliseconds that the event loop has been at work, waiting left out. */
   busyMs(): number
-  /** Runs `onFire` once after `delayMs`. The timer does not keep the process alive by itself. */
-  startTimer(delayMs: number, onFire: () => void): CancelTimer
+  /**
+   * Runs `onFire` once after `delayMs`. The timer does not keep the process alive by itself, unless `isHolding`:
+   * somebody waits for what it will do.
+   */
+  startTimer(delayMs: number, onFire: () => void, isHolding?: boolean): CancelTimer
   /** Runs `task` once after the I/O events that are already waiting: one batch per tick. */
   soon(task: () => void): void
 }

@@ -8,9 +8,9 @@ export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   busyMs: () => performance.eventLoopUtilization().active,
-  startTimer(delayMs: number, onFire: () => void): CancelTimer {
+  startTimer(delayMs: number, onFire: () => void, isHolding = false): CancelTimer {
     const timer = setTimeout(onFire, Math.min(delayMs, DELAY_MS_MAX))
-    timer.unref()
+    if (!isHolding) timer.unref()
     return () => {
       clearTimeout(timer)
     }

@@ -1,6 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf'
 import type { Duplex } from 'node:stream'
 import { asPosternError, PosternError } from '../base/errors.ts'
+import { pause } from '../base/pause.ts'
 import { systemRandom } from '../base/random.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { addressText, type Address } from '../config/address.ts'
@@ -85,27 +86,15 @@ class Slot {
         const peer = addressText(this.#options.address)
         this.#options.logger?.warn({ peer, code, reason }, 'a gateway cannot be reached')
       }
-      await this.#wait(backoffMs(attempt, BACKOFF, systemRandom), signal)
+      await pause(systemClock, backoffMs(attempt, BACKOFF, systemRandom), signal)
     }
-  }
-
-  async #wait(delayMs: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return
-    await new Promise<void>((resolve) => {
-      const finish = (): void => {
-        cancel()
-        signal.removeEventListener('abort', finish)
-        resolve()
-      }
-      const cancel = systemClock.startTimer(delayMs, finish)
-      signal.addEventListener('abort', finish)
-    })
   }
 }
 
 /** Connections to several gateways of one control plane. */
 export class GatewaysClient {
   readonly #slots: readonly Slot[]
+  readonly #closed = new AbortController()
   #turn = 0
 
   /** @internal Made by connectGateways. */
@@ -131,7 +120,7 @@ export class GatewaysClient {
 
   /** Calls to one cluster, over whichever gateway has it. */
   cluster(name: string): ClusterOfGateways {
-    return new ClusterOfGateways(name, () => this.#open())
+    return new ClusterOfGateways(name, () => this.#open(), this.#closed.signal)
   }
 
   /**
@@ -152,6 +141,7 @@ export class GatewaysClient {
 
   /** Ends every connection; calls that still run fail. */
   close(): void {
+    this.#closed.abort()
     for (const slot of this.#slots) slot.close()
   }
 
@@ -172,14 +162,14 @@ export class ClusterOfGateways {
   readonly #ways = new WeakMap<GatewayClient, ClusterClient>()
 
   /** @internal Made by GatewaysClient.cluster. */
-  constructor(name: string, open: () => readonly GatewayClient[]) {
+  constructor(name: string, open: () => readonly GatewayClient[], closed: AbortSignal) {
     this.#name = name
     this.#open = open
     const next = (tried: ReadonlySet<Way>): ClusterClient | undefined =>
       this.#open()
         .map((client) => this.#wayThrough(client))
         .find((way) => !tried.has(way))
-    this.channel = new RetryingChannel({ clock: systemClock, random: systemRandom, next })
+    this.channel = new RetryingChannel({ clock: systemClock, random: systemRandom, next, closed })
   }
 
   /** A typed client of a service, from its generated description. */

@@ -1,5 +1,6 @@
 import { backoffMs } from '../tunnel/backoff.ts'
 import type { Clock } from '../base/clock.ts'
+import { pause } from '../base/pause.ts'
 import type { Random } from '../base/random.ts'
 import { ERROR_CODES } from '../base/error-codes.ts'
 import type { CallOptions } from '../rpc/channel.ts'
@@ -20,6 +21,8 @@ export interface RetryingParts {
   readonly random: Random
   /** A way that is open and was not tried; undefined: there is none now. */
   readonly next: (tried: ReadonlySet<Way>) => Way | undefined
+  /** Aborted when no call may be made any more: those that wait for a way end then. */
+  readonly closed: AbortSignal
 }
 
 /**
@@ -85,7 +88,7 @@ export class RetryingChannel implements CallChannel {
     options: CallOptions,
     call: (channel: CallChannel, left: CallOptions) => Promise<T>,
   ): Promise<T> {
-    const { clock, next } = this.#parts
+    const { clock, next, closed } = this.#parts
     // 0 is no deadline.
     const { timeoutMs = 0 } = options
     const endAtMs = clock.nowMs() + (timeoutMs > 0 ? timeoutMs : RETRY_MS)
@@ -107,22 +110,17 @@ export class RetryingChannel implements CallChannel {
         tried.clear()
         await this.#pause(attempt++, options.signal)
       }
-      if (clock.nowMs() >= endAtMs || options.signal?.aborted === true) throw lastError
+      if (closed.aborted) throw rpcErrorOfCode('SHUTDOWN', 'the caller has finished', true)
+      if (options.signal?.aborted === true) throw rpcErrorOfCode('CANCELLED', '', true)
+      if (clock.nowMs() >= endAtMs) throw lastError
     }
   }
 
   #pause(attempt: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, random } = this.#parts
-    const delayMs = PAUSE.minMs + backoffMs(attempt, PAUSE, random)
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        cancel()
-        signal?.removeEventListener('abort', finish)
-        resolve()
-      }
-      const cancel = clock.startTimer(delayMs, finish)
-      signal?.addEventListener('abort', finish, { once: true })
-    })
+    const { closed } = this.#parts
+    const both = signal === undefined ? closed : AbortSignal.any([signal, closed])
+    return pause(clock, PAUSE.minMs + backoffMs(attempt, PAUSE, random), both)
   }
 }
 

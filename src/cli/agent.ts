@@ -1,15 +1,22 @@
+import './early-signals.ts'
 import { ERROR_CODES } from '../base/error-codes.ts'
 import { AGENT_COMMANDS } from './agent-commands.ts'
+import { processOutput } from './output.ts'
 import { runProgram } from './program.ts'
 import { processSurroundings } from './surroundings.ts'
 
 const EPILOGUE =
   'Exit: 0 done, 1 failed or not healthy, 3 not running, 64 usage, 66 file, 69 network, 70 fault of ours, 73 exists, 74 not writable, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'
 
-// Until the program has said how it ended: one that never does, is at fault.
+// A command that waits for what never comes runs out of work: that is no end, and is said.
 process.exitCode = ERROR_CODES.INTERNAL.exit
+const onIdle = (): void => {
+  processOutput.note('agent: [INTERNAL] the command ended without a result: report it')
+}
+process.once('beforeExit', onIdle)
 void runProgram('agent', EPILOGUE, AGENT_COMMANDS, process.argv.slice(2), processSurroundings).then(
   (status) => {
+    process.off('beforeExit', onIdle)
     process.exitCode = status
   },
 )

@@ -1,6 +1,6 @@
 import { destination, pino, type Logger as PinoLogger } from 'pino'
 import { visible } from '../base/errors.ts'
-import type { Logger } from '../base/logger.ts'
+import type { LogFacts, Logger } from '../base/logger.ts'
 
 /** A second guard: what is named like a secret is never printed, should anybody log it. */
 const REDACT = [
@@ -39,7 +39,9 @@ export function makeLogger(level: string, name: string): LeveledLogger {
     },
   }
   const timestamp = pino.stdTimeFunctions.isoTime
-  const base = pino({ name, level: 'debug', redact: REDACT, timestamp }, both)
+  // Levels by name: the numbers of one library are nobody else's.
+  const formatters = { level: (level: string) => ({ level }) }
+  const base = pino({ name, level: 'debug', redact: REDACT, timestamp, formatters }, both)
   const least = { level: level as Level }
   const setLevel = (next: Level): void => {
     least.level = next
@@ -47,17 +49,18 @@ export function makeLogger(level: string, name: string): LeveledLogger {
   return { ...wrap(base, least), setLevel, recent: () => recent }
 }
 
-function wrap(logger: PinoLogger, least: { readonly level: Level }): Logger {
+/** Facts of a line take the place of those of its logger, so that no name stands twice in it. */
+function wrap(logger: PinoLogger, least: { readonly level: Level }, bound: LogFacts = {}): Logger {
   const at =
     (level: Level): Logger['info'] =>
     (facts, message) => {
-      if (RANKS[level] >= RANKS[least.level]) logger[level](facts, message)
+      if (RANKS[level] >= RANKS[least.level]) logger[level]({ ...bound, ...facts }, message)
     }
   return {
     error: at('error'),
     warn: at('warn'),
     info: at('info'),
     debug: at('debug'),
-    child: (facts) => wrap(logger.child(facts), least),
+    child: (facts) => wrap(logger, least, { ...bound, ...facts }),
   }
 }

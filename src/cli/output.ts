@@ -1,5 +1,21 @@
 import { printable, visible } from '../base/errors.ts'
 
+const IO_FAILED = 74
+
+/**
+ * Who reads our output may have enough of it, which ends us in silence, as SIGPIPE would; output that cannot be
+ * written, as on a full disk, is told.
+ */
+function onOutputError(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') {
+    const why = error.code === 'ENOSPC' ? 'the disk is full' : error.message
+    process.stderr.write(`[STATE_UNWRITABLE] the output cannot be written: ${why}\n`)
+  }
+  process.exit(error.code === 'EPIPE' ? 0 : IO_FAILED)
+}
+process.stdout.on('error', onOutputError)
+process.stderr.on('error', () => undefined)
+
 /** Where a command writes: results to stdout, everything else to stderr. Injected for tests. */
 export interface Output {
   result(text: string): void

@@ -2,6 +2,7 @@ import { text } from 'node:stream/consumers'
 import { systemRandom } from '../base/random.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { onFault } from '../transport/edge.ts'
+import { signalsAreHeard } from './early-signals.ts'
 import { makeLogger } from './log.ts'
 import { processOutput } from './output.ts'
 import type { Surroundings } from './program.ts'
@@ -22,6 +23,7 @@ export const processSurroundings: Surroundings = {
   },
   onSignal: (callback) => {
     for (const signal of SIGNALS) process.on(signal, callback)
+    signalsAreHeard()
     return () => {
       for (const signal of SIGNALS) process.off(signal, callback)
     }

@@ -7,6 +7,7 @@ const NOTIFY_MS_MAX = 5000
 /** systemd wants to hear from us twice in its watchdog time. */
 const FEEDS_PER_WATCHDOG = 3
 const LOOK_MS = 500
+const STATE = /^(READY|RELOADING|STOPPING)=/
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -40,6 +41,7 @@ export class SystemdNotify {
   readonly #startedAtMs: number
   #isReady = false
   #text = ''
+  #last: Promise<void> = Promise.resolve()
   #fedAtMs = 0
   #cancelTimer: CancelTimer | undefined
 
@@ -99,9 +101,16 @@ export class SystemdNotify {
     const { NOTIFY_SOCKET, PATH } = this.#parts.environment
     const env = { NOTIFY_SOCKET, PATH, MAINPID: String(process.pid) }
     const args = [`--pid=${String(process.pid)}`, ...words]
-    execFile(PROGRAM, args, { env, timeout: NOTIFY_MS_MAX }, (error) => {
-      if (error === null) return
-      this.#parts.logger.warn({ reason: error.message }, 'systemd could not be told')
-    })
+    const send = (): Promise<void> =>
+      new Promise((resolve) => {
+        execFile(PROGRAM, args, { env, timeout: NOTIFY_MS_MAX }, (error) => {
+          if (error !== null)
+            this.#parts.logger.warn({ reason: error.message }, 'systemd could not be told')
+          resolve()
+        })
+      })
+    // A word on the state that overtakes the one before it would say the opposite.
+    if (words.some((word) => STATE.test(word))) this.#last = this.#last.then(send)
+    else void send()
   }
 }

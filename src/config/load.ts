@@ -83,8 +83,9 @@ function missing(key: string): string {
 function readFile(path: string, table: SettingsTable, faults: string[]): Record<string, unknown> {
   let content: unknown
   try {
-    const text = readFileSync(path, 'utf8')
-    if (text.length > FILE_BYTES_MAX) throw new Error('it is larger than 1 MiB')
+    const bytes = readFileSync(path)
+    if (bytes.length > FILE_BYTES_MAX) throw new Error('it is larger than 1 MiB')
+    const text = textOf(bytes)
     content = parseYaml(text, { maxAliasCount: 0 }) ?? {}
   } catch (error) {
     throw new PosternError(
@@ -102,6 +103,19 @@ function readFile(path: string, table: SettingsTable, faults: string[]): Record<
   const found: Record<string, unknown> = {}
   flatten(content as Record<string, unknown>, '', table, found, faults)
   return found
+}
+
+/** UTF-8, with or without a mark; other encodings are told by their name. */
+function textOf(bytes: Buffer): string {
+  const isUtf16 =
+    (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
+  if (isUtf16 || bytes.subarray(0, 64).includes(0))
+    throw new Error('it is in UTF-16, as some editors save it; save it as UTF-8')
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw new Error('it is not UTF-8; save it as UTF-8')
+  }
 }
 
 /** Nested mappings become dotted keys; a key that no table row has is a fault. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { pause } from '../base/pause.ts'
 import { Diagnostics } from '../gen/postern/v1/diagnostics_pb.js'
 import type { Offer } from '../rpc/service.ts'
 import { RpcError } from '../rpc/status.ts'
@@ -40,18 +41,4 @@ export function diagnosticsOffers(clock: Clock): Offer[] {
     },
     'cluster-record',
   )
-}
-
-function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const cancel = clock.startTimer(delayMs, () => {
-      signal.removeEventListener('abort', onAbort)
-      resolve()
-    })
-    const onAbort = (): void => {
-      cancel()
-      resolve()
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-  })
 }

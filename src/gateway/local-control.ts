@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
+import { pause } from '../base/pause.ts'
 import { VERSION } from '../base/version.ts'
 import { identityUri } from '../identity/name.ts'
 import type { Connected } from './ca-change.ts'
@@ -67,7 +68,7 @@ export class GatewayControl {
       case 'connected':
         return this.#parts.gateway.connected
       case 'watch':
-        await new Promise<void>((resolve) => clock.startTimer(WATCH_MS, resolve))
+        await pause(clock, WATCH_MS)
         break
       case 'drain':
         drain()

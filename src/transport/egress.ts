@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { PosternError } from '../base/errors.ts'
+import { connectStatus } from './connect-answer.ts'
+import { ignoreErrors } from './edge.ts'
 import { tlsError } from './tls-errors.ts'
 
 const DEFAULT_PORTS = { 'http:': 3128, 'socks5:': 1080, 'socks5h:': 1080 } as const
@@ -42,8 +44,8 @@ export class Egress {
   }
 
   /** The proxy for a host; undefined: it is dialled directly. */
-  proxyFor(host: string): Proxy | undefined {
-    const isExempt = this.#noProxy.some((entry) => covers(entry.trim(), host))
+  proxyFor(host: string, port?: number): Proxy | undefined {
+    const isExempt = this.#noProxy.some((entry) => covers(entry.trim(), host, port))
     return isExempt ? undefined : this.#proxy
   }
 
@@ -80,8 +82,12 @@ function parseProxy(text: string, password: string | undefined): Proxy {
   }
 }
 
-/** As in the field: `example.com` and `.example.com` cover the name and all below it. */
-function covers(entry: string, host: string): boolean {
+/** As in the field: `example.com` and `.example.com` cover the name and all below it; with `:port`, on that port alone. */
+function covers(written: string, host: string, port: number | undefined): boolean {
+  const [, bracketed, plain, only] = /^(?:\[(.+)\]|([^:]*))(?::(\d+))?$/.exec(written) ?? []
+  // An IPv6 address that stands bare has colons, and no port.
+  const entry = bracketed ?? plain ?? written
+  if (only !== undefined && port !== undefined && Number(only) !== port) return false
   if (entry === '') return false
   if (entry === '*') return true
   if (ipaddr.isValid(host)) return coversAddress(entry, host)
@@ -107,27 +113,21 @@ async function throughHttp(proxy: Proxy, target: Target, signal: AbortSignal): P
   const { host, port, user, password } = proxy
   const path = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${String(target.port)}`
   const basic = Buffer.from(`${user}:${password}`).toString('base64')
-  const headers = user === '' ? {} : { 'proxy-authorization': `Basic ${basic}` }
-  // Read only here: the ES module of node:http costs 10 MB, which most agents need not pay.
-  const { request } = await import('node:http')
-  const options = { host, port, method: 'CONNECT', path, agent: false, signal } as const
-  const asked = request({ ...options, headers: { host: path, ...headers } })
-  asked.end()
+  const lines = [
+    `CONNECT ${path} HTTP/1.1`,
+    `Host: ${path}`,
+    ...(user === '' ? [] : [`Proxy-Authorization: Basic ${basic}`]),
+  ]
+  const socket = connect({ host, port, noDelay: true })
   try {
-    const answered = Promise.race([once(asked, 'connect'), once(asked, 'response')])
-    const [response, socket, head] = (await answered) as [
-      { statusCode: number; destroy: () => void },
-      Socket | undefined,
-      Buffer | undefined,
-    ]
-    if (socket !== undefined && response.statusCode === 200) {
-      if (head !== undefined && head.length > 0) socket.unshift(head)
-      return socket
-    }
-    socket?.destroy()
-    asked.destroy()
-    throw refusedByProxy(proxy, response.statusCode, path)
+    await once(socket, 'connect', { signal })
+    socket.write(`${lines.join('\r\n')}\r\n\r\n`)
+    const status = await connectStatus(socket, signal)
+    if (status === 200) return socket
+    throw refusedByProxy(proxy, status, path)
   } catch (error) {
+    ignoreErrors(socket)
+    socket.destroy()
     if (error instanceof PosternError) throw error
     throw unreachable(proxy, error, signal)
   }

@@ -131,9 +131,9 @@ async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnsw
 /** Of one request: a connection through the proxy, where there is one. */
 async function agentOf({ url, signal }: HttpsCall, egress = DIRECT): Promise<Agent | false> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  const proxy = egress.proxyFor(host)
-  if (proxy === undefined) return false
   const port = url.port === '' ? HTTPS_PORT : Number(url.port)
+  const proxy = egress.proxyFor(host, port)
+  if (proxy === undefined) return false
   const socket = await egress.through(proxy, { host, port }, signal)
   return new OneSocketAgent(socket)
 }

@@ -1,6 +1,6 @@
-import { lstatSync, mkdirSync, statSync, unlinkSync } from 'node:fs'
+import { lstatSync, mkdirSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { ignoreErrors, on, once } from './edge.ts'
 
@@ -9,6 +9,8 @@ const OWNER_ONLY_MASK = 0o177
 const OTHERS_MAY_WRITE = 0o022
 const STICKY = 0o1000
 const ROOT = 0
+/** sun_path holds 108 bytes with its end (unix(7)); a process id and a dot are added while it is made. */
+const PATH_BYTES_MAX = 107 - 8
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 const ASK_MS = 5000
 /** A renewal that was asked for waits for the gateway. */
@@ -22,6 +24,8 @@ const LINE_BYTES_MAX = 256
 export class LocalListener {
   readonly #path: string
   readonly #server: Server
+  /** Of our socket, once it listens. */
+  #inode: number | undefined
 
   /** `answer` gets the line; what it throws is its own to turn into a text. */
   constructor(path: string, answer: (line: string) => Promise<string>) {
@@ -54,17 +58,23 @@ export class LocalListener {
   /** @throws LISTEN_FAILED when the path is in use or cannot be made */
   async listen(): Promise<void> {
     const path = this.#path
+    judgeLength(path)
     try {
       mkdirSync(dirname(path), { recursive: true, mode: OWNER_ONLY_DIRECTORY })
       judgeDirectory(dirname(path))
       await removeStale(path)
+      // Node removes the name that it listens at when it closes, whoever has taken it by then: so it never has ours.
+      const own = `${path}.${String(process.pid)}`
+      rmSync(own, { force: true })
       await new Promise<void>((resolve, reject) => {
         once(this.#server, 'error', reject)
         // Without write permission nobody connects: the mask holds from the moment of creation.
         const mask = process.umask(OWNER_ONLY_MASK)
-        this.#server.listen(path, resolve)
+        this.#server.listen(own, resolve)
         process.umask(mask)
       })
+      this.#inode = statSync(own).ino
+      renameSync(own, path)
     } catch (error) {
       if (error instanceof PosternError) throw error
       const text = `${path}: ${(error as Error).message}`
@@ -72,9 +82,21 @@ export class LocalListener {
     }
   }
 
+  /** Removes its own socket; a successor's, which may stand there by then, stays. */
   close(): void {
     this.#server.close()
+    const inode = statSync(this.#path, { throwIfNoEntry: false })?.ino
+    if (this.#inode !== undefined && inode === this.#inode) rmSync(this.#path, { force: true })
+    this.#inode = undefined
   }
+}
+
+/** Room for the name that it listens at first. @throws LISTEN_FAILED */
+function judgeLength(path: string): void {
+  const bytes = Buffer.byteLength(path)
+  if (bytes <= PATH_BYTES_MAX) return
+  const text = `${path}: the path of a socket has at most ${String(PATH_BYTES_MAX)} bytes here, and this has ${String(bytes)} (status.socket)`
+  throw new PosternError('LISTEN_FAILED', text, { path })
 }
 
 /** Whoever may replace the socket would answer in our place. A sticky directory keeps it ours. */
@@ -83,7 +105,9 @@ function judgeDirectory(path: string): void {
   const isOurs = uid === ROOT || uid === process.getuid?.()
   const isOpen = (mode & OTHERS_MAY_WRITE) !== 0 && (mode & STICKY) === 0
   if (isOurs && !isOpen) return
-  const text = `${path} may be written by others; run: chmod go-w ${path}, and own it`
+  const text = isOurs
+    ? `${path} may be written by others: name a folder of its own for the socket, such as ${join(path, 'agent')}, which is made then (status.socket)`
+    : `${path} belongs to somebody else: name a folder of its own for the socket (status.socket)`
   throw new PosternError('LISTEN_FAILED', text, { path })
 }
 

@@ -36,7 +36,7 @@ export interface DialOptions {
  */
 export async function dialTls(options: DialOptions): Promise<TlsWire> {
   const { host, port, egress = DIRECT, signal } = options
-  const proxy = egress.proxyFor(host)
+  const proxy = egress.proxyFor(host, port)
   if (proxy === undefined) return await handshake(options, undefined)
   return await handshake(options, await egress.through(proxy, { host, port }, signal))
 }

@@ -38,6 +38,9 @@ export interface TunnelOptions {
 
 /** Streams that the gateway opened on the old connection before it knew of the new one have come by then. */
 const HANDOVER_MS = 2000
+/** For so long after a gateway said that it goes, tries are at most this far apart, in ms. */
+const RESTART_MS = 300_000
+const RESTART_BOUND_MS = 4000
 
 /**
  * The lasting connection of an agent to its gateway: it dials, registers, and dials again for as
@@ -51,6 +54,8 @@ export class Tunnel {
   #lastError: PosternError | undefined
   #lastErrorAtMs = 0
   #attempt = 0
+  /** When a gateway last said that it goes. */
+  #restartAtMs = Number.NEGATIVE_INFINITY
   #readyAtMs = 0
   #cancelTimer: CancelTimer | undefined
   #abortDial: AbortController | undefined
@@ -300,6 +305,8 @@ export class Tunnel {
     if (goAway.code !== 'SHUTDOWN' && goAway.code !== 'GOING_AWAY') return
     this.#leaving.add(connection)
     this.#judgeStability()
+    // It comes back, or another takes its place: until then it is looked for often, and found soon.
+    this.#restartAtMs = this.#options.process.runtime.clock.nowMs()
     const cause = new PosternError('GOING_AWAY', `the gateway drains: ${goAway.text}`)
     this.#retry(cause, goAway.reconnectAfterMs)
   }
@@ -343,7 +350,11 @@ export class Tunnel {
     }
     const isPermanent = cause.recovery === 'give-up'
     const attempt = isPermanent ? 30 : this.#attempt
-    const jittered = backoffMs(attempt, backoff, process.runtime.random)
+    const sinceRestartMs = process.runtime.clock.nowMs() - this.#restartAtMs
+    const maxMs =
+      sinceRestartMs < RESTART_MS ? Math.min(backoff.maxMs, RESTART_BOUND_MS) : backoff.maxMs
+    const bounds = { minMs: Math.min(backoff.minMs, maxMs), maxMs }
+    const jittered = backoffMs(attempt, bounds, process.runtime.random)
     this.#wait(isPermanent ? Math.max(backoff.maxMs / 2, jittered) : jittered, cause)
   }
 

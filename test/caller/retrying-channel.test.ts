@@ -42,13 +42,16 @@ const denied: Answer = () => {
 
 describe('a channel over several gateways', () => {
   let clock: FakeClock
+  let closing: AbortController
   beforeEach(() => {
     clock = new FakeClock()
+    closing = new AbortController()
   })
 
   function over(...ways: readonly Way[]): RetryingChannel {
     const next = (tried: ReadonlySet<Way>) => ways.find((way) => !tried.has(way))
-    return new RetryingChannel({ clock, random: new SeededRandom(1), next })
+    const { signal: closed } = closing
+    return new RetryingChannel({ clock, random: new SeededRandom(1), next, closed })
   }
 
   async function errorOf(promise: Promise<unknown>): Promise<RpcError> {
@@ -113,7 +116,13 @@ describe('a channel over several gateways', () => {
     const abort = new AbortController()
     const call = over(wayOf(draining)).unary('m', Buffer.alloc(0), { signal: abort.signal })
     abort.abort()
-    expect(await errorOf(settle(call))).to.include({ code: 'GOING_AWAY' })
+    expect(await errorOf(settle(call))).to.include({ code: 'CANCELLED', notStarted: true })
+  })
+
+  it('ends a call that waits for a way when it is closed', async () => {
+    const call = over().unary('m', Buffer.alloc(0))
+    closing.abort()
+    expect(await errorOf(settle(call))).to.include({ code: 'SHUTDOWN', notStarted: true })
   })
 
   it('of responses, offers a call again before the first of them and not after', async () => {

@@ -135,7 +135,7 @@ describe('a reload by SIGHUP', function () {
     const before = agent.text.length
     agent.process.kill('SIGHUP')
     await new Promise((resolve) => setTimeout(resolve, 500))
-    expect(agent.text.slice(before)).to.not.include('"level":30')
+    expect(agent.text.slice(before)).to.not.include('"level":"info"')
     await reload(
       { allow: EVERYTHING, backoff: { min: '60ms', max: '1s' } },
       'settings need a restart',

@@ -9,6 +9,7 @@ import {
   type Kysely,
   type QueryResult,
 } from 'kysely'
+import { PosternError } from '../../base/errors.ts'
 import { SqliteThread } from './sqlite-thread.ts'
 
 /** SQLite for kysely, in a file or `:memory:`, served by a thread. */
@@ -92,6 +93,6 @@ class SqliteConnection implements DatabaseConnection {
   }
 
   streamQuery(): never {
-    throw new Error('rows are not streamed')
+    throw new PosternError('INTERNAL', 'rows are not streamed')
   }
 }
