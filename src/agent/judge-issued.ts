@@ -12,12 +12,14 @@ export interface Expected {
   readonly roots: readonly CertificateFacts[]
   readonly publicKey: Buffer
   readonly trustDomain: string | undefined
+  /** Default: agent. */
+  readonly role?: 'agent' | 'caller'
 }
 
-/** One certificate, for our key, for an agent, under a root that we trust. @throws ENROL_ANSWER_INVALID */
+/** One certificate, for our key, of the role, under a root that we trust. @throws ENROL_ANSWER_INVALID */
 export function judgeIssued(
   certificates: readonly Buffer[],
-  { known, roots, publicKey, trustDomain }: Expected,
+  { known, roots, publicKey, trustDomain, role = 'agent' }: Expected,
   timeMs: number,
 ): { path: readonly CertificateFacts[]; identity: Identity; notAfterMs: number } {
   const [der, ...more] = certificates
@@ -35,7 +37,7 @@ export function judgeIssued(
   if (!isValid)
     throw invalidAnswer(`the ${faults.map(({ place, text }) => `${place} ${text}`).join('; the ')}`)
   try {
-    const identity = judgeLeaf(leaf.der, { trustDomain, roles: ['agent'] })
+    const identity = judgeLeaf(leaf.der, { trustDomain, roles: [role] })
     return { path, identity, notAfterMs: leaf.notAfterMs }
   } catch (error) {
     throw invalidAnswer(error instanceof PosternError ? error.rawMessage : String(error))

@@ -66,7 +66,8 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
       },
       onDrained: (connection) => {
         // One that refuses us hangs up by itself, and its reason is the one to report.
-        if (isDraining) connection.close(new PosternError('GOING_AWAY', 'drained'))
+        if (isDraining || client.current?.isRetired === true)
+          connection.close(new PosternError('GOING_AWAY', 'drained'))
       },
       onClosed: (_connection, error) => {
         client.current?.lost(error)

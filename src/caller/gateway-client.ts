@@ -65,6 +65,15 @@ export class GatewayClient {
     this.#connection.close(new PosternError('SHUTDOWN', 'the caller has finished'))
   }
 
+  /** @internal Takes no new calls, and ends when those that run have. */
+  retire(): void {
+    this.isRetired = true
+    this.#connection.session.goAway('GOING_AWAY', 'the caller goes over to another connection')
+  }
+
+  /** @internal */
+  isRetired = false
+
   /** @internal */
   wentAway(): void {
     this.#leaving.resolve(undefined)
@@ -104,6 +113,16 @@ export class ClusterClient {
     socket: Duplex,
     options: CallOptions = {},
   ): Promise<PosternError['code'] | undefined> {
+    return this.offer(service, socket, options)
+  }
+
+  /** @internal As `forward`; where `mayRetry` takes the code of a refusal, the local connection is left as it was. */
+  offer(
+    service: string,
+    socket: Duplex,
+    options: CallOptions,
+    mayRetry?: (code: PosternError['code']) => boolean,
+  ): Promise<PosternError['code'] | undefined> {
     const { signal, timeoutMs = 0 } = options
     return new Promise((resolve) => {
       const onAbort = (): void => {
@@ -115,11 +134,22 @@ export class ClusterClient {
           : systemClock.startTimer(timeoutMs, () => {
               bridge.abort('DEADLINE_EXCEEDED')
             })
-      const bridge = new StreamBridge(socket, systemClock, (code) => {
+      const finish = (code: PosternError['code'] | undefined): void => {
         cancelDeadline?.()
         signal?.removeEventListener('abort', onAbort)
         resolve(code)
-      })
+      }
+      const isLeft = (code: PosternError['code']): boolean => {
+        if (mayRetry?.(code) !== true) return false
+        finish(code)
+        return true
+      }
+      const bridge = new StreamBridge(
+        socket,
+        systemClock,
+        finish,
+        mayRetry === undefined ? undefined : isLeft,
+      )
       signal?.addEventListener('abort', onAbort, { once: true })
       try {
         bridge.attach(this.channel.forward(service, bridge, options))

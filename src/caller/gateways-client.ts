@@ -1,11 +1,14 @@
 import type { DescService } from '@bufbuild/protobuf'
+import { readFileSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
+import { ERROR_CODES } from '../base/error-codes.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
 import { pause } from '../base/pause.ts'
 import { systemRandom } from '../base/random.ts'
 import { systemClock } from '../base/system-clock.ts'
 import { addressText, type Address } from '../config/address.ts'
 import type { Cluster } from '../gen/postern/v1/gateway_pb.js'
+import { readCredential, type KeyFilePaths } from '../identity/key-files.ts'
 import type { CallOptions } from '../rpc/channel.ts'
 import { rpcErrorOfCode } from '../rpc/status.ts'
 import { clientOf, type CallChannel, type Client } from '../rpc/typed.ts'
@@ -20,6 +23,11 @@ export interface ConnectGatewaysOptions extends Omit<ConnectOptions, 'address'> 
 }
 
 const STABLE_MS = 10_000
+/** How often the files of the certificate are looked at. */
+const RENEWED_LOOK_MS = 2000
+/** How long a forward waits for a gateway while none is connected. */
+const FORWARD_WAIT_MS = 10_000
+const FORWARD_POLL_MS = 50
 const BACKOFF = { minMs: 100, maxMs: 10_000 }
 
 /**
@@ -34,6 +42,25 @@ export async function connectGateways(options: ConnectGatewaysOptions): Promise<
   } catch (error) {
     gateways.close()
     throw error
+  }
+}
+
+/** The bytes of the files as they are; empty where they cannot be read. */
+function contentOf({ certificateFile, keyFile, bundleFile }: KeyFilePaths): string {
+  try {
+    return [certificateFile, keyFile, bundleFile].map((path) => readFileSync(path, 'utf8')).join()
+  } catch {
+    return ''
+  }
+}
+
+/** Half of it may be written: then the other half is waited for. */
+function isWhole(files: KeyFilePaths): boolean {
+  try {
+    readCredential(files, 'caller', systemClock.wallMs())
+    return true
+  } catch {
+    return false
   }
 }
 
@@ -65,6 +92,24 @@ class Slot {
     return this.#over.signal.aborted
   }
 
+  /** Whether the certificate on disk has changed before the gateway took no more calls. */
+  async #leavingOrRenewed(client: GatewayClient, signal: AbortSignal): Promise<boolean> {
+    const over = new AbortController()
+    const both = AbortSignal.any([signal, over.signal])
+    const { files } = this.#options
+    const before = contentOf(files)
+    const renewed = async (): Promise<boolean> => {
+      while (!both.aborted) {
+        await pause(systemClock, RENEWED_LOOK_MS, both, false)
+        if (contentOf(files) !== before && isWhole(files)) return true
+      }
+      return false
+    }
+    const isRenewed = await Promise.race([client.leaving.then(() => false), renewed()])
+    over.abort()
+    return isRenewed
+  }
+
   async #keep(onUp: () => void, onFailed: (error: unknown) => void): Promise<void> {
     const { signal } = this.#over
     for (let attempt = 0; !signal.aborted; attempt++) {
@@ -77,7 +122,13 @@ class Slot {
         // It may have been told to close meanwhile.
         if (this.#isOver) client.close()
         onUp()
-        await client.leaving
+        const isRenewed = await this.#leavingOrRenewed(client, signal)
+        if (isRenewed) {
+          // The next one is made under the new certificate; this one finishes what runs.
+          client.retire()
+          attempt = -1
+          continue
+        }
         // One that hangs up at once does not get us to come back at once for ever.
         if (systemClock.nowMs() - upAtMs >= STABLE_MS) attempt = 0
       } catch (error) {
@@ -139,6 +190,19 @@ export class GatewaysClient {
     return [...byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
+  /** One connected cluster, with the methods and services of its tunnels, from whichever gateway has it. @throws RpcError NOT_FOUND */
+  async getCluster(name: string, options?: CallOptions): Promise<Cluster> {
+    let last: unknown = rpcErrorOfCode('CONNECTION_LOST', 'no gateway is connected', true)
+    for (const client of this.#open()) {
+      try {
+        return await client.getCluster(name, options)
+      } catch (error) {
+        last = error
+      }
+    }
+    throw last
+  }
+
   /** Ends every connection; calls that still run fail. */
   close(): void {
     this.#closed.abort()
@@ -159,12 +223,14 @@ export class ClusterOfGateways {
   readonly channel: CallChannel
   readonly #name: string
   readonly #open: () => readonly GatewayClient[]
+  readonly #closed: AbortSignal
   readonly #ways = new WeakMap<GatewayClient, ClusterClient>()
 
   /** @internal Made by GatewaysClient.cluster. */
   constructor(name: string, open: () => readonly GatewayClient[], closed: AbortSignal) {
     this.#name = name
     this.#open = open
+    this.#closed = closed
     const next = (tried: ReadonlySet<Way>): ClusterClient | undefined =>
       this.#open()
         .map((client) => this.#wayThrough(client))
@@ -183,9 +249,21 @@ export class ClusterOfGateways {
     socket: Duplex,
     options: CallOptions = {},
   ): Promise<PosternError['code'] | undefined> {
-    const [client] = this.#open()
-    if (client !== undefined)
-      return await this.#wayThrough(client).forward(service, socket, options)
+    const endAtMs = systemClock.nowMs() + FORWARD_WAIT_MS
+    while (systemClock.nowMs() < endAtMs && !this.#closed.aborted && !socket.destroyed) {
+      const [client] = this.#open()
+      if (client !== undefined) {
+        const refused: { code?: PosternError['code'] } = {}
+        const mayRetry = (code: PosternError['code']): boolean => {
+          if (ERROR_CODES[code].recovery !== 'retry' || systemClock.nowMs() >= endAtMs) return false
+          refused.code = code
+          return true
+        }
+        const code = await this.#wayThrough(client).offer(service, socket, options, mayRetry)
+        if (refused.code === undefined) return code
+      }
+      await pause(systemClock, FORWARD_POLL_MS, this.#closed)
+    }
     socket.destroy()
     return 'CONNECTION_LOST'
   }

@@ -1,6 +1,9 @@
-import { connectGateway } from '../caller/connect.ts'
+import { connectGateway, type ConnectOptions } from '../caller/connect.ts'
 import type { GatewayClient } from '../caller/gateway-client.ts'
-import { CALLER_SETTINGS } from '../config/gateway-settings.ts'
+import { connectGateways, type GatewaysClient } from '../caller/gateways-client.ts'
+import { systemClock } from '../base/system-clock.ts'
+import { CALLER_SETTINGS, type CallerSettings } from '../config/gateway-settings.ts'
+import { finishRenewal } from './caller-renewal.ts'
 import type { Surroundings } from './program.ts'
 import { settingsOf, type SettingsArguments } from './settings-options.ts'
 
@@ -10,22 +13,53 @@ export async function withGateway(
   surroundings: Surroundings,
   use: (gateway: GatewayClient) => Promise<number>,
 ): Promise<number> {
-  const { values } = settingsOf(CALLER_SETTINGS, args, surroundings.environment)
-  const serverName = values['gateway.serverName']
+  const settings = callerSettings(args, surroundings)
   const gateway = await connectGateway({
-    address: values['gateway.address'],
-    ...(serverName === undefined ? {} : { serverName }),
-    trustDomain: values.trustDomain,
-    files: {
-      certificateFile: values['identity.certificateFile'],
-      keyFile: values['identity.keyFile'],
-      bundleFile: values['identity.bundleFile'],
-    },
-    settings: values,
+    ...connectOptions(settings),
+    address: settings['gateway.address'],
   })
   try {
     return await use(gateway)
   } finally {
     gateway.close()
+  }
+}
+
+/** Connects to all gateways that the settings name, and keeps doing so while they are used. */
+export async function withGateways(
+  settings: CallerSettings,
+  use: (gateways: GatewaysClient) => Promise<number>,
+): Promise<number> {
+  const gateways = await connectGateways({
+    ...connectOptions(settings),
+    addresses: [settings['gateway.address'], ...settings['gateway.addresses']],
+  })
+  try {
+    return await use(gateways)
+  } finally {
+    gateways.close()
+  }
+}
+
+export function callerSettings(
+  args: SettingsArguments,
+  { environment }: Surroundings,
+): CallerSettings {
+  return settingsOf(CALLER_SETTINGS, args, environment).values
+}
+
+function connectOptions(settings: CallerSettings): Omit<ConnectOptions, 'address'> {
+  const serverName = settings['gateway.serverName']
+  const files = {
+    certificateFile: settings['identity.certificateFile'],
+    keyFile: settings['identity.keyFile'],
+    bundleFile: settings['identity.bundleFile'],
+  }
+  finishRenewal(files, systemClock.wallMs())
+  return {
+    ...(serverName === undefined ? {} : { serverName }),
+    trustDomain: settings.trustDomain,
+    files,
+    settings,
   }
 }

@@ -1,6 +1,7 @@
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { Argv } from 'yargs'
 import { PosternError } from '../base/errors.ts'
+import { addressText } from '../config/address.ts'
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
 import { duration } from '../config/setting.ts'
 import {
@@ -218,7 +219,7 @@ const issue: AddCommand = (yargs, surroundings, done) =>
         writeState(join(dir, `${caller}.pem`), chain, FOR_ALL)
         writeState(join(dir, 'bundle.pem'), authorities.bundle.pem, FOR_ALL)
         const settingsFile = join(dir, `${caller}.yaml`)
-        writeState(settingsFile, callerSettings(caller, dir, tools), FOR_ALL)
+        writeState(settingsFile, callerSettings(caller, tools), FOR_ALL)
         const { serial, notAfterMs } = readCertificate(der)
         const facts = {
           caller,
@@ -270,21 +271,27 @@ function issueOptions(y: Argv) {
     .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
 }
 
-/** For the commands that call through the gateway, on this machine unless somebody changes the address. */
-function callerSettings(caller: string, dir: string, { settings }: StoreTools): string {
-  const at = (name: string): string => JSON.stringify(resolve(dir, name))
+/** For the commands that call through the gateway. Its paths are beside it, so that the folder can be copied. */
+function callerSettings(caller: string, { settings }: StoreTools): string {
+  const at = (name: string): string => JSON.stringify(`./${name}`)
   const leaf = readCertificateFile(gatewayFiles(settings).certificateFile).certificates[0]
   const name = leaf?.extensions.names?.find(({ kind }) => kind === 'dns')?.value
+  const { host, port } = settings['callers.listen']
+  const isLocal = host === '127.0.0.1' || host === '::1' || host === 'localhost'
+  const named = settings['callers.address']
+  const publicName = typeof name === 'string' && !isLocal ? name : '127.0.0.1'
+  const address = named === undefined ? `${publicName}:${String(port)}` : addressText(named)
   const serverName = typeof name === 'string' ? `\n  serverName: ${name}` : ''
-  const { port } = settings['callers.listen']
+  const renewPort = String(settings['enroll.renewListen'].port)
+  const renewUrl = typeof name === 'string' ? `\n  renewUrl: https://${name}:${renewPort}` : ''
   return `# Made by gateway certs issue, for gateway call, forward and clusters.
 trustDomain: ${settings.trustDomain}
 gateway:
-  address: 127.0.0.1:${String(port)}${serverName}
+  address: ${address}${serverName}
 identity:
   certificateFile: ${at(`${caller}.pem`)}
   keyFile: ${at(`${caller}.key`)}
-  bundleFile: ${at('bundle.pem')}
+  bundleFile: ${at('bundle.pem')}${renewUrl}
 `
 }
 

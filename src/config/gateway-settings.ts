@@ -2,6 +2,7 @@ import { readJwtRow } from './jwt-row.ts'
 import { readPeer } from './peer-row.ts'
 import {
   address,
+  addresses,
   bytes,
   choice,
   duration,
@@ -49,6 +50,11 @@ export const GATEWAY_SETTINGS = {
   'callers.listen': listenAddress(
     'Where control-plane services connect. Loopback until somebody decides otherwise.',
     '127.0.0.1:7444',
+  ),
+  'callers.address': optional(
+    address(
+      'This gateway as callers dial it: written into the settings that gateway certs issue makes. Default: its first DNS name, unless callers.listen is loopback.',
+    ),
   ),
   trustDomain: IDENTITY_SETTINGS.trustDomain,
   'identity.directory': optional(
@@ -181,7 +187,18 @@ export type GatewaySettings = SettingsOf<typeof GATEWAY_SETTINGS>
 /** Settings of the commands that call through a gateway. */
 export const CALLER_SETTINGS = {
   'gateway.address': address('The caller listener of the gateway.', '127.0.0.1:7444'),
+  'gateway.addresses': addresses(
+    'The caller listeners of further gateways of the control plane: host:port each. gateway forward goes over whichever is up.',
+  ),
   'gateway.serverName': SERVER_NAME_SETTING,
+  'identity.renewUrl': optional(
+    text(
+      'EST address where gateway forward renews its certificate, in the files that hold it (enroll.renewListen of the gateway).',
+      undefined,
+      /^https:\/\/[^\s/]+\/?$/,
+      'https://host:port',
+    ),
+  ),
   ...IDENTITY_SETTINGS,
   'rpc.messageBytesMax': SESSION_SETTINGS['rpc.messageBytesMax'],
   'tunnel.pingInterval': SESSION_SETTINGS['tunnel.pingInterval'],

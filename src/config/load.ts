@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { PosternError } from '../base/errors.ts'
 import type { SettingsOf, SettingsTable } from './setting.ts'
@@ -62,7 +63,10 @@ export function loadSettings<T extends SettingsTable>(table: T, sources: Sources
       continue
     }
     try {
-      values[key] = setting.parse(raw)
+      const value: unknown = setting.parse(raw)
+      const isBeside =
+        origin === 'file' && setting.kind === 'path' && /^\.\.?\//.test(String(value))
+      values[key] = isBeside ? resolve(dirname(sources.file ?? ''), String(value)) : value
     } catch (error) {
       faults.push(
         `${name} ${error instanceof PosternError ? error.rawMessage : (error as Error).message}`,

@@ -70,7 +70,7 @@ export class Enrolment {
     const { crls } = this
     const http = new EnrolmentHttp({ est, proofs, crls, authorities, events, clock, logger })
     this.answers = http.answers
-    const expected = { trustDomain, roles: ['agent' as const] }
+    const expected = { trustDomain, roles: ['agent' as const, 'caller' as const] }
     const listener = (key: 'enroll.listen' | 'enroll.renewListen', isMutual: boolean) =>
       new HttpsListener({
         address: settings[key],

@@ -1,3 +1,4 @@
+import { printable } from '../base/errors.ts'
 import { Gateway } from '../gen/postern/v1/gateway_pb.js'
 import type { Offer } from '../rpc/service.ts'
 import { RpcError } from '../rpc/status.ts'
@@ -13,7 +14,8 @@ export function gatewayOffers(registry: Registry): Offer[] {
   })
   const getCluster = ({ name }: { readonly name: string }): object => {
     const tunnels = registry.clusters.get(name)
-    if (tunnels === undefined) throw new RpcError('NOT_FOUND', 'no such cluster is connected')
+    if (tunnels === undefined)
+      throw new RpcError('NOT_FOUND', `cluster ${printable(name)} is not connected`)
     const errors = registry.errors.of(name).map((error) => ({
       ...error,
       atMs: BigInt(Math.round(error.atMs)),

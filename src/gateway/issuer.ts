@@ -3,7 +3,7 @@ import type { Random } from '../base/random.ts'
 import { USAGE_CLIENT } from '../identity/authority.ts'
 import type { SigningRequest } from '../identity/csr.ts'
 import { spkiPin } from '../identity/keys.ts'
-import { identityUri, type Identity } from '../identity/name.ts'
+import { identityUri, parseIdentity, type Identity } from '../identity/name.ts'
 import type { Authorities } from './authorities.ts'
 import { BACKDATE_MS } from './backdate.ts'
 import { enterCertificate, findCertificate } from './certificate-book.ts'
@@ -102,16 +102,19 @@ export class Issuer {
   }
 
   /**
-   * The next certificate of an agent, for the one that it showed in the handshake.
+   * The next certificate of an agent or caller, for the one that it showed in the handshake.
    * @throws RENEWAL_REFUSED, CSR_INVALID, IDENTITY_REVOKED, CLUSTER_LOCKED, CERT_SUPERSEDED
    */
   async renew(leafDer: Buffer, request: SigningRequest, asker: Asker): Promise<Buffer> {
     const row = await this.judged(leafDer)
     const spki = spkiPin(request.publicKeyDer)
     if (row.spki === spki) throw refused('a renewal needs a new key')
-    const identity = this.#identity(row.cluster, row.agent)
+    const identity =
+      row.cluster === '' ? parseIdentity(row.identity) : this.#identity(row.cluster, row.agent)
     const actor = identityUri(identity)
-    const { leafLifetimeMs: lifetimeMs } = this.#parts
+    // A caller's next certificate lasts as long as the one before it was made for.
+    const lifetimeMs =
+      identity.role === 'caller' ? row.not_after - row.issued_at : this.#parts.leafLifetimeMs
     const grant = { identity, name: row.serial, actor, lifetimeMs, holder: row }
     return await this.#once(grant, request, asker)
   }
@@ -138,8 +141,7 @@ export class Issuer {
   async judged(leafDer: Buffer): Promise<CertificateRow> {
     const { records, denials } = this.#parts
     const row = await findCertificate(leafDer, records.database)
-    if (row === undefined || row.cluster === '')
-      throw refused('the certificate was not issued here, or to no agent')
+    if (row === undefined) throw refused('the certificate was not issued here')
     const denial = denials.judge(credentialsOfRow(row))
     if (denial !== undefined) throw denial
     if (row.state === 'superseded')
@@ -236,7 +238,11 @@ export class Issuer {
     // A denial by name holds for what was issued up to it, which the certificate's own time tells.
     const fromMs = Math.max(nowMs - BACKDATE_MS, wholeSecond(lastDenialMs ?? 0) + 1000)
     const certificate = await authorities.active.agents.issue(publicKey, {
-      commonName: isAgent ? `agent ${identity.agent} of ${identity.cluster}` : name,
+      commonName: isAgent
+        ? `agent ${identity.agent} of ${identity.cluster}`
+        : identity.role === 'caller'
+          ? `caller ${identity.caller}`.slice(0, 64)
+          : name,
       uris: [identityUri(identity)],
       usage: [USAGE_CLIENT],
       notBefore: new Date(fromMs),
@@ -260,11 +266,11 @@ export class Issuer {
   async #judgeGrant({ identity, holder, madeAtMs }: Grant, within: Database): Promise<void> {
     const { denials } = this.#parts
     await denials.refresh(within)
+    const denial = holder === undefined ? undefined : denials.judge(credentialsOfRow(holder))
+    if (denial !== undefined) throw denial
     if (identity.role !== 'agent') return
     const { cluster, agent } = identity
     denials.judgeLock(cluster)
-    const denial = holder === undefined ? undefined : denials.judge(credentialsOfRow(holder))
-    if (denial !== undefined) throw denial
     const deniedAtMs = denials.lastByName(cluster, agent)
     if (madeAtMs !== undefined && deniedAtMs !== undefined && madeAtMs <= deniedAtMs)
       throw new PosternError('TOKEN_REFUSED', `it was made before ${cluster}/${agent} was revoked`)

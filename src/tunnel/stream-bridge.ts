@@ -13,6 +13,8 @@ export class StreamBridge implements StreamSink {
   readonly #socket: Duplex
   readonly #onClosed: (code: ErrorCode | undefined) => void
   readonly #clock: Clock
+  readonly #mayRetry: ((code: ErrorCode) => boolean) | undefined
+  readonly #offs: (() => void)[] = []
   /** Bytes for the local side, and whether a batch of them is on its way. */
   readonly #inbox = new ByteQueue()
   #isWriting = false
@@ -25,23 +27,41 @@ export class StreamBridge implements StreamSink {
   bytesIn = 0
   bytesOut = 0
 
-  /** `onClosed` is told once, when the local connection is closed: with a code unless all went well. */
-  constructor(socket: Duplex, clock: Clock, onClosed: (code: ErrorCode | undefined) => void) {
+  /**
+   * `onClosed` is told once, when the local connection is closed: with a code unless all went well. `mayRetry`:
+   * asked where the stream is refused; true leaves the local connection untouched, as nothing is read from it
+   * before the stream is accepted.
+   */
+  constructor(
+    socket: Duplex,
+    clock: Clock,
+    onClosed: (code: ErrorCode | undefined) => void,
+    mayRetry?: (code: ErrorCode) => boolean,
+  ) {
+    this.#mayRetry = mayRetry
     this.#socket = socket
     this.#clock = clock
     this.#onClosed = onClosed
     socket.pause()
-    on(socket, 'error', () => {
-      this.#code ??= 'CONNECTION_LOST'
-    })
-    on(socket, 'close', () => {
-      this.#closed()
-    })
+    this.#offs.push(
+      on(socket, 'error', () => {
+        this.#code ??= 'CONNECTION_LOST'
+      }),
+      on(socket, 'close', () => {
+        this.#closed()
+      }),
+    )
   }
 
   /** Bytes flow from now on. */
   attach(stream: MuxStream): void {
     this.#stream = stream
+    const socket = this.#socket
+    if (socket.destroyed) stream.reset('CONNECTION_LOST')
+    else if (this.#mayRetry === undefined) this.#read(stream)
+  }
+
+  #read(stream: MuxStream): void {
     const socket = this.#socket
     on(socket, 'data', (bytes: Buffer) => {
       this.bytesOut += bytes.length
@@ -51,12 +71,12 @@ export class StreamBridge implements StreamSink {
       this.#hasRead = true
       stream.end()
     })
-    if (socket.destroyed) stream.reset('CONNECTION_LOST')
-    else socket.resume()
+    socket.resume()
   }
 
-  onAccept(): void {
-    // Bytes were let go without waiting: the stream holds them back until there is credit.
+  onAccept(stream: MuxStream): void {
+    // Otherwise bytes were let go without waiting: the stream holds them back until there is credit.
+    if (this.#mayRetry !== undefined) this.#read(stream)
   }
 
   onData(stream: MuxStream, bytes: Buffer): void {
@@ -76,7 +96,9 @@ export class StreamBridge implements StreamSink {
   }
 
   onRefuse(_stream: MuxStream, code: ErrorCode): void {
-    this.#end(code)
+    if (!this.#socket.destroyed && this.#mayRetry?.(code) === true)
+      for (const off of this.#offs) off()
+    else this.#end(code)
   }
 
   onReset(_stream: MuxStream, code: ErrorCode): void {

@@ -201,7 +201,7 @@ describe('calls through caller, gateway and agent', function () {
     expect({ ...seen?.metadata }).to.deep.equal({ tenant: 'x' })
     expect([seen?.traceparent, seen?.caller, seen?.cluster]).to.deep.equal([
       traceparent,
-      'tester',
+      { kind: 'service', name: 'tester' },
       'c-1',
     ])
     const large = await failure(
