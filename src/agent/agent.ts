@@ -285,6 +285,7 @@ export class Agent {
       places: this.places,
       care: () => this.care,
       serving: () => this.serving,
+      renewalError: () => this.renewal?.lastError,
     })
   }
 

@@ -28,6 +28,8 @@ export interface GatewayLinkParts {
   readonly places: Places
   readonly care: () => TunnelCare
   readonly serving: () => Serving
+  /** Why the last renewal failed, if it did. */
+  readonly renewalError: () => PosternError | undefined
 }
 
 /** How a tunnel comes to a gateway: picks one, dials it, judges it, and registers there. */
@@ -61,7 +63,12 @@ export class GatewayLink {
     const nowMs = ambient.clock.wallMs()
     if (credential.notAfterMs <= nowMs) {
       const ended = new Date(credential.notAfterMs).toISOString()
-      const text = `our certificate expired on ${ended}, by our clock; it is being renewed`
+      const failure = this.#parts.renewalError()
+      const why =
+        failure === undefined || failure.recovery === 'retry'
+          ? 'it is being renewed'
+          : `it cannot be renewed: ${failure.code}: ${failure.rawMessage}`
+      const text = `our certificate expired on ${ended}, by our clock; ${why}`
       throw new PosternError('CERT_EXPIRED', text)
     }
     const address = places.next(held())

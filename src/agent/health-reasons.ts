@@ -23,6 +23,7 @@ export interface HealthSources {
   readonly keeper: IdentityKeeper
   readonly serving: Serving
   /** Why the settings that were to be taken over are not. */
+  readonly renewal?: { readonly lastError: PosternError | undefined } | undefined
   readonly reloadError: PosternError | undefined
 }
 
@@ -123,7 +124,7 @@ function certificateReasons({ credential }: HealthSources, nowMs: number): Reaso
 }
 
 function otherReasons(
-  { care, notices, keeper, serving, reloadError }: HealthSources,
+  { care, notices, keeper, serving, reloadError, renewal }: HealthSources,
   nowMs: number,
 ): Reason[] {
   const found: Reason[] = serving.healths
@@ -146,6 +147,9 @@ function otherReasons(
     const side = clockSkewMs > 0 ? 'behind' : 'ahead of'
     add('clock', `our clock is ${seconds} s ${side} the gateway's`)
   }
+  const failure = renewal?.lastError
+  if (failure !== undefined && failure.recovery !== 'retry')
+    add('renewal', `the certificate cannot be renewed: ${failure.code}: ${failure.rawMessage}`)
   if (keeper.lastError !== undefined)
     add('identity', `the identity on disk is not in order: ${keeper.lastError.rawMessage}`)
   for (const { atMs, text } of notices.warnings)

@@ -10,6 +10,7 @@ import { readCredential, type Credential, type KeyFilePaths } from '../identity/
 import type { KeyProtection } from '../identity/key-protection.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import { readProtection } from '../identity/passphrase.ts'
+import { judgeWhole } from '../identity/whole-identity.ts'
 import { pemBlocks, pemText } from '../identity/pem.ts'
 import { newestBundle, type VerifiedBundle } from '../identity/trust-bundle.ts'
 import type { CertificateFacts } from '../identity/validation/certificate.ts'
@@ -45,8 +46,8 @@ export class IdentityKeeper {
   readonly #parts: IdentityKeeperParts
   readonly #log: LogLimiter
   #protection: KeyProtection
-  #credential: AgentCredential
-  #trust: BundleFacts
+  /** What is in force: replaced as a whole, by #enter alone. */
+  #inForce: InForce
   /** Of the files as they were last read. */
   #fingerprint = ''
   #queue: Promise<unknown> = Promise.resolve()
@@ -61,21 +62,27 @@ export class IdentityKeeper {
     this.#protection = protectionOf(settings)
     this.isManaged = isManaged(settings)
     this.generations = new Generations(settings['state.directory'], this.#protection)
-    this.#credential = this.#read(this.#protection)
-    this.#trust = this.isManaged ? this.generations.trust : { version: 0, issuingKeys: [] }
+    this.#inForce = {
+      credential: this.#read(this.#protection),
+      trust: this.isManaged ? this.generations.trust : { version: 0, issuingKeys: [] },
+    }
   }
 
   get credential(): AgentCredential {
-    return this.#credential
+    return this.#inForce.credential
   }
 
   get roots(): CertificateFacts[] {
-    return certificatesIn(this.#credential.bundlePem)
+    return certificatesIn(this.credential.bundlePem)
   }
 
   /** Of the signed trust bundle that is held. */
   get trust(): BundleFacts {
-    return this.#trust
+    return this.#inForce.trust
+  }
+
+  #enter(next: Partial<InForce>): void {
+    this.#inForce = { ...this.#inForce, ...next }
   }
 
   /** Begins to watch the files. */
@@ -99,7 +106,7 @@ export class IdentityKeeper {
 
   /** A renewed credential, which lies on disk already, is put to use. */
   async renewed(): Promise<void> {
-    this.#credential = this.#read(this.#protection)
+    this.#enter({ credential: this.#read(this.#protection) })
     await this.#parts.onChanged()
   }
 
@@ -113,14 +120,25 @@ export class IdentityKeeper {
     this.#protection = protection
     this.generations.use(protection)
     this.lastError = undefined
-    if (isSame(credential, this.#credential)) return
-    this.#credential = credential
-    if (this.isManaged) this.#trust = this.generations.trust
+    const before = this.#inForce
+    if (isSame(credential, before.credential)) return
+    const trust = this.isManaged ? this.generations.trust : before.trust
+    this.#enter({ credential, trust })
     this.#parts.logger.info(
       { notAfter: new Date(credential.notAfterMs).toISOString() },
       'the identity has changed on disk and is taken over',
     )
-    await this.#parts.onChanged()
+    try {
+      await this.#parts.onChanged()
+    } catch (error) {
+      // Whoever is let in by the old one stays with it, while it lasts; what is on disk is tried again.
+      if (before.credential.notAfterMs > this.#parts.ambient.clock.wallMs()) {
+        this.#enter(before)
+        this.lastError = asPosternError(error)
+        this.#fingerprint = ''
+      }
+      throw error
+    }
   }
 
   /** Reads the files; where they are not in order that is kept for status, and they are read again. */
@@ -146,22 +164,26 @@ export class IdentityKeeper {
    */
   async adopt(bundles: readonly Uint8Array[]): Promise<number> {
     return await this.exclusively(async () => {
-      const { trustDomain } = this.#credential.identity
-      const held = { roots: this.roots, version: this.#trust.version }
-      const last = newestBundle(bundles, held, trustDomain)
-      if (last === undefined) return this.#trust.version
+      const before = this.#inForce
+      const { trustDomain } = before.credential.identity
+      const last = newestBundle(
+        bundles,
+        { roots: this.roots, version: before.trust.version },
+        trustDomain,
+      )
+      if (last === undefined) return before.trust.version
       if (!this.isManaged) return this.#acknowledge(last)
-      const before = this.#credential
-      this.#credential = withBundle(before, last.pem)
+      this.#enter({ credential: withBundle(before.credential, last.pem) })
       try {
-        if (this.#drops(before, last) && !(await this.#parts.onChanged())) {
+        if (this.#drops(before.credential, last) && !(await this.#parts.onChanged())) {
           // Not proven: trusted beside the old until a tunnel is up, and the bundle is handed out again.
-          this.#credential = withBundle(before, joined(before.bundlePem, last.pem))
-          return this.#trust.version
+          const both = joined(before.credential.bundlePem, last.pem)
+          this.#enter({ credential: withBundle(before.credential, both) })
+          return before.trust.version
         }
         this.#install(last)
       } catch (error) {
-        this.#credential = before
+        this.#enter(before)
         throw error
       }
       return last.version
@@ -171,7 +193,7 @@ export class IdentityKeeper {
   #install({ pem, version, issuingKeys, roots }: VerifiedBundle): void {
     const trust = { version, issuingKeys }
     this.generations.installBundle(pem, trust, this.#parts.ambient.clock.wallMs())
-    this.#trust = trust
+    this.#enter({ trust })
     const facts = { version, roots: roots.length }
     this.#parts.logger.info(facts, 'a trust bundle is taken over')
   }
@@ -186,14 +208,14 @@ export class IdentityKeeper {
   #acknowledge({ version, roots, issuingKeys }: VerifiedBundle): number {
     const held = this.roots
     const missing = roots.filter(({ der }) => !held.some((root) => root.der.equals(der)))
-    if (missing.length === 0) this.#trust = { version, issuingKeys }
+    if (missing.length === 0) this.#enter({ trust: { version, issuingKeys } })
     else
       this.#log.warn(
         'BUNDLE',
         { version, roots: missing.length },
         'identity.bundleFile lacks roots of the trust bundle: add them',
       )
-    return this.#trust.version
+    return this.trust.version
   }
 
   /** Reads what has changed on disk, with the passphrase that we have: asking for it may be slow. */
@@ -209,6 +231,19 @@ export class IdentityKeeper {
     })
   }
 
+  /** Names the generation before, where the present one is damaged. */
+  #whole<T>(read: () => T): T {
+    try {
+      return read()
+    } catch (error) {
+      const earlier = this.isManaged ? this.generations.previous : undefined
+      if (!(error instanceof PosternError) || earlier === undefined) throw error
+      const { folder } = this.generations
+      const text = `${error.rawMessage}; the generation before it may be whole: ln -sfn ${earlier} ${folder}/current`
+      throw new PosternError(error.code, text, error.facts, { cause: error })
+    }
+  }
+
   /** @throws CERTIFICATE_UNUSABLE, and what readCredential throws */
   #read(protection: KeyProtection): AgentCredential {
     const { settings, ambient } = this.#parts
@@ -216,7 +251,10 @@ export class IdentityKeeper {
     // Before they are read: what changes meanwhile is seen at the next look.
     this.#fingerprint = fingerprintOf(files)
     const options = { protection, mayBeExpired: this.isManaged }
-    const credential = readCredential(files, 'agent', ambient.clock.wallMs(), options)
+    const nowMs = ambient.clock.wallMs()
+    const credential = this.#whole(() => readCredential(files, 'agent', nowMs, options))
+    // What was enrolled may be under a CA that is trusted no more, and be renewed all the same.
+    if (!this.isManaged) judgeWhole(credential, 'client', files, nowMs)
     const { identity } = credential
     const { trustDomain } = settings
     if (identity.role === 'agent' && identity.trustDomain === trustDomain)
@@ -224,6 +262,12 @@ export class IdentityKeeper {
     const text = `our certificate names ${identityUri(identity)}, the setting trustDomain ${trustDomain}`
     throw new PosternError('CERTIFICATE_UNUSABLE', text)
   }
+}
+
+interface InForce {
+  readonly credential: AgentCredential
+  /** Of the signed trust bundle that is held. */
+  readonly trust: BundleFacts
 }
 
 /** Changes when one of the files does, or is another; cheap enough for every few seconds. */

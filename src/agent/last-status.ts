@@ -1,7 +1,7 @@
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CancelTimer, Clock } from '../base/clock.ts'
-import { asPosternError } from '../base/errors.ts'
+import { asPosternError, printable, type PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { VERSION } from '../base/version.ts'
 import { FOR_OWNER, makeFolder, writeState } from '../identity/state-files.ts'
@@ -9,6 +9,7 @@ import type { Agent } from './agent.ts'
 import { agentStatus, type AgentStatus } from './status.ts'
 
 const NAME = 'last-status.json'
+const START_NAME = 'failed-start.json'
 const FILE_BYTES_MAX = 1024 * 1024
 const LOOK_MS = 1000
 const SAVE_MS = 60_000
@@ -17,6 +18,45 @@ const SAVE_MS = 60_000
 export interface LastStatus {
   readonly savedAt: string
   readonly status: AgentStatus
+}
+
+/** Why the daemon did not start, the last time that it was tried. */
+export interface FailedStart {
+  readonly at: string
+  readonly code: string
+  readonly text: string
+}
+
+/** Keeps why a start failed, where there is a folder for it; `undefined`: it has not. */
+export function noteStart(
+  stateDirectory: string,
+  error: PosternError | undefined,
+  nowMs: number,
+): void {
+  const path = join(stateDirectory, START_NAME)
+  try {
+    if (error === undefined) rmSync(path, { force: true })
+    else if (existsSync(stateDirectory)) {
+      const { code, rawMessage: text } = error
+      const failed = { at: new Date(nowMs).toISOString(), code, text: printable(text, 1000) }
+      writeState(path, `${JSON.stringify(failed)}\n`, FOR_OWNER)
+    }
+  } catch {
+    // It is on stderr too; what cannot be written down is no further fault.
+  }
+}
+
+export function readFailedStart(stateDirectory: string): FailedStart | undefined {
+  try {
+    const path = join(stateDirectory, START_NAME)
+    if (statSync(path).size > FILE_BYTES_MAX) return undefined
+    const { at, code, text } = JSON.parse(readFileSync(path, 'utf8')) as Partial<FailedStart>
+    return at === undefined || code === undefined || text === undefined
+      ? undefined
+      : { at, code, text }
+  } catch {
+    return undefined
+  }
 }
 
 /** Undefined: there is none, or it cannot be read. */

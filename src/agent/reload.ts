@@ -26,7 +26,7 @@ export interface Merged {
 
 /** What is in force after a reload: of the new settings those that can be. */
 export function mergeSettings(now: AgentSettings, next: AgentSettings): Merged {
-  const isSame = (key: keyof AgentSettings): boolean => textOf(now[key]) === textOf(next[key])
+  const isSame = (key: keyof AgentSettings): boolean => sameSetting(now[key], next[key])
   const keys = (Object.keys(next) as (keyof AgentSettings)[]).filter((key) => !isSame(key))
   const changed = keys.filter((key) => RELOADABLE.includes(key))
   const taken = Object.fromEntries(changed.map((key) => [key, next[key]]))
@@ -35,6 +35,11 @@ export function mergeSettings(now: AgentSettings, next: AgentSettings): Merged {
     changed,
     waiting: keys.filter((key) => !RELOADABLE.includes(key)),
   }
+}
+
+/** Whether two values of a setting are the same. */
+export function sameSetting(a: unknown, b: unknown): boolean {
+  return textOf(a) === textOf(b)
 }
 
 function textOf(value: unknown): string {

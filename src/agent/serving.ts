@@ -1,4 +1,5 @@
 import { LogLimiter } from '../base/log-limiter.ts'
+import { sameSetting } from './reload.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { checkTarget } from '../dataplane/check-target.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
@@ -32,6 +33,8 @@ export class Serving {
   #probes: Probes
   #services: readonly string[] = []
   #isStarted = false
+  /** Those in force. */
+  #settings: AgentSettings | undefined
   /** Grows with each change of what is offered. */
   version = 0
 
@@ -65,6 +68,22 @@ export class Serving {
   apply(settings: AgentSettings): void {
     const services = judgedServices(settings)
     this.policy.use(settings.allow)
+    const before = this.#settings
+    this.#settings = settings
+    const isSame = (...keys: (keyof AgentSettings)[]): boolean =>
+      before !== undefined && keys.every((key) => sameSetting(before[key], settings[key]))
+    if (!isSame('services', 'forward.dialTimeout')) this.#offer(services, settings)
+    if (isSame('services', 'probes', 'probe.exec')) return
+    const { healths } = this.#probes
+    this.#probes.stop()
+    this.#probes = this.#makeProbes(settings)
+    // What is looked at as before is as it was: nothing that is down becomes up by a reload.
+    this.#probes.keep(healths)
+    if (this.#isStarted) this.#probes.start()
+  }
+
+  /** Nothing of it may fail: the settings were judged. */
+  #offer(services: ReturnType<typeof judgedServices>, settings: AgentSettings): void {
     const { clock, logger } = this.#parts.ambient
     const dialTimeoutMs = settings['forward.dialTimeout']
     const names = services.map(({ name }) => name)
@@ -79,10 +98,6 @@ export class Serving {
     }
     this.#services = names
     this.version++
-    this.#probes.stop()
-    this.#probes = this.#makeProbes(settings)
-    for (const name of names) this.health.set(name, true)
-    if (this.#isStarted) this.#probes.start()
   }
 
   start(): void {

@@ -64,6 +64,6 @@ export async function askForRenewal(parts: WaysParts, signingRequest: Buffer): P
   const trusting = { credential: own, issuingKeys: issuingKeys(), egress }
   if (enrolUrl !== undefined) return await recover(enrolUrl, trusting, signingRequest)
   const text =
-    'no tunnel is up, and neither identity.enrolUrl nor identity.renewUrl names another way to renew'
+    'no tunnel is up, and neither identity.enrollUrl nor identity.renewUrl names another way to renew'
   throw new PosternError('CONNECTION_LOST', text)
 }

@@ -1,6 +1,8 @@
 import { Agent } from '../agent/agent.ts'
 import { joinWhenNeeded } from '../agent/join.ts'
-import { LastStatusKeeper } from '../agent/last-status.ts'
+import { asPosternError } from '../base/errors.ts'
+import { systemClock } from '../base/system-clock.ts'
+import { LastStatusKeeper, noteStart } from '../agent/last-status.ts'
 import { AgentControl } from '../agent/local-control.ts'
 import { agentStatus } from '../agent/status.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../config/agent-settings.ts'
@@ -33,13 +35,25 @@ export const agentRun: AddCommand = (yargs, surroundings, done) =>
         const { values } = settingsOf(AGENT_SETTINGS, args, environment)
         return withProxy(withPassphrase(withToken(values, environment), environment), environment)
       }
-      const start = async (): Promise<number> => await runAgent(read, surroundings)
+      const start = async (): Promise<number> => {
+        const settings = read()
+        try {
+          return await runAgent(settings, read, surroundings)
+        } catch (error) {
+          // For agent status, which is all that is left to ask.
+          noteStart(settings['state.directory'], asPosternError(error), systemClock.wallMs())
+          throw error
+        }
+      }
       done(start())
     },
   )
 
-async function runAgent(read: () => AgentSettings, surroundings: Surroundings): Promise<number> {
-  const settings = read()
+async function runAgent(
+  settings: AgentSettings,
+  read: () => AgentSettings,
+  surroundings: Surroundings,
+): Promise<number> {
   const tracer = await tracerOf(settings, 'postern-agent')
   const ambient = { ...surroundings.ambient(settings['log.level'], 'agent'), tracer }
   // Open from the beginning: it answers while the agent enrols, and keeps the process.
@@ -124,6 +138,7 @@ async function serve(
   const monitor = await listenForMonitoring(agent, ambient, settings)
   const { clock, logger } = ambient
   const keeper = new LastStatusKeeper({ agent, clock, logger })
+  noteStart(settings['state.directory'], undefined, 0)
   agent.start()
   keeper.start()
   try {

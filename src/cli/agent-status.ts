@@ -1,4 +1,4 @@
-import { readLastStatus } from '../agent/last-status.ts'
+import { readFailedStart, readLastStatus } from '../agent/last-status.ts'
 import type { AgentStatus } from '../agent/status.ts'
 import { PosternError } from '../base/errors.ts'
 import { parseAnswer } from '../base/local-answer.ts'
@@ -83,12 +83,21 @@ function showLast(
   error: PosternError,
 ): number {
   output.note(`agent: ${error.message}`)
-  const last = readLastStatus(statePath(args, environment))
+  const folder = statePath(args, environment)
+  const last = readLastStatus(folder)
+  const failed = readFailedStart(folder)
   if (args.json) {
-    const known = { running: false, savedAt: last?.savedAt ?? null, last: last?.status ?? null }
+    const known = {
+      running: false,
+      savedAt: last?.savedAt ?? null,
+      failedStart: failed ?? null,
+      last: last?.status ?? null,
+    }
     output.result(JSON.stringify(known))
     return NOT_RUNNING
   }
+  if (failed !== undefined)
+    output.note(`agent: the last start failed, at ${failed.at}: [${failed.code}] ${failed.text}`)
   output.note('agent: its log is on its stderr; under systemd: journalctl -u postern-agent')
   if (last === undefined) return NOT_RUNNING
   output.result(

@@ -38,6 +38,12 @@ class Probe {
     this.row = row
   }
 
+  /** As it was known before. */
+  begin({ isDown, reason }: ServiceHealth): void {
+    this.isDown = isDown
+    this.reason = reason.replace(/^\w+ probe: /, '')
+  }
+
   /** The first result counts at once, a change only after enough in a row. */
   took(reason: string | undefined): void {
     const isBad = reason !== undefined
@@ -72,6 +78,16 @@ export class Probes {
   /** Of every service that is probed and was looked at. */
   get healths(): readonly ServiceHealth[] {
     return [...this.#healths.values()]
+  }
+
+  /** Takes over what was known of services that are probed still. */
+  keep(healths: readonly ServiceHealth[]): void {
+    for (const health of healths) {
+      const own = this.#probes.filter(({ row }) => row.service === health.name)
+      if (own.length === 0) continue
+      this.#healths.set(health.name, health)
+      for (const probe of own) probe.begin(health)
+    }
   }
 
   start(): void {

@@ -166,8 +166,15 @@ export class Gateway {
 
   /** Takes the identity's files as they are now, and what agents are told of gateways. @throws what reading them throws; nothing changes then */
   reload(next: GatewaySettings = this.#settings): void {
-    const { 'agents.address': address, peers, zone } = next
-    this.#settings = { ...this.#settings, 'agents.address': address, peers, zone }
+    const { 'agents.address': address, peers, zone, 'enroll.jwt': jwt } = next
+    this.#settings = {
+      ...this.#settings,
+      'agents.address': address,
+      peers,
+      zone,
+      'enroll.jwt': jwt,
+    }
+    this.#enrolment?.issuer.useJwtRows(jwt)
     const protection = protectionOf(this.#settings)
     this.own.reload(protection)
     this.#enrolment?.authorities.use(protection)

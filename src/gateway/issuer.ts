@@ -62,6 +62,11 @@ export class Issuer {
     this.#parts = parts
   }
 
+  /** Takes other rows of `enroll.jwt`. */
+  useJwtRows(rows: Parameters<JwtJoin['use']>[0]): void {
+    this.#parts.jwtJoin.use(rows)
+  }
+
   /**
    * Issuing CAs in DER: what stands between our leaves and a root, the active one first. All that are
    * trusted, as another may take over between a question and its answer.

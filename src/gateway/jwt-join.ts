@@ -39,10 +39,15 @@ export interface Joined {
  * Kubernetes projected service-account token. Who may join what is said by rows of `enroll.jwt`.
  */
 export class JwtJoin {
-  readonly #rows: readonly JwtRow[]
+  #rows: readonly JwtRow[]
   readonly #keys = new Map<JwtRow, Promise<JWTVerifyGetKey>>()
 
   constructor(rows: readonly JwtRow[]) {
+    this.#rows = rows
+  }
+
+  /** Other rows, from the next token on. */
+  use(rows: readonly JwtRow[]): void {
     this.#rows = rows
   }
 

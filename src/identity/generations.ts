@@ -70,6 +70,17 @@ export class Generations {
     }
   }
 
+  /** Name of the generation before the one in use, where it is still there. */
+  get previous(): string | undefined {
+    try {
+      const current = readlinkSync(join(this.folder, CURRENT))
+      const names = readdirSync(this.folder).filter((name) => NAME.test(name) && name < current)
+      return names.sort().at(-1)
+    } catch {
+      return undefined
+    }
+  }
+
   /** Of the trust bundle of the generation in use. */
   get trust(): BundleFacts {
     try {
@@ -91,7 +102,7 @@ export class Generations {
   /**
    * The key that a request is or will be under way for. It is on disk before it is used, so that a
    * crash between request and answer asks again with the same.
-   * @throws STATE_UNWRITABLE, KEY_EXPOSED, KEY_LOCKED, KEY_MISMATCH
+   * @throws STATE_UNWRITABLE, KEY_EXPOSED
    */
   async pendingKey(make: () => Promise<KeyObject>): Promise<StoredKey> {
     const folder = join(this.folder, PENDING)
@@ -110,12 +121,12 @@ export class Generations {
     return { key, keyPem }
   }
 
-  /** Undefined where it was sealed with another passphrase: then a new key is made. @throws KEY_MISMATCH */
+  /** Undefined where it is damaged, or sealed with another passphrase: nothing depends on it, and a new key is made. */
   #opened(keyPem: string, path: string): KeyObject | undefined {
     try {
       return this.#protection.open(keyPem, path)
     } catch (error) {
-      if (error instanceof PosternError && error.code === 'KEY_LOCKED') return undefined
+      if (error instanceof PosternError) return undefined
       throw error
     }
   }

@@ -1,6 +1,16 @@
 import { X509Certificate, type KeyObject } from 'node:crypto'
-import { closeSync, fstatSync, openSync, readFileSync, statSync, type Stats } from 'node:fs'
-import { dirname } from 'node:path'
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statfsSync,
+  statSync,
+  type Stats,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { KeyProtection } from './key-protection.ts'
 import { privatePem } from './keys.ts'
@@ -8,7 +18,10 @@ import { judgeLeaf } from './leaf-rules.ts'
 import type { Identity, Role } from './name.ts'
 
 const OTHERS_MAY_READ = 0o077
+const ALL_MAY_READ = 0o007
 const OTHERS_MAY_WRITE = 0o022
+/** f_type of tmpfs (statfs(2)). */
+const TMPFS = 0x01021994
 const STICKY = 0o1000
 const ROOT = 0
 const FILE_BYTES_MAX = 256 * 1024
@@ -115,7 +128,13 @@ function readPem(path: string, judge?: (stat: Stats) => void): string {
  */
 export function readSecretFile(path: string): string {
   judgeFolder(dirname(path))
-  return readPem(path, ({ mode, uid }) => {
+  const real = realOf(path)
+  if (dirname(real) !== dirname(path)) judgeFolder(dirname(real))
+  return readPem(path, ({ mode, uid, gid }) => {
+    const isRoots = uid === ROOT && (mode & OTHERS_MAY_WRITE) === 0
+    // Of root, for a group that we are of: as fsGroup of Kubernetes hands out secrets.
+    const isOurGroups = isRoots && (mode & ALL_MAY_READ) === 0 && isOurGroup(gid)
+    if (isOurGroups || (isRoots && isProjected(path))) return
     if ((mode & OTHERS_MAY_READ) !== 0) {
       const octal = (mode & 0o777).toString(8)
       const text = `${path} has mode ${octal}; run: chmod 600 ${path}`
@@ -125,6 +144,30 @@ export function readSecretFile(path: string): string {
     const text = `${path} belongs to user ${String(uid)}, who may read and change it`
     throw new PosternError('KEY_EXPOSED', text, { path, uid })
   })
+}
+
+/** What a path leads to, through links. @throws FILE_UNREADABLE */
+function realOf(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch (error) {
+    const text = `${path}: ${(error as Error).message}`
+    throw new PosternError('FILE_UNREADABLE', text, { path }, { cause: error })
+  }
+}
+
+function isOurGroup(gid: number): boolean {
+  return process.getegid?.() === gid || process.getgroups?.().includes(gid) === true
+}
+
+/**
+ * On a volume that Kubernetes projects a Secret to: in memory, of this pod alone, its files behind the link `..data`,
+ * and readable by all unless somebody asks for another mode.
+ */
+function isProjected(path: string): boolean {
+  const data = join(dirname(path), '..data')
+  const link = lstatSync(data, { throwIfNoEntry: false })
+  return link?.isSymbolicLink() === true && link.uid === ROOT && statfsSync(data).type === TMPFS
 }
 
 /** @throws KEY_EXPOSED */
