@@ -203,6 +203,12 @@ GOAWAY that it answers with. What follows a header that is to be judged by itsel
 \`test/vectors/exchanges.json\`: what both sides wrote, batch by batch. The payloads of OPEN and TRAILER are those of
 section 6 where the exchange says so, and opaque text where not. When a side pings, and which batch a frame
 falls into, may differ.
+
+\`test/vectors/calls.json\`: each entry of \`heads\` is what follows the credit in the payload of an OPEN with END to a gateway,
+with the code that it is refused with; those without a code come to a cluster that nobody knows, or to the gateway. Each of
+\`trailers\` is the payload of a TRAILER that answers a unary call, with the code that the call fails with at its caller.
+
+\`test/vectors/older-peers.json\`: what an agent and a gateway of 0.1.0 said until the welcome. A peer of today MUST get on with either.
 `
 }
 

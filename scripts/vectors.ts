@@ -9,6 +9,7 @@ import { encodeMetadata } from '../src/wire/metadata.ts'
 import { encodeRoute, KIND, writeHead } from '../src/wire/open-head.ts'
 import { writeRefuse } from '../src/wire/refuse.ts'
 import { writeTrailer } from '../src/wire/trailer.ts'
+import { headVectors, trailerVectors } from './call-vectors.ts'
 import { answer, MuxPair, type MuxSide } from '../test/support/mux-pair.ts'
 import { RecordingSink } from '../test/support/recording-sink.ts'
 
@@ -359,6 +360,7 @@ export function vectorFiles(): ReadonlyMap<string, string> {
   return new Map([
     ['frames.json', text({ valid: validFrames(), invalid: invalidFrames() })],
     ['exchanges.json', text(exchanges())],
+    ['calls.json', text({ heads: headVectors(), trailers: trailerVectors() })],
   ])
 }
 

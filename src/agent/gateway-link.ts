@@ -89,7 +89,7 @@ export class GatewayLink {
     })
     const refusal = this.refusalOf(wire.facts) ?? this.#heldElsewhere(wire.facts, address, held)
     if (refusal !== undefined) {
-      wire.destroy()
+      wire.dismiss(refusal)
       throw refusal
     }
     this.#addresses.set(wire.facts, address)

@@ -7,7 +7,17 @@ import { RpcServer } from '../rpc/server.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
 import { identityUri } from '../identity/name.ts'
-import { encodeName, KIND, readHead, type OpenHead } from '../wire/open-head.ts'
+import { decodeMetadata } from '../wire/metadata.ts'
+import { PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
+import {
+  CALLER_BYTES_MAX,
+  CREDIT_BYTES,
+  encodeName,
+  judgeBody,
+  KIND,
+  readHead,
+  type OpenHead,
+} from '../wire/open-head.ts'
 import { gatewayOffers } from './gateway-service.ts'
 import type { PeerShare, PeerShares } from './peer-shares.ts'
 import { isTunnel, type AgentTunnel, type Registry } from './registry.ts'
@@ -103,13 +113,14 @@ export class CallerSide {
       onOpen: (stream, bytes, start, end, isEnded) => {
         let head: OpenHead
         try {
+          if (CREDIT_BYTES + end - start > OPEN_BYTES_MAX) throw tooLarge()
           head = readHead(bytes, start, end)
+          judgeBody(head, end, isEnded)
+          const { metadataStart, bodyStart } = head
+          if (bodyStart > metadataStart) decodeMetadata(bytes.subarray(metadataStart, bodyStart))
         } catch (error) {
-          stream.refuse(
-            'MALFORMED_CALL',
-            false,
-            error instanceof PosternError ? error.rawMessage : '',
-          )
+          if (!(error instanceof PosternError)) throw error
+          stream.refuse(error.code, false, error.rawMessage)
           return
         }
         if (head.cluster === '') {
@@ -143,6 +154,12 @@ export class CallerSide {
       share,
       budget: share.budget,
       nowMs,
+      watchDeadline: (entry) => {
+        parts.runtime.watchDeadline(entry)
+      },
+      forgetDeadline: (entry) => {
+        parts.runtime.forgetDeadline(entry)
+      },
       onEnded: (tunnel) => {
         endRelay(tunnel, caller)
       },
@@ -197,6 +214,14 @@ export class CallerSide {
     relays.set(caller, running + 1)
     return true
   }
+}
+
+/** What is left to an OPEN to a gateway, which writes the caller's name into it (PROTOCOL 6.1). */
+const OPEN_BYTES_MAX = PAYLOAD_BYTES_MAX - CALLER_BYTES_MAX
+
+function tooLarge(): PosternError {
+  const text = `an OPEN to a gateway has at most ${String(OPEN_BYTES_MAX)} bytes`
+  return new PosternError('HEAD_TOO_LARGE', text)
 }
 
 function endRelay({ relays }: AgentTunnel, caller: string): void {

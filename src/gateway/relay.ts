@@ -1,3 +1,4 @@
+import type { Deadlined } from '../base/deadline-wheel.ts'
 import { BUDGET_SHARE, type ByteBudget } from '../base/byte-budget.ts'
 import type { Span } from '../base/tracing.ts'
 import { asPosternError, type ErrorCode } from '../base/errors.ts'
@@ -33,12 +34,17 @@ const TRIES_MAX = 3
 const OVERLOADED: readonly ErrorCode[] = ['STREAM_LIMIT', 'BUDGET_EXHAUSTED', 'INTERNAL']
 
 /** A caller's connection, as the relays of its streams see it. */
+/** How long after its deadline a call that neither end has ended is ended here, in ms. */
+const DEADLINE_MARGIN_MS = 5000
+
 export interface RelayHost {
   /** Name of the caller, encoded. */
   readonly callerName: Buffer
   /** The caller's: a copy of an OPEN is kept in it until the stream is answered. */
   readonly budget: ByteBudget
   nowMs(): number
+  watchDeadline(entry: Deadlined): void
+  forgetDeadline(entry: Deadlined): void
   /** A tunnel is rid of the stream; told once for each that was tried. */
   onEnded(tunnel: AgentTunnel): void
   /** Whether the agent could answer. */
@@ -57,7 +63,10 @@ export interface RelayHost {
  * sender sees is the far reader's, and what the relay holds lies within its windows. A stream that
  * an agent did not take, and has said so, is offered to another; any other end is the caller's to judge.
  */
-export class Relay implements StreamSink {
+export class Relay implements StreamSink, Deadlined {
+  deadlineAtMs = 0
+  wheelPrevious: Deadlined | undefined
+  wheelNext: Deadlined | undefined
   readonly #host: RelayHost
   readonly #near: MuxStream
   readonly #tried: AgentTunnel[] = []
@@ -85,7 +94,13 @@ export class Relay implements StreamSink {
     near.sink = this
     this.#span = host.spanOf(open.head)
     const traceparent = this.#span?.traceparent ?? ''
+    const { timeoutMs } = open.head
+    if (timeoutMs > 0) {
+      this.deadlineAtMs = host.nowMs() + timeoutMs + DEADLINE_MARGIN_MS
+      host.watchDeadline(this)
+    }
     near.whenClosed(() => {
+      if (this.deadlineAtMs > 0) host.forgetDeadline(this)
       this.#forget()
       // A forward ends without a status.
       this.#span?.end(OK)
@@ -173,12 +188,23 @@ export class Relay implements StreamSink {
     // Credit alone sets the pace: what is queued was never more than a window.
   }
 
+  /** A caller that reads no more still gets the agent's trailer. */
+  endsStopped(stream: MuxStream): boolean {
+    return stream === this.#near
+  }
+
   onStop(stream: MuxStream, code: ErrorCode): void {
     this.#movedOn(stream)
     const other = this.#other(stream)
     if (other === undefined) return
     other.stop(code)
     other.discard()
+  }
+
+  /** Neither side has ended the call in time, nor the margin that they are given for it. */
+  onDeadline(): void {
+    this.#far?.reset('DEADLINE_EXCEEDED')
+    this.#near.reset('DEADLINE_EXCEEDED')
   }
 
   /** What follows the OPEN went to one tunnel: the OPEN alone is no use to another. */

@@ -8,7 +8,7 @@ import { HIGH_WATER_BYTES, SendQueue, type Sender } from './send-queue.ts'
 import type { Opening, StreamHost } from './stream-host.ts'
 import { StreamReceiver } from './stream-receiver.ts'
 
-/** What the owner of a stream is told. After `onRefuse`, `onReset`, or once both directions ended, nothing more. */
+/** What the owner of a stream is told; nothing after `onRefuse`, `onReset`, or once both directions ended. */
 export interface StreamSink {
   /** The peer took a stream that we opened. */
   onAccept(stream: MuxStream): void
@@ -26,8 +26,10 @@ export interface StreamSink {
   onWritable(stream: MuxStream): void
   /** `count` queued bytes have gone out. */
   onSent?(stream: MuxStream, count: number): void
-  /** The peer will read no more; what was queued has been dropped and the direction ended. */
+  /** The peer will read no more; what was queued has been dropped, and the direction ends by DATA with END. */
   onStop(stream: MuxStream, code: ErrorCode): void
+  /** Whether the owner ends a stopped direction itself, as by a trailer that is under way. */
+  endsStopped?(stream: MuxStream): boolean
 }
 
 /**
@@ -146,7 +148,7 @@ export class MuxStream implements Sender {
     return false
   }
 
-  /** Half-closes after what is queued. */
+  /** Half-closes behind what is queued. */
   end(): void {
     if (this.#localDone) return
     const queue = this.#queue()
@@ -204,7 +206,6 @@ export class MuxStream implements Sender {
   reserveMessage(bytes: number): boolean {
     return this.#host.window.reserveMessage(bytes)
   }
-
   releaseMessage(bytes: number): void {
     this.#host.window.releaseMessage(bytes)
   }
@@ -299,7 +300,7 @@ export class MuxStream implements Sender {
     const queue = this.#queue()
     queue.clear()
     queue.isStopped = true
-    if (queue.trailer === undefined) queue.ending = true
+    if (queue.trailer === undefined) queue.ending = this.sink?.endsStopped?.(this) !== true
     this.#schedule(queue)
     this.sink?.onStop(this, code)
   }

@@ -80,7 +80,8 @@ export class RpcServer {
       stream.refuse(error.code, false, error.rawMessage)
       return
     }
-    if (cluster !== undefined && head.cluster !== cluster) {
+    // Without a name it is for the receiver itself.
+    if (cluster !== undefined && head.cluster !== '' && head.cluster !== cluster) {
       stream.refuse(
         'WRONG_CLUSTER',
         true,

@@ -17,7 +17,7 @@ import type { DataType } from '../wire/data-type.ts'
 import type { CallContext } from './call-context.ts'
 import type { CallOptions, RpcChannel } from './channel.ts'
 import type { KindName, MethodHandler, Offer } from './service.ts'
-import { RpcError } from './status.ts'
+import { RpcError, statusOfCode } from './status.ts'
 
 type Out<O extends DescMessage> = Promise<MessageInitShape<O>> | MessageInitShape<O>
 
@@ -173,8 +173,14 @@ function decodeMessage(schema: DescMessage, bytes: Uint8Array): unknown {
   try {
     return fromBinary(schema, bytes)
   } catch (error) {
-    throw new RpcError('INVALID_ARGUMENT', `not a ${schema.typeName}`, { cause: error })
+    throw undecodable(schema.typeName, error)
   }
+}
+
+/** Of a request, at its receiver, or of a response, at the caller: neither can be decoded by its description. */
+export function undecodable(typeName: string, cause: unknown): RpcError {
+  const text = `MALFORMED_CALL: it is no ${typeName}`
+  return new RpcError(statusOfCode('MALFORMED_CALL'), text, { code: 'MALFORMED_CALL', cause })
 }
 
 async function* mapAsync<T, U>(

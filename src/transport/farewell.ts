@@ -1,7 +1,34 @@
-import { PosternError } from '../base/errors.ts'
+import type { TLSSocket } from 'node:tls'
+import type { ErrorCode, PosternError } from '../base/errors.ts'
+import { ignoreErrors } from './edge.ts'
 import { FrameWriter } from '../wire/frame-writer.ts'
 import { writeGoAway } from '../wire/goaway.ts'
 import { VERSION_MAX, VERSION_MIN, writeHello } from '../wire/hello.ts'
+
+/** Refusals that come after the chain was verified: who is refused may know why. */
+const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'CERT_LEAF_RULES',
+  'IDENTITY_ROLE',
+  'IDENTITY_TRUST_DOMAIN',
+  'IDENTITY_REVOKED',
+  'CLUSTER_LOCKED',
+  'CA_RETIRED',
+  'HANDSHAKE_LIMIT',
+  'BUDGET_EXHAUSTED',
+])
+const FAREWELL_MS = 1000
+
+/** Closes a connection: a peer whose chain was verified, and who speaks our protocol, is told the reason. */
+export function dismiss(socket: TLSSocket, error: PosternError): void {
+  ignoreErrors(socket)
+  if (!TOLD.has(error.code)) {
+    socket.destroy()
+    return
+  }
+  socket.setTimeout(FAREWELL_MS, () => socket.destroy())
+  socket.end(farewell(error), () => socket.destroySoon())
+  socket.resume()
+}
 
 /**
  * The two frames that tell a peer why it is refused, once TLS is up: without them it would see a

@@ -23,6 +23,7 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     throw new PosternError('TLS_ALPN', `the peer did not negotiate ${ALPN}`)
   }
   const identity = judgeLeaf(leaf.raw, expected)
+  const own = socket.getX509Certificate()
   const group = socket.getEphemeralKeyInfo() as { name?: string } | null
   return new TlsWire(socket, {
     identity,
@@ -33,6 +34,7 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     certificateNotBeforeMs: Date.parse(leaf.validFrom),
     certificateNotAfterMs: Date.parse(leaf.validTo),
     certificate: leaf.raw,
+    ...(own === undefined ? {} : { ownNotAfterMs: Date.parse(own.validTo) }),
   })
 }
 

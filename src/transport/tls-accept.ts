@@ -1,14 +1,14 @@
 import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Clock } from '../base/clock.ts'
-import { PosternError, type ErrorCode } from '../base/errors.ts'
+import { PosternError } from '../base/errors.ts'
 import { LogLimiter } from '../base/log-limiter.ts'
 
 import type { Logger } from '../base/logger.ts'
 import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
 import { ignoreErrors, on, total } from './edge.ts'
-import { farewell } from './farewell.ts'
+import { dismiss } from './farewell.ts'
 import { Front } from './front.ts'
 import { peerKey, type HandshakeLimits } from './handshake-gate.ts'
 import { judgePeer } from './judge-peer.ts'
@@ -18,19 +18,6 @@ import { addressOf, namesOf, rememberSubject, subjectOf } from './peer-subject.t
 import { handshakeError } from './tls-errors.ts'
 import { ALPN, secureContext } from './tls-options.ts'
 import type { TlsWire } from './tls-wire.ts'
-
-/** Refusals that come after the chain was verified. */
-const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'CERT_LEAF_RULES',
-  'IDENTITY_ROLE',
-  'IDENTITY_TRUST_DOMAIN',
-  'IDENTITY_REVOKED',
-  'CLUSTER_LOCKED',
-  'CA_RETIRED',
-  'HANDSHAKE_LIMIT',
-  'BUDGET_EXHAUSTED',
-])
-const FAREWELL_MS = 1000
 
 export interface AcceptOptions {
   readonly address: Address
@@ -103,12 +90,7 @@ export class TlsListener {
       const refusal = error
       const subject = certificate === undefined ? undefined : namesOf(certificate).subject
       this.#refused(refusal, peerKey(socket), subject)
-      ignoreErrors(socket)
-      // Only a peer whose chain was verified, and who speaks our protocol, is told the reason.
-      if (TOLD.has(refusal.code)) socket.end(farewell(refusal))
-      const { clock } = this.#options
-      clock.startTimer(FAREWELL_MS, () => socket.destroy())
-      if (!TOLD.has(refusal.code)) socket.destroy()
+      dismiss(socket, refusal)
     }
   }
 

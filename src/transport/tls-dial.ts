@@ -4,6 +4,7 @@ import { PosternError } from '../base/errors.ts'
 import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
 import { once, total } from './edge.ts'
+import { dismiss } from './farewell.ts'
 import { DIRECT, type Egress } from './egress.ts'
 import { judgePeer } from './judge-peer.ts'
 import { rotatedLookup, type RotatedLookup } from './rotated-lookup.ts'
@@ -86,8 +87,9 @@ function handshake(options: DialOptions, through: Socket | undefined): Promise<T
       ignoreError()
       resolve(wire)
     } catch (error) {
-      reject(withPeer(tlsError(error), socket, options))
-      socket.destroy()
+      const refusal = tlsError(error)
+      reject(withPeer(refusal, socket, options))
+      dismiss(socket, refusal)
     }
   })
   return promise.finally(() => {

@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import type { PosternError } from '../base/errors.ts'
 import type { Identity } from '../identity/name.ts'
 import { on } from './edge.ts'
+import { dismiss } from './farewell.ts'
 import { tlsError } from './tls-errors.ts'
 
 /** What is known of an authenticated connection. */
@@ -15,6 +16,8 @@ export interface TlsFacts {
   readonly address: string
   readonly certificateNotBeforeMs: number
   readonly certificateNotAfterMs: number
+  /** Of our own certificate in this connection, where we have shown one. */
+  readonly ownNotAfterMs?: number
   /** The leaf in DER. */
   readonly certificate: Buffer
 }
@@ -61,6 +64,11 @@ export class TlsWire {
 
   end(): void {
     this.#socket.end()
+  }
+
+  /** Closes, and says why where the peer may know. Nothing was sent before. */
+  dismiss(error: PosternError): void {
+    dismiss(this.#socket, error)
   }
 
   destroy(): void {

@@ -123,9 +123,11 @@ export class RpcConnection {
   /** A session lasts no longer than the certificate that it was made under. */
   #watchExpiry(): void {
     const { clock } = this.#parts.runtime
-    const leftMs = this.facts.certificateNotAfterMs - clock.wallMs()
+    const { certificateNotAfterMs: peers, ownNotAfterMs: ours = Infinity } = this.facts
+    const leftMs = Math.min(peers, ours) - clock.wallMs()
     if (leftMs <= 0) {
-      this.close(new PosternError('CERT_EXPIRED', 'the certificate of the peer has expired'))
+      const whose = peers <= ours ? 'the certificate of the peer' : 'our own certificate'
+      this.close(new PosternError('CERT_EXPIRED', `${whose} has expired`))
       return
     }
     // Looked at again and again, as the wall clock may be set.

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { PosternError } from '../base/errors.ts'
 
 /** Reads fields of one payload. Running past its end throws the code given, never anything else. */
@@ -39,6 +40,13 @@ export class ByteReader {
     return this.#bytes.toString('utf8', at, at + lengthBytes)
   }
 
+  /** Undefined where the bytes are not UTF-8. */
+  utf8(lengthBytes: number): string | undefined {
+    const at = this.#take(lengthBytes)
+    const bytes = this.#bytes.subarray(at, at + lengthBytes)
+    return isUtf8(bytes) ? bytes.toString() : undefined
+  }
+
   rest(): Buffer {
     return this.#bytes.subarray(this.#take(this.left), this.#end)
   }
@@ -51,6 +59,15 @@ export class ByteReader {
     this.#at = at + count
     return at
   }
+}
+
+/** At most that many bytes of a text in UTF-8, none of its characters cut in two. */
+export function cutUtf8(text: string, bytesMax: number): Buffer {
+  const bytes = Buffer.from(text)
+  if (bytes.length <= bytesMax) return bytes
+  let end = bytesMax
+  while (end > 0 && ((bytes[end] as number) & 0xc0) === 0x80) end--
+  return bytes.subarray(0, end)
 }
 
 /** An unsigned 64-bit field, which must fit a double exactly. */

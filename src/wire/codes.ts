@@ -39,6 +39,9 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [39, 'IDENTITY_CLONED'],
   [40, 'CA_RETIRED'],
   [41, 'SERVICE_DOWN'],
+  [42, 'RENEWAL_REFUSED'],
+  [43, 'CSR_INVALID'],
+  [44, 'BUNDLE_REFUSED'],
   [255, 'INTERNAL'],
 ]
 

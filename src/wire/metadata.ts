@@ -9,7 +9,7 @@ export const METADATA_ENTRIES_MAX = 64
 
 const KEY = /^[a-z0-9_.-]{1,128}$/
 // eslint-disable-next-line no-control-regex -- control characters are what this refuses
-const UNPRINTABLE = /[\u0000-\u001f\u007f]/
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f]/
 const EMPTY_BLOCK = Buffer.alloc(0)
 
 /**
@@ -50,7 +50,8 @@ export function decodeMetadata(block: Buffer): Metadata {
   try {
     while (reader.left > 0) {
       const key = reader.text(reader.u8())
-      const value = reader.text(reader.u16())
+      const value = reader.utf8(reader.u16())
+      if (value === undefined || Object.hasOwn(metadata, key)) throw malformed()
       if (!KEY.test(key) || UNPRINTABLE.test(value) || ++count > METADATA_ENTRIES_MAX)
         throw malformed()
       metadata[key] = value

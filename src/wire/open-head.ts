@@ -163,10 +163,10 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
     if (at + 2 > end) throw cutShort()
     return lengthBytes === 0 ? '' : bytes.toString('latin1', from, at)
   }
-  const cluster = text()
-  const caller = text()
+  const cluster = judged(text())
+  const caller = judged(text())
   const afterCaller = at
-  const name = text()
+  const name = judged(text())
   const traceparent = text()
   const metadataStart = at + 2
   const bodyStart = metadataStart + bytes.readUInt16BE(at)
@@ -185,6 +185,11 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
     metadataStart,
     bodyStart,
   }
+}
+
+function judged(name: string): string {
+  if (PRINTABLE_ASCII.test(name)) return name
+  throw malformed('has a name with other characters than printable ASCII without spaces')
 }
 
 function cutShort(): PosternError {

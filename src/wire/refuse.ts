@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../base/error-codes.ts'
+import { cutUtf8 } from './byte-reader.ts'
 import { wireNumber } from './codes.ts'
 import { FRAME } from './frame.ts'
 import type { FrameWriter } from './frame-writer.ts'
@@ -16,6 +17,6 @@ export function writeRefuse(
   writer.begin(FRAME.REFUSE, 0, id)
   writer.u16(wireNumber(code))
   writer.u8(canRetry ? 1 : 0)
-  writer.bytes(Buffer.from(text).subarray(0, TEXT_BYTES_MAX))
+  writer.bytes(cutUtf8(text, TEXT_BYTES_MAX))
   writer.end()
 }

@@ -1,4 +1,6 @@
 import { PosternError } from '../base/errors.ts'
+import { isUtf8 } from 'node:buffer'
+import { cutUtf8 } from './byte-reader.ts'
 import type { FrameWriter } from './frame-writer.ts'
 
 const TEXT_BYTES_MAX = 1024
@@ -30,7 +32,7 @@ export function writeTrailer(
   writer.u8(status)
   if (text === '') writer.u16(0)
   else {
-    const bytes = Buffer.from(text).subarray(0, TEXT_BYTES_MAX)
+    const bytes = cutUtf8(text, TEXT_BYTES_MAX)
     writer.u16(bytes.length)
     writer.bytes(bytes)
   }
@@ -46,6 +48,7 @@ export function readTrailer(bytes: Buffer, start: number, end: number): Trailer 
   const textEnd = textStart + bytes.readUInt16BE(start + 1)
   const metadataStart = textEnd + 2
   if (metadataStart > end) throw cutShort()
+  if (textEnd > textStart) judgeText(bytes.subarray(textStart, textEnd))
   const bodyStart = metadataStart + bytes.readUInt16BE(textEnd)
   if (bodyStart > end) throw cutShort()
   return {
@@ -56,6 +59,16 @@ export function readTrailer(bytes: Buffer, start: number, end: number): Trailer 
   }
 }
 
+function judgeText(text: Buffer): void {
+  if (text.length > TEXT_BYTES_MAX)
+    throw malformed(`has a text over ${String(TEXT_BYTES_MAX)} bytes`)
+  if (!isUtf8(text)) throw malformed('has a text that is not UTF-8')
+}
+
+function malformed(how: string): PosternError {
+  return new PosternError('MALFORMED_CALL', `the trailer ${how}`)
+}
+
 function cutShort(): PosternError {
-  return new PosternError('MALFORMED_CALL', 'the trailer ends before its last field')
+  return malformed('ends before its last field')
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { connect, type TLSSocket } from 'node:tls'
 import { systemRandom } from '../../src/base/random.ts'
+import type { ErrorCode } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import type { KeyFilePaths } from '../../src/identity/key-files.ts'
@@ -94,11 +95,11 @@ export class DeafCaller {
     kind: Kind,
     cluster: string,
     name: string,
-    { body = Buffer.alloc(0), hasCredit = false, isEnded = true } = {},
+    { body = Buffer.alloc(0), hasCredit = false, isEnded = true, sink = this.#sink } = {},
   ): MuxStream | undefined {
     const { session } = this.#connection
     try {
-      const stream = session.beginOpen(this.#sink, isEnded, hasCredit)
+      const stream = session.beginOpen(sink, isEnded, hasCredit)
       const route = encodeRoute(cluster, '', name)
       const metadata = Buffer.alloc(0)
       const head = { kind, dataType: 0, timeoutMs: 0, route, traceparent: '', metadata }
@@ -109,6 +110,23 @@ export class DeafCaller {
     } catch {
       return undefined
     }
+  }
+
+  /** Opens a stream with these bytes behind the credit; resolves to the code that it is refused with, or undefined. */
+  async openRaw(head: Buffer): Promise<ErrorCode | undefined> {
+    const { session } = this.#connection
+    return await new Promise((resolve) => {
+      const answered = (): void => {
+        resolve(undefined)
+      }
+      const sink = { ...this.#sink, onAccept: answered, onTrailer: answered, onReset: answered }
+      const onRefuse: StreamSink['onRefuse'] = (_stream, code) => {
+        resolve(code)
+      }
+      session.beginOpen({ ...sink, onRefuse }, true, false)
+      session.writer.bytes(head)
+      session.endOpen()
+    })
   }
 
   /** Stops reading the socket. */
