@@ -59,6 +59,12 @@ export const LOCAL_ERRORS = {
     'FAILED_PRECONDITION',
     'Our own certificate is malformed, expired or breaks the leaf rules.',
   ),
+  PKCS12_UNREADABLE: row(
+    'give-up',
+    65,
+    'INVALID_ARGUMENT',
+    'A PKCS#12 file is damaged, of another passphrase, or holds not one key with its certificate.',
+  ),
   CSR_INVALID: row(
     'give-up',
     65,

@@ -3,6 +3,7 @@ import { PosternError, printable } from '../base/errors.ts'
 import { readCertificateFile } from '../identity/certificate-files.ts'
 import type { CertificateFacts } from '../identity/validation/certificate.ts'
 import { validatePath, type PathVerdict } from '../identity/validation/path.ts'
+import { judgeLeaf, leafFaults } from '../identity/leaf-rules.ts'
 import { checkOwn } from './agent-certs-check.ts'
 import { table, type Output } from './output.ts'
 import type { AddCommand } from './program.ts'
@@ -67,7 +68,8 @@ export const certsVerify: AddCommand = (yargs, surroundings, done) =>
         .option('role', {
           choices: ['client', 'server'] as const,
           requiresArg: true,
-          describe: 'What it is used as, by its extended key usage. Default: not judged.',
+          describe:
+            'What it is used as: judged as a handshake would, chain and rules for leaves. Default: the chain alone.',
         })
         .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
         .example(
@@ -116,8 +118,39 @@ function runVerify(
     role: args.role,
     name: args.name,
   })
-  show(resultOf(verdict), args, output)
-  return verdict.isValid ? 0 : INVALID
+  const result = withLeafRules(resultOf(verdict), leaf, args.role)
+  show(result, args, output)
+  return result.valid ? 0 : INVALID
+}
+
+/** With a role the question is what a handshake of ours would say: of the chain, and of the leaf by our own rules. */
+function withLeafRules(
+  result: VerifyResult,
+  leaf: CertificateFacts,
+  role: VerifyArguments['role'],
+): VerifyResult {
+  if (role === undefined) return result
+  const told = new Set(result.faults.map(({ rule }) => rule))
+  const more = ruleFaults(leaf, role).filter((rule) => !told.has(rule))
+  const faults = more.map((rule) => ({ place: 'leaf', subject: subjectText(leaf), rule }))
+  return {
+    ...result,
+    valid: result.valid && more.length === 0,
+    faults: [...result.faults, ...faults],
+  }
+}
+
+function ruleFaults(leaf: CertificateFacts, role: 'client' | 'server'): string[] {
+  const roles = role === 'client' ? (['agent', 'caller'] as const) : (['gateway'] as const)
+  const broken = leafFaults(leaf)
+  if (broken.length > 0) return broken
+  try {
+    judgeLeaf(leaf.der, { trustDomain: undefined, roles })
+    return []
+  } catch (error) {
+    if (error instanceof PosternError) return [error.rawMessage]
+    throw error
+  }
 }
 
 interface VerifyResult {

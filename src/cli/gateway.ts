@@ -21,5 +21,6 @@ void runProgram(
   process.argv.slice(2),
   processSurroundings,
 ).then((status) => {
+  process.off('beforeExit', onIdle)
   process.exitCode = status
 })

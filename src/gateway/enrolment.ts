@@ -1,6 +1,7 @@
 import { LogLimiter } from '../base/log-limiter.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import type { KeyProtection } from '../identity/key-protection.ts'
+import { pemText } from '../identity/pem.ts'
 import type { HandshakeLimits } from '../transport/handshake-gate.ts'
 import { HttpsListener, type AddressInfo } from '../transport/https-listen.ts'
 import type { NetworkBudget } from '../transport/network-budget.ts'
@@ -76,6 +77,7 @@ export class Enrolment {
         address: settings[key],
         expected: isMutual ? expected : undefined,
         credential: own.credential,
+        ...(isMutual ? { intermediatesPem: () => this.#intermediatesPem() } : {}),
         limits,
         clock,
         logger,
@@ -84,6 +86,14 @@ export class Enrolment {
       })
     this.#listeners = [listener('enroll.listen', false), listener('enroll.renewListen', true)]
     admission.isRetiredIssuer = isRetiredIssuer
+  }
+
+  #intermediatesPem(): string {
+    // Before the first look there are none, and nobody can knock.
+    const { rows } = this.authorities
+    return rows.length === 0
+      ? ''
+      : this.issuer.chain.map((der) => pemText('CERTIFICATE', der)).join('')
   }
 
   /** Takes the CAs as they stand, before anybody can knock. @throws what Authorities.refresh throws */
@@ -98,6 +108,7 @@ export class Enrolment {
       if (own.credential.notAfterMs <= ambient.clock.wallMs()) throw error
       ambient.logger.error({ err: error }, 'the certificate of the gateway could not be renewed')
     }
+    this.useCredential()
     await this.#refreshCrls()
     this.#parts.admission.addTask(() => this.#look())
   }
@@ -123,7 +134,10 @@ export class Enrolment {
     if (this.#denialRevision !== admission.denials.revision || this.crls.isStale)
       this.#areListsStale = true
     // Who was let in under a CA that is retired is cut first: nothing below can keep that up.
-    if (this.#haveCasChanged) admission.sweep()
+    if (this.#haveCasChanged) {
+      admission.sweep()
+      this.useCredential()
+    }
     await this.#renewOwn()
     if (!this.#haveCasChanged && !this.#areListsStale) return
     await this.#refreshCrls()

@@ -192,7 +192,11 @@ export function timeMs({ tag, content }: Tlv): number {
     .map(Number)
   const fullYear = isUtc ? year + (year >= 50 ? 1900 : 2000) : year
   const at = Date.UTC(fullYear, month - 1, day, hour, minute, second)
-  if (new Date(at).getUTCDate() !== day || month > 12 || hour > 23 || minute > 59 || second > 59) {
+  const made = new Date(at)
+  // Date.UTC takes month 0 for the December before, and years below 100 for those of the last century.
+  if (made.getUTCFullYear() !== fullYear || made.getUTCMonth() !== month - 1)
+    throw new Error('a time does not exist')
+  if (made.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59) {
     throw new Error('a time does not exist')
   }
   return at

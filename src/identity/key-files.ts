@@ -133,7 +133,8 @@ export function readSecretFile(path: string): string {
   return readPem(path, ({ mode, uid, gid }) => {
     const isRoots = uid === ROOT && (mode & OTHERS_MAY_WRITE) === 0
     // Of root, for a group that we are of: as fsGroup of Kubernetes hands out secrets.
-    const isOurGroups = isRoots && (mode & ALL_MAY_READ) === 0 && isOurGroup(gid)
+    const isOurGroups =
+      process.getuid?.() !== ROOT && isRoots && (mode & ALL_MAY_READ) === 0 && isOurGroup(gid)
     if (isOurGroups || (isRoots && isProjected(path))) return
     if ((mode & OTHERS_MAY_READ) !== 0) {
       const octal = (mode & 0o777).toString(8)

@@ -1,45 +1,20 @@
-import { X509Certificate } from 'node:crypto'
-import { AsnConvert } from '@peculiar/asn1-schema'
-import {
-  BasicConstraints,
-  Certificate,
-  ExtendedKeyUsage,
-  id_ce_basicConstraints,
-  id_ce_extKeyUsage,
-  id_ce_keyUsage,
-  id_ce_nameConstraints,
-  id_ce_subjectAltName,
-  id_kp_clientAuth,
-  id_kp_serverAuth,
-  KeyUsage,
-  KeyUsageFlags,
-  SubjectAlternativeName,
-  Version,
-} from '@peculiar/asn1-x509'
 import { PosternError } from '../base/errors.ts'
 import { parseIdentity, type Identity, type Role } from './name.ts'
+import { readCertificate, type CertificateFacts } from './validation/certificate.ts'
+import { KEY_USAGE } from './validation/extensions.ts'
+import { certificateFaults, USAGE_OIDS } from './validation/rules.ts'
 
 const DAY_MS = 86_400_000
+/** Ninety days, and one for what is backdated and for clocks. */
 const LIFE_MS_MAX = 91 * DAY_MS
-const SERIAL_BYTES_MAX = 20
-const RSA_BITS_MIN = 2048
-const DIGITAL_SIGNATURE: number = KeyUsageFlags.digitalSignature
-const SIGNS_FOR_OTHERS: number = KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign
+/** Curves of leaves; authorities may have P-521 too. */
+const CURVES = ['1.2.840.10045.3.1.7', '1.3.132.0.34']
+const EC_KEY = '1.2.840.10045.2.1'
 
 export interface Expectation {
   /** Undefined: any; for who has no trust domain yet. */
   readonly trustDomain: string | undefined
   readonly roles: readonly Role[]
-}
-
-/** The facts of a leaf that the rules are about. */
-interface Leaf {
-  readonly certificate: Certificate
-  readonly usage: readonly string[]
-  readonly keyUsage: KeyUsage | undefined
-  readonly uris: readonly string[]
-  readonly dnsNames: readonly string[]
-  readonly otherNames: number
 }
 
 /**
@@ -51,9 +26,9 @@ export function judgeLeaf(der: Uint8Array, expected: Expectation): Identity {
   let broken: string[]
   let uri: string
   try {
-    const leaf = readLeaf(der)
-    uri = leaf.uris[0] ?? ''
-    broken = [...formRules(leaf), ...nameRules(leaf), ...keyRules(der)]
+    const leaf = readCertificate(Buffer.from(der))
+    uri = namesOf(leaf, 'uri')[0] ?? ''
+    broken = leafFaults(leaf)
   } catch (error) {
     throw new PosternError(
       'CERT_LEAF_RULES',
@@ -75,73 +50,44 @@ export function judgeLeaf(der: Uint8Array, expected: Expectation): Identity {
   return identity
 }
 
-function readLeaf(der: Uint8Array): Leaf {
-  const certificate = AsnConvert.parse(der, Certificate)
-  const names = extension(certificate, id_ce_subjectAltName, SubjectAlternativeName)
-  const usage = extension(certificate, id_ce_extKeyUsage, ExtendedKeyUsage)
-  const uris: string[] = []
-  const dnsNames: string[] = []
-  let otherNames = 0
-  for (const name of Array.from(names ?? [])) {
-    if (name.uniformResourceIdentifier !== undefined) uris.push(name.uniformResourceIdentifier)
-    else if (name.dNSName !== undefined) dnsNames.push(name.dNSName)
-    else otherNames++
-  }
-  return {
-    certificate,
-    usage: usage === undefined ? [] : [...usage],
-    keyUsage: extension(certificate, id_ce_keyUsage, KeyUsage),
-    uris,
-    dnsNames,
-    otherNames,
-  }
+/** Every rule for leaves that one breaks, in words: those of RFC 5280, by the validator's own list, and ours. */
+export function leafFaults(leaf: CertificateFacts): string[] {
+  // Its time is OpenSSL's to judge, or the validator's.
+  const surroundings = { timeMs: leaf.notBeforeMs, role: undefined }
+  return [
+    ...certificateFaults(leaf, 'leaf', surroundings),
+    ...formRules(leaf),
+    ...nameRules(leaf),
+    ...keyRules(leaf),
+  ]
 }
 
-function extension<T>(certificate: Certificate, id: string, type: new () => T): T | undefined {
-  const found = certificate.tbsCertificate.extensions?.filter((entry) => entry.extnID === id) ?? []
-  if (found.length > 1) throw new Error(`extension ${id} stands twice`)
-  return found[0] === undefined ? undefined : AsnConvert.parse(found[0].extnValue.buffer, type)
+function namesOf({ extensions }: CertificateFacts, kind: 'uri' | 'dns'): string[] {
+  return (extensions.names ?? []).flatMap((name) => (name.kind === kind ? [name.value] : []))
 }
 
-function formRules({ certificate, keyUsage }: Leaf): string[] {
-  const { version, serialNumber, validity } = certificate.tbsCertificate
+function formRules({ extensions, notBeforeMs, notAfterMs }: CertificateFacts): string[] {
   const broken: string[] = []
-  const basic = extension(certificate, id_ce_basicConstraints, BasicConstraints)
-  const nameConstraints = certificate.tbsCertificate.extensions?.some(
-    (entry) => entry.extnID === id_ce_nameConstraints,
-  )
-  const serial = Buffer.from(serialNumber)
-  const lifeMs = validity.notAfter.getTime().getTime() - validity.notBefore.getTime().getTime()
-  const flags: number = keyUsage?.toNumber() ?? 0
-  if (version !== Version.v3) broken.push('is not version 3')
-  if (basic?.cA === true) broken.push('is a CA')
-  if (nameConstraints === true) broken.push('has name constraints')
-  if (!hasBits(flags, DIGITAL_SIGNATURE)) broken.push('lacks key usage digitalSignature')
-  if (hasBits(flags, SIGNS_FOR_OTHERS)) broken.push('may sign certificates or CRLs')
-  if (
-    serial.length > SERIAL_BYTES_MAX ||
-    (serial[0] ?? 0x80) >= 0x80 ||
-    serial.every((byte) => byte === 0)
-  ) {
-    broken.push('has a serial that is not positive and at most 20 bytes long')
-  }
+  const flags = extensions.keyUsage ?? 0
+  const lifeMs = notAfterMs - notBeforeMs
+  if ((flags & KEY_USAGE.digitalSignature) === 0) broken.push('lacks key usage digitalSignature')
+  if ((flags & KEY_USAGE.cRLSign) !== 0) broken.push('may sign CRLs')
   if (!(lifeMs > 0 && lifeMs <= LIFE_MS_MAX)) broken.push('lives longer than 90 days')
   return broken
 }
 
-function hasBits(flags: number, bits: number): boolean {
-  return (flags & bits) > 0
-}
-
-function nameRules({ usage, uris, dnsNames, otherNames }: Leaf): string[] {
+function nameRules(leaf: CertificateFacts): string[] {
   const broken: string[] = []
-  const isServer = usage.includes(id_kp_serverAuth)
+  const usage = leaf.extensions.extendedKeyUsage ?? []
+  const [uris, dnsNames] = [namesOf(leaf, 'uri'), namesOf(leaf, 'dns')]
+  const others = (leaf.extensions.names?.length ?? 0) - uris.length - dnsNames.length
+  const isServer = usage.includes(USAGE_OIDS.server)
   if (usage.length === 0) broken.push('has no extended key usage')
-  if (usage.some((oid) => oid !== id_kp_serverAuth && oid !== id_kp_clientAuth)) {
+  if (usage.some((oid) => oid !== USAGE_OIDS.server && oid !== USAGE_OIDS.client)) {
     broken.push('has an extended key usage other than clientAuth and serverAuth')
   }
   if (uris.length !== 1) broken.push(`has ${String(uris.length)} URI names instead of one`)
-  if (otherNames > 0) broken.push('has a name that is neither URI nor DNS')
+  if (others > 0) broken.push('has a name that is neither URI nor DNS')
   if (!isServer && dnsNames.length > 0) broken.push('is a client and has a DNS name')
   if (dnsNames.some((name) => name.includes('*'))) broken.push('has a wildcard name')
   if (uris[0]?.includes('/gateway/') === true && !isServer)
@@ -151,21 +97,6 @@ function nameRules({ usage, uris, dnsNames, otherNames }: Leaf): string[] {
   return broken
 }
 
-function keyRules(der: Uint8Array): string[] {
-  const key = new X509Certificate(der).publicKey
-  const { namedCurve = '', modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
-  switch (key.asymmetricKeyType) {
-    case 'ed25519':
-      return []
-    case 'ec':
-      return ['prime256v1', 'secp384r1'].includes(namedCurve)
-        ? []
-        : [`has a key on curve ${namedCurve}`]
-    case 'rsa':
-      return modulusLength >= RSA_BITS_MIN
-        ? []
-        : [`has an RSA key of ${String(modulusLength)} bits`]
-    default:
-      return [`has a key of type ${String(key.asymmetricKeyType)}`]
-  }
+function keyRules({ keyAlgorithm: { oid, curve = '' } }: CertificateFacts): string[] {
+  return oid === EC_KEY && !CURVES.includes(curve) ? ['has a key on a curve for authorities'] : []
 }

@@ -57,6 +57,8 @@ export interface HttpsOptions {
   readonly credential: Credential
   /** Peers that must show a certificate; undefined: nobody is asked for one. */
   readonly expected: Expectation | undefined
+  /** Authorities, in PEM, that clients may leave out of their chains. */
+  readonly intermediatesPem?: () => string
   readonly limits: HandshakeLimits
   readonly clock: Clock
   readonly logger: Logger
@@ -83,7 +85,7 @@ export class HttpsListener {
       budget.charge(networkOf(address), RAW_EXCESS_MS)
     })
     this.#server = createServer({
-      ...secureContext(credential),
+      ...secureContext(credential, options.intermediatesPem?.()),
       requestCert: expected !== undefined,
       handshakeTimeout: options.limits.timeoutMs,
       maxHeaderSize: HEADER_BYTES_MAX,
@@ -135,7 +137,8 @@ export class HttpsListener {
 
   /** Handshakes from now on see this certificate, and are judged by these roots. */
   use(credential: Credential): void {
-    this.#server.setSecureContext(secureContext(credential))
+    const { intermediatesPem } = this.#options
+    this.#server.setSecureContext(secureContext(credential, intermediatesPem?.()))
   }
 
   close(): void {

@@ -1,8 +1,18 @@
+import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { judgeLeaf, type Expectation } from '../identity/leaf-rules.ts'
+import {
+  isSelfIssued,
+  readCertificate,
+  type CertificateFacts,
+} from '../identity/validation/certificate.ts'
+import { certificateFaults } from '../identity/validation/rules.ts'
 import { ALPN } from './tls-options.ts'
 import { TlsWire } from './tls-wire.ts'
+
+/** As the validator's own limit, root and leaf left out. */
+const ISSUERS_MAX = 8
 
 /**
  * The one place where a finished handshake becomes a peer, at both ends. OpenSSL has accepted the
@@ -23,6 +33,7 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     throw new PosternError('TLS_ALPN', `the peer did not negotiate ${ALPN}`)
   }
   const identity = judgeLeaf(leaf.raw, expected)
+  judgeIssuers(leaf)
   const own = socket.getX509Certificate()
   const group = socket.getEphemeralKeyInfo() as { name?: string } | null
   return new TlsWire(socket, {
@@ -36,6 +47,34 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     certificate: leaf.raw,
     ...(own === undefined ? {} : { ownNotAfterMs: Date.parse(own.validTo) }),
   })
+}
+
+/**
+ * OpenSSL takes keys and algorithms of authorities that our validator does not: one is judged like the other. Roots are
+ * trusted as they are. @throws CERT_UNTRUSTED
+ */
+function judgeIssuers(leaf: X509Certificate): void {
+  let { issuerCertificate: issuer } = leaf
+  for (let depth = 0; issuer !== undefined && depth < ISSUERS_MAX; depth++) {
+    const facts = readIssuer(issuer)
+    if (isSelfIssued(facts)) return
+    const surroundings = { timeMs: facts.notBeforeMs, role: undefined }
+    const [fault] = certificateFaults(facts, 'intermediate', surroundings)
+    if (fault !== undefined)
+      throw new PosternError('CERT_UNTRUSTED', `an authority of the chain ${fault}`)
+    issuer = issuer.issuerCertificate
+  }
+  if (issuer !== undefined)
+    throw new PosternError('CERT_UNTRUSTED', `the chain is longer than ${String(ISSUERS_MAX)}`)
+}
+
+function readIssuer({ raw }: X509Certificate): CertificateFacts {
+  try {
+    return readCertificate(raw)
+  } catch (error) {
+    const text = `an authority of the chain cannot be decoded: ${(error as Error).message}`
+    throw new PosternError('CERT_UNTRUSTED', text, {}, { cause: error })
+  }
 }
 
 /** A server cannot ask OpenSSL for the group through Node; the client's view is authoritative. */

@@ -53,9 +53,18 @@ export const TLS_OPTIONS: TlsContext = {
   rejectUnauthorized: true,
 }
 
-/** TLS settings of one end with its certificate. @throws CERTIFICATE_UNUSABLE for an empty bundle */
-export function secureContext({ bundlePem, certificatePem, keyPem }: Credential): TlsContext {
-  return { ...TLS_OPTIONS, ca: rootsOf(bundlePem), cert: certificatePem, key: keyPem }
+/** TLS settings of one end with its certificate. `intermediatesPem`: authorities that peers may leave out of their chains. @throws CERTIFICATE_UNUSABLE for an empty bundle */
+export function secureContext(
+  { bundlePem, certificatePem, keyPem }: Credential,
+  intermediatesPem = '',
+): TlsContext {
+  // Not trusted for that: OpenSSL builds paths with what is here, and wants a root at the end of each.
+  return {
+    ...TLS_OPTIONS,
+    ca: rootsOf(bundlePem) + intermediatesPem,
+    cert: certificatePem,
+    key: keyPem,
+  }
 }
 
 /** The bundle; Node would take the roots of the system in place of none. @throws CERTIFICATE_UNUSABLE */

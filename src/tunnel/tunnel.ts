@@ -352,8 +352,10 @@ export class Tunnel {
     const attempt = isPermanent ? 30 : this.#attempt
     const sinceRestartMs = process.runtime.clock.nowMs() - this.#restartAtMs
     const maxMs =
-      sinceRestartMs < RESTART_MS ? Math.min(backoff.maxMs, RESTART_BOUND_MS) : backoff.maxMs
-    const bounds = { minMs: Math.min(backoff.minMs, maxMs), maxMs }
+      sinceRestartMs < RESTART_MS
+        ? Math.max(backoff.minMs, Math.min(backoff.maxMs, RESTART_BOUND_MS))
+        : backoff.maxMs
+    const bounds = { minMs: backoff.minMs, maxMs }
     const jittered = backoffMs(attempt, bounds, process.runtime.random)
     this.#wait(isPermanent ? Math.max(backoff.maxMs / 2, jittered) : jittered, cause)
   }

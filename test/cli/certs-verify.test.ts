@@ -46,7 +46,7 @@ describe('agent certs verify', () => {
     ])
 
   it('exits 0 for a valid chain and prints its path', async () => {
-    const { status, stdout } = await verify('--intermediates', files.issuing, '--role', 'client')
+    const { status, stdout } = await verify('--intermediates', files.issuing)
     expect(stdout).to.equal('valid\n  CN=leaf\n  issued by CN=issuing\n  issued by CN=root')
     expect(status).to.equal(0)
   })
@@ -76,7 +76,7 @@ describe('agent certs verify', () => {
     ]
     const text = await verify(...more)
     expect(text.status).to.equal(1)
-    expect(text.stdout).to.match(/^not valid: 2 rules are broken\n/)
+    expect(text.stdout).to.match(/^not valid: 4 rules are broken\n/)
     const { stdout } = await verify(...more, '--json')
     const result = JSON.parse(stdout) as {
       valid: boolean
@@ -86,6 +86,8 @@ describe('agent certs verify', () => {
     expect(result.faults.map(({ place, rule }) => `${place} ${rule}`)).to.deep.equal([
       'leaf lacks the extended key usage of a server',
       'leaf does not hold the name other.example.com',
+      'leaf has 0 URI names instead of one',
+      'leaf is a client and has a DNS name',
     ])
   })
 

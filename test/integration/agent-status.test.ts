@@ -110,6 +110,7 @@ describe('agent status', function () {
     expect(judged((await status('--json')).text)).to.deep.equal({
       running: false,
       savedAt: null,
+      failedStart: null,
       last: null,
     })
     const gateway = await daemons.startGateway()
