@@ -3,6 +3,7 @@ import type { GatewayPlace } from '../gen/postern/v1/tunnel_pb.js'
 
 /** Gateways that one may name to us. */
 const TOLD_MAX = 16
+const UNPRIVILEGED_PORT = 1024
 const WORD = /^[\x21-\x7e]{1,64}$/
 
 /** An address where a gateway is, or was last seen. */
@@ -49,18 +50,19 @@ export class Places {
   configure(configured: readonly Address[]): void {
     const before = this.#configured
     this.#configured = configured.map((address) => find(before, address) ?? fresh(address))
-    this.#told = this.#told.filter(({ address }) => this.#mayBeTold(address.host))
+    this.#told = this.#told.filter(({ address }) => this.#mayBeTold(address))
   }
 
   /**
    * What a gateway says of itself and of others. It may not send us anywhere: a host is taken that the
-   * settings name, or one under the same parent domain.
+   * settings name, or another of the same parent domain at a port that the settings name: nobody is led to other
+   * services of a host beside, or to those below 1024 of the same.
    */
   tell(places: readonly GatewayPlace[]): void {
     const told: Entry[] = []
     for (const { gateway, zone, address: text } of places.slice(0, TOLD_MAX)) {
       const address = readAddress(text)
-      if (address === undefined || !WORD.test(gateway) || !this.#mayBeTold(address.host)) continue
+      if (address === undefined || !WORD.test(gateway) || !this.#mayBeTold(address)) continue
       const configured = find(this.#configured, address)
       const entry = find(this.#told, address) ?? fresh(address)
       // Who is behind an address of the settings is for its own certificate to say.
@@ -133,8 +135,11 @@ export class Places {
     return [...this.#configured, ...this.#told]
   }
 
-  #mayBeTold(host: string): boolean {
-    return this.#configured.some(({ address }) => isBeside(host, address.host))
+  #mayBeTold({ host, port }: Address): boolean {
+    const isPortKnown = this.#configured.some(({ address }) => address.port === port)
+    return this.#configured.some(({ address: { host: known } }) =>
+      isPortKnown ? isBeside(host, known) : host === known && port >= UNPRIVILEGED_PORT,
+    )
   }
 }
 

@@ -16,6 +16,12 @@ export const LOCAL_ERRORS = {
     'FAILED_PRECONDITION',
     'The configuration file cannot be read or is not YAML.',
   ),
+  CONFIG_EXPOSED: row(
+    'give-up',
+    77,
+    'FAILED_PRECONDITION',
+    'The configuration file names a program to run, and others may write the file.',
+  ),
   RUNTIME_UNSUPPORTED: row(
     'give-up',
     64,

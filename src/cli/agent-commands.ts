@@ -1,6 +1,4 @@
-import { Agent } from '../agent/agent.ts'
-import { judgeJoin } from '../agent/join.ts'
-import { PosternError } from '../base/errors.ts'
+import { judgeAgentSettings } from '../agent/judge-settings.ts'
 import { AGENT_SETTINGS } from '../config/agent-settings.ts'
 import { agentCerts } from './agent-certs.ts'
 import { agentEnroll } from './agent-enroll.ts'
@@ -29,12 +27,6 @@ export const AGENT_COMMANDS: readonly AddCommand[] = [
       withPassphrase(withToken(values, environment), environment),
       environment,
     )
-    try {
-      new Agent(settings, ambient)
-    } catch (error) {
-      // Without an identity yet, what it will join with is judged in its place.
-      if (!(error instanceof PosternError) || error.code !== 'NOT_ENROLLED') throw error
-      judgeJoin(settings)
-    }
+    return judgeAgentSettings(settings, ambient)
   }),
 ]

@@ -6,29 +6,31 @@ import type { AddCommand, Surroundings } from './program.ts'
 import { addSettings, settingsOf } from './settings-options.ts'
 
 /**
- * `config check` and `config print`, for a program with this table. `make` makes the daemon without
- * starting it, so that a check judges all that a run would: files, rows, and how they fit together.
+ * `config check` and `config print`, for a program with this table. `judge` judges all that a run would: files,
+ * rows, and how they fit together. It returns what it could not judge, if anything.
  */
 export function configCommand<T extends SettingsTable>(
   table: T,
-  make: (
+  judge: (
     values: SettingsOf<T>,
     ambient: Ambient,
     environment: Surroundings['environment'],
-  ) => unknown,
+  ) => string | undefined,
 ): AddCommand {
   return (yargs, surroundings, done) =>
     yargs.command('config', 'Check or print the settings.', (y) =>
       y
         .command(
           'check',
-          'Read all settings, and the files they name, and say whether they are in order.',
+          'Read all settings, and the files they name, and say whether they are in order. Runs no program.',
           (inner) => addSettings(inner, table),
           (args) => {
             const check = (): number => {
               const { values } = settingsOf(table, args, surroundings.environment)
-              make(values, surroundings.ambient('error', 'config'), surroundings.environment)
-              surroundings.output.result('the settings are in order')
+              const { environment, output } = surroundings
+              const unjudged = judge(values, surroundings.ambient('error', 'config'), environment)
+              output.result('the settings are in order')
+              if (unjudged !== undefined) output.note(unjudged)
               return 0
             }
             done(Promise.resolve().then(check))

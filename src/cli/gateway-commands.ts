@@ -1,5 +1,5 @@
 import { GATEWAY_SETTINGS } from '../config/gateway-settings.ts'
-import { Gateway } from '../gateway/gateway.ts'
+import { judgeGatewaySettings } from '../gateway/judge-settings.ts'
 import { configCommand } from './config-command.ts'
 import { gatewayCall } from './gateway-call.ts'
 import { gatewayCa } from './gateway-ca.ts'
@@ -30,8 +30,7 @@ export const GATEWAY_COMMANDS: readonly AddCommand[] = [
   gatewayCall,
   gatewayForward,
   gatewayClusters,
-  configCommand(
-    GATEWAY_SETTINGS,
-    (values, ambient, environment) => new Gateway(withPassphrase(values, environment), ambient),
+  configCommand(GATEWAY_SETTINGS, (values, ambient, environment) =>
+    judgeGatewaySettings(withPassphrase(values, environment), ambient),
   ),
 ]

@@ -237,8 +237,8 @@ trustDomain: example.com
 # jitterPercent. (list of probes)
 #probes: [{ service: prometheus, type: http, path: /-/ready }]
 
-# Whether probes may run commands. A settings file that somebody can write could then run anything as
-# the user of the agent. (refused | allowed)
+# Whether probes may run commands. The settings file is then taken only where nobody but root and its
+# owner, who runs the agent, can write it. (refused | allowed)
 #probe.exec: refused
 
 # A tunnel that is down counts as a reason after this: it is often back in a moment. (0s to 5m)

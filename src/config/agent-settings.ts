@@ -13,6 +13,7 @@ import {
   path,
   rowFields,
   rows,
+  running,
   text,
   words,
   type SettingsOf,
@@ -168,14 +169,17 @@ export const AGENT_SETTINGS = {
     'list of services',
     readService,
   ),
-  probes: rows(
-    'How services are looked after: service, type (tcp, http, https, grpc, exec), and where it is not that of the service, target (host:port); path, status (such as 200-399), body (regular expression) of http; grpcService; command of exec; caFile of https; interval, timeout, rise, fall, jitterPercent.',
-    'list of probes',
-    readProbe,
-    showProbe,
+  probes: running(
+    rows(
+      'How services are looked after: service, type (tcp, http, https, grpc, exec), and where it is not that of the service, target (host:port); path, status (such as 200-399), body (regular expression) of http; grpcService; command of exec; caFile of https; interval, timeout, rise, fall, jitterPercent.',
+      'list of probes',
+      readProbe,
+      showProbe,
+    ),
+    (probes) => probes.some(({ type }) => type === 'exec'),
   ),
   'probe.exec': choice(
-    'Whether probes may run commands. A settings file that somebody can write could then run anything as the user of the agent.',
+    'Whether probes may run commands. The settings file is then taken only where nobody but root and its owner, who runs the agent, can write it.',
     'refused',
     ['refused', 'allowed'],
   ),

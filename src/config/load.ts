@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readFileSync, realpathSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parse as parseYaml } from 'yaml'
 import { PosternError } from '../base/errors.ts'
+import { isOursToWrite, isReadOnlyMount, isSafeFolder } from '../base/who-may-write.ts'
 import type { SettingsOf, SettingsTable } from './setting.ts'
 
 export type Origin = 'flag' | 'environment' | 'file' | 'default'
@@ -33,13 +34,13 @@ export function variableName(key: string): string {
 
 /**
  * Reads all settings once, at the edge: flag before environment before file before default. What it
- * returns needs no second look. @throws CONFIG_INVALID with every fault, CONFIG_UNREADABLE
+ * returns needs no second look. @throws CONFIG_INVALID with every fault, CONFIG_UNREADABLE, CONFIG_EXPOSED
  */
 export function loadSettings<T extends SettingsTable>(table: T, sources: Sources): Loaded<T> {
   const faults: string[] = []
-  const fromFile =
+  const { found: fromFile, isExposed } =
     sources.file === undefined
-      ? {}
+      ? NO_FILE
       : readFile(sources.file, table, sources.isPart === true ? [] : faults)
   const values: Record<string, unknown> = {}
   const origins: Record<string, Origin> = {}
@@ -64,10 +65,13 @@ export function loadSettings<T extends SettingsTable>(table: T, sources: Sources
     }
     try {
       const value: unknown = setting.parse(raw)
+      if (origin === 'file' && isExposed && setting.runsProgram?.(value) === true)
+        throw exposed(sources.file ?? '', key)
       const isBeside =
         origin === 'file' && setting.kind === 'path' && /^\.\.?\//.test(String(value))
       values[key] = isBeside ? resolve(dirname(sources.file ?? ''), String(value)) : value
     } catch (error) {
+      if (error instanceof PosternError && error.code === 'CONFIG_EXPOSED') throw error
       faults.push(
         `${name} ${error instanceof PosternError ? error.rawMessage : (error as Error).message}`,
       )
@@ -84,10 +88,40 @@ function missing(key: string): string {
   return `${key} is missing: give --${flagName(key)}, ${variableName(key)} or ${key} in the file`
 }
 
-function readFile(path: string, table: SettingsTable, faults: string[]): Record<string, unknown> {
-  let content: unknown
+interface FileSettings {
+  readonly found: Readonly<Record<string, unknown>>
+  /** Others may write the file, or put another in its place. */
+  readonly isExposed: boolean
+}
+
+const NO_FILE: FileSettings = { found: {}, isExposed: false }
+
+function exposed(path: string, key: string): PosternError {
+  const text = `${path} names a program to run (${key}), and others than root and this user may write it or its folder; run: chmod go-w, and own both`
+  return new PosternError('CONFIG_EXPOSED', text, { path })
+}
+
+/** Opened once, so that what is judged is what is read. */
+function readJudged(path: string): { bytes: Buffer; isExposed: boolean } {
+  const file = openSync(path, 'r')
   try {
-    const bytes = readFileSync(path)
+    const stat = fstatSync(file)
+    const folders = [dirname(path), dirname(realpathSync(path))]
+    const isSafe = folders.every((folder) => isSafeFolder(folder) || isReadOnlyMount(folder))
+    const isExposed = stat.isFile() && !(isOursToWrite(stat) && isSafe)
+    return { bytes: readFileSync(file), isExposed }
+  } finally {
+    closeSync(file)
+  }
+}
+
+function readFile(path: string, table: SettingsTable, faults: string[]): FileSettings {
+  let content: unknown
+  let isExposed: boolean
+  try {
+    const file = readJudged(path)
+    const { bytes } = file
+    isExposed = file.isExposed
     if (bytes.length > FILE_BYTES_MAX) throw new Error('it is larger than 1 MiB')
     const text = textOf(bytes)
     content = parseYaml(text, { maxAliasCount: 0 }) ?? {}
@@ -106,7 +140,7 @@ function readFile(path: string, table: SettingsTable, faults: string[]): Record<
   }
   const found: Record<string, unknown> = {}
   flatten(content as Record<string, unknown>, '', table, found, faults)
-  return found
+  return { found, isExposed }
 }
 
 /** UTF-8, with or without a mark; other encodings are told by their name. */

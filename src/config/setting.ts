@@ -16,6 +16,8 @@ export interface Setting<T> {
   format(value: T): string
   /** May be left out even though it has no default; the value is then undefined. */
   readonly isOptional?: boolean
+  /** Whether a value names a program to run: a file that says so must be ours alone to write. */
+  readonly runsProgram?: (value: T) => boolean
 }
 
 // A table holds settings of many value types; each row checks its own.
@@ -51,7 +53,7 @@ function make<T>(
 export function optional<T>(setting: Setting<T>): Setting<T | undefined> {
   const format = (value: T | undefined): string =>
     value === undefined ? '' : setting.format(value)
-  return { ...setting, format, isOptional: true }
+  return { ...setting, format, isOptional: true } as Setting<T | undefined>
 }
 
 export function text(
@@ -223,6 +225,11 @@ export function words(describe: string): Setting<readonly string[]> {
     throw new Error('must be a list of texts')
   }
   return make('list of texts', describe, [], parse, (value) => JSON.stringify(value))
+}
+
+/** A setting whose values may name programs to run. */
+export function running<T>(setting: Setting<T>, runsProgram: (value: T) => boolean): Setting<T> {
+  return { ...setting, runsProgram }
 }
 
 /** Reads the fields of a row, and refuses those that are not named. */

@@ -6,6 +6,7 @@ import {
   listenAddress,
   optional,
   path,
+  running,
   text,
   words,
 } from './setting.ts'
@@ -32,8 +33,11 @@ export const PASSPHRASE_SETTINGS = {
       'File with the passphrase of the private keys on disk, readable by its owner alone. Default: the systemd credential key-passphrase, where there is one; else keys are not encrypted.',
     ),
   ),
-  'identity.passphraseCommand': words(
-    'Program with arguments that prints the passphrase, for a KMS or TPM; in place of the file.',
+  'identity.passphraseCommand': running(
+    words(
+      'Program with arguments that prints the passphrase, for a KMS or TPM; in place of the file.',
+    ),
+    (command) => command.length > 0,
   ),
 } as const
 

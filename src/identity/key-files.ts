@@ -7,11 +7,11 @@ import {
   readFileSync,
   realpathSync,
   statfsSync,
-  statSync,
   type Stats,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
+import { isOursToWrite, isSafeFolder, ROOT } from '../base/who-may-write.ts'
 import { KeyProtection } from './key-protection.ts'
 import { privatePem } from './keys.ts'
 import { judgeLeaf } from './leaf-rules.ts'
@@ -19,11 +19,8 @@ import type { Identity, Role } from './name.ts'
 
 const OTHERS_MAY_READ = 0o077
 const ALL_MAY_READ = 0o007
-const OTHERS_MAY_WRITE = 0o022
 /** f_type of tmpfs (statfs(2)). */
 const TMPFS = 0x01021994
-const STICKY = 0o1000
-const ROOT = 0
 const FILE_BYTES_MAX = 256 * 1024
 
 export interface KeyFilePaths {
@@ -130,8 +127,9 @@ export function readSecretFile(path: string): string {
   judgeFolder(dirname(path))
   const real = realOf(path)
   if (dirname(real) !== dirname(path)) judgeFolder(dirname(real))
-  return readPem(path, ({ mode, uid, gid }) => {
-    const isRoots = uid === ROOT && (mode & OTHERS_MAY_WRITE) === 0
+  return readPem(path, (stat) => {
+    const { mode, uid, gid } = stat
+    const isRoots = uid === ROOT && isOursToWrite(stat)
     // Of root, for a group that we are of: as fsGroup of Kubernetes hands out secrets.
     const isOurGroups =
       process.getuid?.() !== ROOT && isRoots && (mode & ALL_MAY_READ) === 0 && isOurGroup(gid)
@@ -142,7 +140,9 @@ export function readSecretFile(path: string): string {
       throw new PosternError('KEY_EXPOSED', text, { path, mode: octal })
     }
     if (uid === ROOT || uid === process.getuid?.()) return
-    const text = `${path} belongs to user ${String(uid)}, who may read and change it`
+    const isRoot = process.getuid?.() === ROOT
+    const advice = isRoot ? `run as that user: sudo -u '#${String(uid)}' …` : 'own it'
+    const text = `${path} belongs to user ${String(uid)}, who may read and change it; ${advice}`
     throw new PosternError('KEY_EXPOSED', text, { path, uid })
   })
 }
@@ -173,12 +173,7 @@ function isProjected(path: string): boolean {
 
 /** @throws KEY_EXPOSED */
 function judgeFolder(path: string): void {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  if (stat === undefined) return
-  const { mode, uid } = stat
-  const isOurs = uid === ROOT || uid === process.getuid?.()
-  const isOpen = (mode & OTHERS_MAY_WRITE) !== 0 && (mode & STICKY) === 0
-  if (isOurs && !isOpen) return
+  if (isSafeFolder(path)) return
   const text = `${path} may be written by others, who can replace what lies in it; run: chmod go-w ${path}, and own it`
   throw new PosternError('KEY_EXPOSED', text, { path })
 }

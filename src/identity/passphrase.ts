@@ -6,6 +6,10 @@ import { readSecretFile } from './key-files.ts'
 const COMMAND_MS_MAX = 30_000
 const BYTES_MAX = 4096
 
+/** What `config check` says where only a program could open the key. */
+export const KEY_UNOPENED =
+  'the key was not opened: a check runs no program, and identity.passphraseCommand is one'
+
 /** Where a passphrase comes from. */
 export interface PassphraseSource {
   /** A file for its owner alone, such as a systemd credential. */

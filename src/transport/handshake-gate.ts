@@ -34,9 +34,14 @@ const TURNS_MAX = 128
 /** How long a handshake keeps its turn while others of its network wait. */
 const TURN_MS = 1000
 
+/** In place of the address of a peer that has gone. */
+const GONE = 'gone'
+
 /** Names a connection by its other end: the same for a TCP socket and for the TLS socket over it. */
 export function peerKey(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
-  return `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`
+  const { remoteAddress, remotePort } = socket
+  // Gone already: what is no address is not shown as one.
+  return remoteAddress === undefined ? GONE : `${remoteAddress}:${String(remotePort ?? 0)}`
 }
 
 interface Pending {
@@ -58,7 +63,9 @@ interface Network {
 
 /** An IPv4 address, or the /64 that one IPv6 site has all of. */
 export function networkOf(address: string): string {
-  const parsed = ipaddr.process(address.split('%')[0] ?? '')
+  const bare = address.split('%')[0] ?? ''
+  if (!ipaddr.isValid(bare)) return GONE
+  const parsed = ipaddr.process(bare)
   if (parsed instanceof ipaddr.IPv4) return parsed.toString()
   return Buffer.from(parsed.toByteArray().slice(0, 8)).toString('hex')
 }

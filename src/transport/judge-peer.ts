@@ -1,3 +1,4 @@
+import { peerKey } from './handshake-gate.ts'
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
@@ -41,7 +42,7 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     tlsVersion: socket.getProtocol() ?? '',
     cipher: socket.getCipher().standardName,
     group: group?.name ?? groupName(socket),
-    address: `${socket.remoteAddress ?? ''}:${String(socket.remotePort ?? 0)}`,
+    address: peerKey(socket),
     certificateNotBeforeMs: Date.parse(leaf.validFrom),
     certificateNotAfterMs: Date.parse(leaf.validTo),
     certificate: leaf.raw,

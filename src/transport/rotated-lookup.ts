@@ -1,5 +1,7 @@
 import { lookup, type LookupAddress } from 'node:dns'
 import type { LookupFunction } from 'node:net'
+import { PosternError } from '../base/errors.ts'
+import { forbiddenReason } from './target-rules.ts'
 
 export interface RotatedLookup {
   /** Uniform in [0, 1): which of the addresses comes first. */
@@ -12,7 +14,9 @@ export interface RotatedLookup {
 
 /**
  * Every address of a name, those of IPv6 and IPv4 in turn (RFC 8305 section 4), beginning anywhere: so a
- * fleet spreads over the records of a name, and one that is dead is not always tried first.
+ * fleet spreads over the records of a name, and one that is dead is not always tried first. Those that no target may
+ * have are left out: whoever controls a name leads nobody to a metadata service. An error of TARGET_FORBIDDEN: no
+ * other is left.
  */
 export function rotatedLookup({
   fraction,
@@ -20,9 +24,15 @@ export function rotatedLookup({
   resolve = lookup,
 }: RotatedLookup): LookupFunction {
   return (host, options, done) => {
-    resolve(host, { ...options, all: true }, (error, found) => {
+    resolve(host, { ...options, all: true }, (error, all) => {
       if (error !== null) {
         done(error, [])
+        return
+      }
+      const found = all.filter(({ address }) => forbiddenReason(address) === undefined)
+      const reason = forbiddenReason(all[0]?.address ?? '::')
+      if (found.length === 0 && all.length > 0 && reason !== undefined) {
+        done(new PosternError('TARGET_FORBIDDEN', `${host}: ${reason}`), [])
         return
       }
       const v6 = rotate(

@@ -50,19 +50,29 @@ describe('the places of gateways', () => {
   })
 
   it('are not taken from a gateway that would send us elsewhere', () => {
-    const places = new Places(at('gw.cp.test:1', '192.0.2.1:1'))
+    const places = new Places(at('gw.cp.test:1', '192.0.2.1:2000'))
     places.tell([
-      told('g-2', 'gw-2.cp.test:2'),
+      told('g-2', 'gw-2.cp.test:1'),
+      told('g-2', 'gw-2.cp.test:6443'),
       told('g-3', 'db.internal:5432'),
       told('g-4', '169.254.169.254:80'),
       told('g-5', 'sub.gw.cp.test:1'),
       told('g-6', 'test:1'),
-      told('g-7', '192.0.2.1:2'),
+      told('g-7', '192.0.2.1:3000'),
+      told('g-7', '192.0.2.1:22'),
+      told('g-7', 'gw.cp.test:22'),
+      told('g-2', 'gw-2.cp.test:2000'),
       told('g-8', 'not an address'),
       told('g 9', 'gw-9.cp.test:1'),
     ])
     const known = places.all.map(({ address }) => addressText(address))
-    expect(known).to.deep.equal(['gw.cp.test:1', '192.0.2.1:1', 'gw-2.cp.test:2', '192.0.2.1:2'])
+    expect(known).to.deep.equal([
+      'gw.cp.test:1',
+      '192.0.2.1:2000',
+      'gw-2.cp.test:1',
+      '192.0.2.1:3000',
+      'gw-2.cp.test:2000',
+    ])
   })
 
   it('believe of an address of the settings its own certificate alone', () => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { writeFileSync } from 'node:fs'
+import { createPrivateKey } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { AGENT, TestPki, TRUST_DOMAIN } from '../support/pki.ts'
 import { runCli } from '../support/run-cli.ts'
@@ -60,6 +61,61 @@ describe('agent config', () => {
     }
     await write({ trustDomain: 'other.test' })
     expect((await check()).status).to.equal(78)
+  })
+
+  it('check runs no program that the settings name, and judges the rest', async () => {
+    const identity = await pki.issue(AGENT)
+    const key = createPrivateKey(readFileSync(identity.keyFile))
+    const options = {
+      type: 'pkcs8',
+      format: 'pem',
+      cipher: 'aes-256-cbc',
+      passphrase: 'x',
+    } as const
+    writeFileSync(identity.keyFile, key.export(options))
+    const trace = join(pki.folder, 'ran')
+    const command = ['/bin/sh', '-c', `touch ${trace}; echo x`]
+    const check = () => runCli('agent', ['config', 'check', '--config', path])
+    const more = { identity: { ...identity, passphraseCommand: command } }
+    await write(more)
+    const { status, stdout, stderr } = await check()
+    expect([status, stdout], stderr).to.deep.equal([0, 'the settings are in order'])
+    expect(stderr).to.include('a check runs no program')
+    await write({ ...more, allow: [{ caller: '*', services: ['cache'] }] })
+    expect((await check()).status).to.equal(78)
+    expect(existsSync(trace)).to.equal(false)
+  })
+
+  it('that names a program to run is taken from nowhere that others may write', async () => {
+    const service = { name: 'db', target: 'tcp://h:1', dataType: 'task-log' }
+    const probes = [{ service: 'db', type: 'exec', command: ['/bin/true'] }]
+    const checked = async (): Promise<string> => {
+      const { stderr } = await runCli('agent', ['config', 'check', '--config', path])
+      return /\[(\w+)\]/.exec(stderr)?.[1] ?? ''
+    }
+    const open = join(pki.folder, 'open')
+    mkdirSync(open)
+    chmodSync(open, 0o777)
+    for (const more of [
+      { services: [service], probes, probe: { exec: 'allowed' } },
+      { identity: { ...(await pki.issue(AGENT)), passphraseCommand: ['/bin/true'] } },
+    ]) {
+      path = join(pki.folder, 'agent.yaml')
+      await write(more)
+      chmodSync(path, 0o600)
+      expect(await checked()).to.equal('')
+      for (const mode of [0o664, 0o646]) {
+        chmodSync(path, mode)
+        expect(await checked()).to.equal('CONFIG_EXPOSED')
+      }
+      path = join(open, 'agent.yaml')
+      await write(more)
+      chmodSync(path, 0o644)
+      expect(await checked()).to.equal('CONFIG_EXPOSED')
+      // Without a program it is read wherever it lies.
+      await write()
+      expect(await checked()).to.equal('')
+    }
   })
 })
 

@@ -44,6 +44,21 @@ describe('the addresses of a name', () => {
     expect(records).to.equal(3)
   })
 
+  it('of metadata services are left out, and nothing is dialled where no other is left', () => {
+    const looked = (...addresses: string[]): unknown => {
+      const records = addresses.map((address) => ({ address, family: 4 }))
+      let answer: unknown
+      const look = rotatedLookup({ fraction: () => 0, resolve: resolverOf(records) })
+      look('gw.test', { all: true }, (error, found) => {
+        answer = error === null ? found : (error as { code?: string }).code
+      })
+      return answer
+    }
+    const good = { address: '192.0.2.1', family: 4 }
+    expect(looked('169.254.169.254', '192.0.2.1')).to.deep.equal([good])
+    expect(looked('169.254.169.254')).to.equal('TARGET_FORBIDDEN')
+  })
+
   it('are tried one after another until one takes the connection', async () => {
     const server = createServer((socket) => socket.end()).listen(0, '127.0.0.1')
     await once(server, 'listening')

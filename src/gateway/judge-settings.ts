@@ -1,0 +1,26 @@
+import { PosternError } from '../base/errors.ts'
+import type { GatewaySettings } from '../config/gateway-settings.ts'
+import { KEY_UNOPENED } from '../identity/passphrase.ts'
+import { processParts, type Ambient } from '../tunnel/process-parts.ts'
+import { Gateway } from './gateway.ts'
+
+/**
+ * Judges settings as a run would, the files that they name included, and runs no program of theirs. Returns what
+ * was left out for that reason, as a text; undefined: nothing.
+ * @throws what a run would
+ */
+export function judgeGatewaySettings(
+  settings: GatewaySettings,
+  ambient: Ambient,
+): string | undefined {
+  const command = settings['identity.passphraseCommand']
+  try {
+    new Gateway({ ...settings, 'identity.passphraseCommand': [] }, ambient)
+    return undefined
+  } catch (error) {
+    const isLocked = error instanceof PosternError && error.code === 'KEY_LOCKED'
+    if (!isLocked || command.length === 0) throw error
+    processParts(settings, ambient)
+    return KEY_UNOPENED
+  }
+}
