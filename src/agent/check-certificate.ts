@@ -59,9 +59,17 @@ export function* fileSteps(
     return undefined
   }
   yield { name: 'files', outcome: 'OK', text: `${identityUri(credential.identity)}, key fits` }
-  yield chainStep(credential, clock.wallMs())
-  yield timeStep(credential, clock.wallMs(), isManaged(settings))
+  yield* credentialSteps(credential, clock.wallMs(), isManaged(settings))
   return credential
+}
+
+/** What can be judged of a credential in hand. `isOurs`: to renew. */
+export function credentialSteps(
+  credential: Credential,
+  nowMs: number,
+  isOurs: boolean,
+): readonly CheckStep[] {
+  return [chainStep(credential, nowMs), timeStep(credential, nowMs, isOurs)]
 }
 
 /** @throws what readCredential throws, NOT_ENROLLED, CONFIG_INVALID */

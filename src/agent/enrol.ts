@@ -3,6 +3,7 @@ import { PosternError } from '../base/errors.ts'
 import { certificatesIn } from '../identity/certificate-files.ts'
 import { makeSigningRequest } from '../identity/csr.ts'
 import type { Generations } from '../identity/generations.ts'
+import { joinTokenFault } from '../identity/join-token.ts'
 import { makeKey, publicDer, type KeyKind } from '../identity/keys.ts'
 import type { Identity } from '../identity/name.ts'
 import { pemText } from '../identity/pem.ts'
@@ -47,6 +48,9 @@ export async function enrol(
   nowMs: () => number,
 ): Promise<Enrolled> {
   const { gateway, token, trustDomain, keyKind, onStep, egress = DIRECT } = request
+  const fault = joinTokenFault(token)
+  if (fault !== undefined)
+    throw new PosternError('TOKEN_REFUSED', `the token was sent nowhere: ${fault}; copy it whole`)
   onStep(`finding the root of ${gateway.host}`)
   const bundlePem = request.bundlePem ?? (await pinnedBundle(gateway, request.pins, egress))
   const trust: Trust = { bundlePem, trustDomain, egress }

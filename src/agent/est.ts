@@ -22,6 +22,8 @@ const BASE = '/.well-known/est/'
 const REQUEST_MS_MAX = 20_000
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 const LABEL = 'CERTIFICATE'
+const TOKEN_ADVICE =
+  "it has expired, is used up or revoked, or is another gateway's: its operators see which in gateway events, and make another with gateway tokens create --cluster NAME"
 
 /**
  * Asks for a certificate (RFC 7030 section 4.2); what comes back is not judged yet.
@@ -94,7 +96,8 @@ function judgeStatus({ status, body, header }: HttpsAnswer, gateway: URL): void 
   const text = printable(body.trim().slice(0, 200))
   const refusal = status === 403 ? refusalOf(body) : undefined
   if (refusal !== undefined) throw refusal
-  if (status === 401) throw new PosternError('TOKEN_REFUSED', `${gateway.host}: ${text}`)
+  if (status === 401)
+    throw new PosternError('TOKEN_REFUSED', `${gateway.host}: ${text}; ${TOKEN_ADVICE}`)
   const later = header('retry-after')
   const when = later === undefined ? '' : ` (try again in ${printable(later)} s)`
   throw new PosternError(

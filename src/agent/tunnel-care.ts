@@ -1,3 +1,4 @@
+import { credentialSteps } from './check-certificate.ts'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import { asPosternError, type PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
@@ -42,7 +43,11 @@ export class TunnelCare {
   readonly #credentialOf = new WeakMap<TlsFacts, Credential>()
   #cancelTimer: CancelTimer | undefined
   readonly #replacedAtMs = new WeakMap<Tunnel, number>()
-  readonly #askedAtMs = { diagnosis: Number.NEGATIVE_INFINITY, bundles: Number.NEGATIVE_INFINITY }
+  readonly #askedAtMs = {
+    diagnosis: Number.NEGATIVE_INFINITY,
+    bundles: Number.NEGATIVE_INFINITY,
+    finding: Number.NEGATIVE_INFINITY,
+  }
   /** What the gateway said of our certificate when it last refused us; until a tunnel is up. */
   diagnosis: Diagnosis | undefined
   /** The gateway's clock less ours, in ms; undefined until it told its time. */
@@ -85,6 +90,7 @@ export class TunnelCare {
         : code === 'CERT_UNTRUSTED'
           ? 'bundles'
           : undefined
+    if (code === 'PEER_REFUSED') this.#examine(enrolUrl === undefined)
     if (enrolUrl === undefined || what === undefined) return
     if (clock.nowMs() - this.#askedAtMs[what] < ASK_APART_MS) return
     this.#askedAtMs[what] = clock.nowMs()
@@ -96,6 +102,22 @@ export class TunnelCare {
         'the gateway could not be asked why',
       )
     })
+  }
+
+  /** Says what the doctor finds on our side, where nobody else says why we were refused, or where it is at fault. */
+  #examine(isAlone: boolean): void {
+    const { clock, logger, credential } = this.#parts
+    if (clock.nowMs() - this.#askedAtMs.finding < ASK_APART_MS) return
+    const faulty = credentialSteps(credential(), clock.wallMs(), !isAlone).find(
+      ({ outcome }) => outcome === 'FAIL',
+    )
+    if (faulty === undefined && !isAlone) return
+    this.#askedAtMs.finding = clock.nowMs()
+    const reason =
+      faulty === undefined
+        ? 'our certificate is in order by our own bundle: does the gateway trust that root, and was it revoked? Its log says; agent doctor looks further'
+        : [faulty.text, faulty.fix].filter((text) => text !== undefined).join('; ')
+    logger.warn({ step: faulty?.name ?? 'files', reason }, 'what the doctor finds on our side')
   }
 
   async #diagnose(enrolUrl: URL): Promise<void> {

@@ -1,6 +1,7 @@
+import { placesToTell } from './places-to-tell.ts'
+import { wrongPort } from './wrong-port.ts'
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
-import { addressText } from '../config/address.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import type { KeyProtection } from '../identity/key-protection.ts'
 import { identityUri, type Role } from '../identity/name.ts'
@@ -351,7 +352,11 @@ export class Gateway {
     return new TlsListener({
       address: this.#settings[key],
       credential: this.own.credential,
-      expected: { trustDomain: this.#settings.trustDomain, roles: [role] },
+      expected: {
+        trustDomain: this.#settings.trustDomain,
+        roles: [role],
+        elsewhere: wrongPort(this.#settings, key),
+      },
       limits: this.#limits(),
       budget: this.#strangers,
       clock,
@@ -381,15 +386,6 @@ export class Gateway {
   #connections(): RpcConnection[] {
     return [...this.#agentSide.connections, ...this.#callerSide.connections]
   }
-}
-
-/** Empty unless the settings say how agents dial this gateway, or others. */
-function placesToTell(
-  { 'agents.address': own, zone = '', peers }: GatewaySettings,
-  gateway: string,
-): { gateway: string; zone: string; address: string }[] {
-  const here = own === undefined ? [] : [{ gateway, zone, address: own }]
-  return [...here, ...peers].map((one) => ({ ...one, address: addressText(one.address) }))
 }
 
 function protectionOf(settings: GatewaySettings): KeyProtection {

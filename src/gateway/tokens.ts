@@ -1,14 +1,12 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { crc32 } from 'node:zlib'
 import { PosternError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
+import { joinToken, joinTokenId } from '../identity/join-token.ts'
 import type { Database, Records } from './records/records.ts'
 import type { TokenRow } from './records/schema.ts'
 
 const SECRET_BYTES = 32
 const ID_BYTES = 6
-/** Prefix and checksum let secret scanners find a token that was left lying about. */
-const FORM = /^postern_([0-9a-f]{12})_([A-Za-z0-9_-]{43})_([0-9a-f]{8})$/
 
 export interface TokenRequest {
   readonly cluster: string
@@ -32,9 +30,7 @@ export class Tokens {
   async create(request: TokenRequest, nowMs: number): Promise<{ id: string; token: string }> {
     const { cluster, agent = null, uses, ttlMs, actor } = request
     const id = this.#random.hex(ID_BYTES)
-    const secret = Buffer.from(this.#random.hex(SECRET_BYTES), 'hex').toString('base64url')
-    const body = `postern_${id}_${secret}`
-    const token = `${body}_${checksum(body)}`
+    const token = joinToken(id, Buffer.from(this.#random.hex(SECRET_BYTES), 'hex'))
     const { database } = this.#records
     const detail = `${String(uses)} use(s), ${String(Math.round(ttlMs / 1000))} s`
     const identity = agent === null ? cluster : `${cluster}/${agent}`
@@ -87,9 +83,8 @@ export class Tokens {
    * @throws TOKEN_REFUSED
    */
   async find(token: string): Promise<TokenRow> {
-    const [, id = '', , sum] = FORM.exec(token) ?? []
-    if (sum === undefined || checksum(token.slice(0, -1 - sum.length)) !== sum)
-      throw refused('it is malformed')
+    const id = joinTokenId(token)
+    if (id === undefined) throw refused('it is malformed')
     const row = await this.#records.database
       .selectFrom('tokens')
       .selectAll()
@@ -127,8 +122,4 @@ function refused(text: string): PosternError {
 
 function hashOf(token: string): Buffer {
   return createHash('sha256').update(token).digest()
-}
-
-function checksum(text: string): string {
-  return crc32(text).toString(16).padStart(8, '0')
 }

@@ -15,6 +15,8 @@ export interface Expectation {
   /** Undefined: any; for who has no trust domain yet. */
   readonly trustDomain: string | undefined
   readonly roles: readonly Role[]
+  /** Said to a peer of another role: where it should have come. */
+  readonly elsewhere?: string
 }
 
 /**
@@ -44,7 +46,8 @@ export function judgeLeaf(der: Uint8Array, expected: Expectation): Identity {
     throw new PosternError('IDENTITY_TRUST_DOMAIN', text)
   }
   if (!expected.roles.includes(identity.role)) {
-    const text = `the role is ${identity.role}, expected ${expected.roles.join(' or ')}`
+    const advice = expected.elsewhere === undefined ? '' : `; ${expected.elsewhere}`
+    const text = `the role is ${identity.role}, expected ${expected.roles.join(' or ')}${advice}`
     throw new PosternError('IDENTITY_ROLE', text)
   }
   return identity

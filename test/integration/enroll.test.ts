@@ -1,3 +1,4 @@
+import { joinToken } from '../../src/identity/join-token.ts'
 import { expect } from 'chai'
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,6 +23,9 @@ import { LogRecorder } from '../support/log-recorder.ts'
 import { runCli, type CliRun } from '../support/run-cli.ts'
 
 const HOUR_MS = 3_600_000
+
+/** Of the right form, and known to no gateway. */
+const TOKEN = joinToken('0123456789ab', Buffer.alloc(32))
 
 describe('agent enroll', function () {
   this.timeout(30_000)
@@ -132,7 +136,12 @@ describe('agent enroll', function () {
     expect((await enroll(token, ...pin())).status).to.equal(0)
     const before = readFileSync(join(folder, 'state/current/chain.pem'))
     coded(await enroll(token, ...pin()), 73, '[STATE_EXISTS]')
-    coded(await enroll('wrong', ...pin(), '--force'), 77, '[TOKEN_REFUSED]')
+    const damaged = await enroll('wrong', ...pin(), '--force')
+    coded(damaged, 77, '[TOKEN_REFUSED]')
+    expect(damaged.stderr).to.include('the token was sent nowhere')
+    const spent = await enroll(token, ...pin(), '--force')
+    coded(spent, 77, '[TOKEN_REFUSED]')
+    expect(spent.stderr).to.include('make another with gateway tokens create --cluster')
     expect(readFileSync(join(folder, 'state/current/chain.pem'))).to.deep.equal(before)
   })
 
@@ -294,7 +303,7 @@ describe('agent enroll', function () {
     for (const [what, wrong, told] of cases) {
       it(`takes no answer with ${what}`, async () => {
         answer = wrong
-        const run = await enroll('postern_token', ...pin(), '--gateway', url)
+        const run = await enroll(TOKEN, ...pin(), '--gateway', url)
         coded(run, 76, '[ENROL_ANSWER_INVALID]')
         expect(run.stderr).to.match(told)
         expect(() => readFileSync(join(folder, 'state/current/chain.pem'))).to.throw('ENOENT')
@@ -323,20 +332,14 @@ describe('agent enroll', function () {
         headers: { location: plane.enrollUrl },
         body: 'go \u001b[31mthere',
       })
-      const run = await enroll('postern_token', ...pin(), '--gateway', url)
+      const run = await enroll(TOKEN, ...pin(), '--gateway', url)
       coded(run, 69, '[ENROL_FAILED]')
       expect(run.stderr).to.include('answered 302').and.not.include('\u001b')
     })
 
     it('sends nothing of the token to a gateway without the pinned root', async () => {
       seen.length = 0
-      const run = await enroll(
-        'postern_token',
-        '--ca-pin',
-        spkiPin(Buffer.from('another')),
-        '--gateway',
-        url,
-      )
+      const run = await enroll(TOKEN, '--ca-pin', spkiPin(Buffer.from('another')), '--gateway', url)
       coded(run, 77, '[CA_PIN_MISMATCH]')
       expect(
         seen.map(({ method, path, header }) => [method, path, header('authorization')]),
@@ -347,7 +350,7 @@ describe('agent enroll', function () {
       seen.length = 0
       const other = await ControlPlane.start()
       try {
-        const run = await enroll('postern_token', '--ca-bundle', other.bundleFile, '--gateway', url)
+        const run = await enroll(TOKEN, '--ca-bundle', other.bundleFile, '--gateway', url)
         coded(run, 77, '[CERT_UNTRUSTED]')
         expect(seen).to.deep.equal([])
       } finally {
@@ -357,7 +360,7 @@ describe('agent enroll', function () {
   })
 
   it('says when the gateway is not there', async () => {
-    const run = await enroll('postern_token', ...pin(), '--gateway', 'https://localhost:1')
+    const run = await enroll(TOKEN, ...pin(), '--gateway', 'https://localhost:1')
     coded(run, 69, '[DIAL_FAILED]')
   })
 })

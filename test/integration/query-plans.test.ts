@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { joinToken } from '../../src/identity/join-token.ts'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Denials } from '../../src/gateway/denials.ts'
@@ -28,7 +29,10 @@ describe('what a peer can make the store do', function () {
       await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
       await agent.renewal?.renewNow()
       await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
-      await rejection(plane.enrolWith('x', 'postern_none'), 'TOKEN_REFUSED')
+      await rejection(
+        plane.enrolWith('x', joinToken('0123456789ab', Buffer.alloc(32))),
+        'TOKEN_REFUSED',
+      )
       await rejection(
         plane.enrolWith('x', (await plane.token({ ttlMs: -1 })).token),
         'TOKEN_REFUSED',

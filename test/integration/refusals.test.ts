@@ -67,6 +67,14 @@ describe('refusals after the handshake', function () {
     server.close()
   })
 
+  it('an agent that dials where callers do is told where its own listener is', async () => {
+    const port = String(stack.callerPort)
+    const agent = await stack.dialAgent({ 'gateway.address': `127.0.0.1:${port}` })
+    const last = await eventually(() => agent.tunnel.lastError, 'a refusal')
+    expect(last.code).to.equal('IDENTITY_ROLE')
+    expect(last.rawMessage).to.include('agents dial agents.listen, which is ')
+  })
+
   it('an agent that registers under names that are not those of its certificate is refused', async () => {
     const names = [
       { cluster: 'other', agent: AGENT.agent },

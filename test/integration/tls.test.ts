@@ -318,6 +318,12 @@ describe('mutual TLS', function () {
     const agent = await stack.dialAgent({ 'gateway.address': `127.0.0.1:${String(port)}` })
     const error = await eventually(() => agent.tunnel.lastError, 'an error')
     expect(error.code).to.equal('PEER_REFUSED')
+    const said = 'what the doctor finds on our side'
+    const line = await eventually(
+      () => stack.log.lines.find(({ message }) => message === said),
+      said,
+    )
+    expect(line.facts.reason).to.include('our certificate is in order by our own bundle')
     server.close()
   })
 
