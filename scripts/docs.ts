@@ -165,10 +165,11 @@ ${rows(GATEWAY_METRICS)}
 }
 
 function protocolTail(): string {
-  const types = Object.entries(DATA_TYPES).map(([name, { number, crosses }]) => [
+  const types = Object.entries(DATA_TYPES).map(([name, { number, crosses, holds }]) => [
     String(number),
     `\`${name}\``,
     crosses,
+    holds,
   ])
   const codes = WIRE_CODES.map(([number, code]) => [
     String(number),
@@ -176,9 +177,10 @@ function protocolTail(): string {
     ERROR_CODES[code].grpc,
     ERROR_CODES[code].meaning,
   ])
-  return `${table(['number', 'name', 'may cross'], types)}
+  return `${table(['number', 'name', 'may cross', 'holds'], types)}
 
-*relay*: in memory only, bounded, never stored or logged. A number that a receiver does not know is read as 0.
+*relay*: in memory only, bounded, never stored or logged. \`service-traffic\` is allowed by a rule that names its service, and
+by no wildcard. A number that a receiver does not know is read as 0.
 
 ## 8. Codes
 

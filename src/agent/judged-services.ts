@@ -45,8 +45,9 @@ function judgeProbes(
 
 function judgedDataType(name: string, dataType: string): DataType {
   const known = DATA_TYPE_NAMES.find((one) => one === dataType)
+  const mayCross = DATA_TYPE_NAMES.filter((one) => DATA_TYPES[one].crosses !== 'never')
   if (known === undefined) {
-    const text = `services: ${name}: dataType must be one of ${DATA_TYPE_NAMES.join(', ')}`
+    const text = `services: ${name}: dataType must be one of ${mayCross.join(', ')}; for a database's protocol and the like service-traffic. docs/PROTOCOL.md, section 7, says what each holds`
     throw new PosternError('CONFIG_INVALID', text)
   }
   if (DATA_TYPES[known].crosses === 'never') {

@@ -228,7 +228,9 @@ trustDomain: example.com
 #identity.bundleFile: /etc/postern/bundle.pem
 
 # Targets that callers may be let through to by name: name, target (tcp://host:port or
-# http://host:port), dataType. (list of services)
+# http://host:port), and dataType, the kind of data that it carries: task-log, secret, metric,
+# task-definition, run-metadata, cluster-record; service-traffic for a protocol that nobody can
+# classify, such as that of a database, which \`allow\` must name. (list of services)
 #services: [{ name: prometheus, target: "http://127.0.0.1:9090", dataType: metric }]
 
 # How services are looked after: service, type (tcp, http, https, grpc, exec), and where it is not

@@ -165,7 +165,7 @@ export const AGENT_SETTINGS = {
     path('Its trust bundle in PEM: the roots that peers must chain to.'),
   ),
   services: rows(
-    'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), dataType.',
+    'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), and dataType, the kind of data that it carries: task-log, secret, metric, task-definition, run-metadata, cluster-record; service-traffic for a protocol that nobody can classify, such as that of a database, which `allow` must name.',
     'list of services',
     readService,
   ),

@@ -1,5 +1,5 @@
 import { PosternError, type ErrorCode } from '../base/errors.ts'
-import { DATA_TYPES, type DataType } from '../wire/data-type.ts'
+import { DATA_TYPES, NAMED_ONLY, type DataType } from '../wire/data-type.ts'
 
 /** One line of `allow:` in the agent's file. */
 export interface AllowRule {
@@ -73,12 +73,26 @@ export class Policy {
         text: `${caller === '' ? 'this caller' : caller} may not use ${name}`,
       }
     }
+    if (!this.#isNamedEnough(crossing)) {
+      const text = `${name} carries ${String(offeredDataType)}, which "*" allows to nobody: the rule must name it`
+      return { code: 'POLICY_DENIED', text }
+    }
     if (offeredDataType === undefined) return undefined
     if (DATA_TYPES[offeredDataType].crosses === 'never') {
       return { code: 'POLICY_DENIED', text: `${offeredDataType} never crosses the tunnel` }
     }
     if (dataType === undefined || dataType === offeredDataType) return undefined
     return { code: 'POLICY_DENIED', text: `${name} carries ${offeredDataType}, not ${dataType}` }
+  }
+
+  /** What nobody can classify is allowed by name alone. */
+  #isNamedEnough({ caller, name, isForward, offeredDataType }: Crossing): boolean {
+    if (offeredDataType === undefined || !NAMED_ONLY.includes(offeredDataType)) return true
+    return this.#rules.some(
+      (rule) =>
+        (rule.caller === '*' || rule.caller === caller) &&
+        (isForward ? rule.services : rule.methods).includes(name),
+    )
   }
 
   #isListed({ caller, name, isForward }: Crossing): boolean {

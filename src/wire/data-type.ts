@@ -1,23 +1,33 @@
 /** The kinds of data of docs/ARCHITECTURE.md, "Data rules". The number travels in OPEN. */
 export const DATA_TYPES = {
-  'task-io': { number: 1, crosses: 'never' },
-  'code-bundle': { number: 2, crosses: 'never' },
-  report: { number: 3, crosses: 'never' },
-  'container-image': { number: 4, crosses: 'never' },
-  'task-log': { number: 5, crosses: 'relay' },
-  secret: { number: 6, crosses: 'relay' },
-  metric: { number: 7, crosses: 'relay' },
-  'task-definition': { number: 8, crosses: 'yes' },
-  'run-metadata': { number: 9, crosses: 'yes' },
-  'user-identity': { number: 10, crosses: 'never' },
-  'cluster-record': { number: 11, crosses: 'yes' },
+  'task-io': { number: 1, crosses: 'never', holds: 'what tasks take in and give out' },
+  'code-bundle': { number: 2, crosses: 'never', holds: 'code of tasks' },
+  report: { number: 3, crosses: 'never', holds: 'reports that tasks make, such as HTML' },
+  'container-image': { number: 4, crosses: 'never', holds: 'images of containers' },
+  'task-log': { number: 5, crosses: 'relay', holds: 'what tasks print' },
+  secret: { number: 6, crosses: 'relay', holds: 'secrets, as they are put in place' },
+  metric: { number: 7, crosses: 'relay', holds: 'metrics, such as the answers of Prometheus' },
+  'task-definition': { number: 8, crosses: 'yes', holds: 'definitions of tasks and workflows' },
+  'run-metadata': { number: 9, crosses: 'yes', holds: 'what ran, when, with which outcome' },
+  'user-identity': { number: 10, crosses: 'never', holds: 'users, their roles and rights' },
+  'cluster-record': { number: 11, crosses: 'yes', holds: 'what a cluster is, can and how it does' },
+  'service-traffic': {
+    number: 12,
+    crosses: 'relay',
+    holds: "a service's own protocol that nobody can classify, such as a database's",
+  },
 } as const satisfies Record<string, DataTypeRow>
 
 export interface DataTypeRow {
   readonly number: number
   /** `relay`: in memory only, never stored or logged on either side. */
   readonly crosses: 'yes' | 'relay' | 'never'
+  /** What is of this type, in words for the settings of services. */
+  readonly holds: string
 }
+
+/** What no wildcard of a policy allows: its services are named one by one. */
+export const NAMED_ONLY: readonly DataType[] = ['service-traffic']
 
 export type DataType = keyof typeof DATA_TYPES
 

@@ -40,6 +40,17 @@ describe('Policy', () => {
     expect(everyMethod.decide(FORWARD)?.code).to.equal('POLICY_DENIED')
   })
 
+  it('allows traffic that nobody can classify to no wildcard', () => {
+    const traffic = { ...FORWARD, offeredDataType: 'service-traffic' } as const
+    const rule = { caller: 'billing', methods: ['*'], services: ['*'] }
+    const open = new Policy([rule])
+    expect(open.decide(FORWARD)).to.equal(undefined)
+    expect(open.decide(traffic)?.text).to.include('the rule must name it')
+    open.use([rule, { ...rule, services: ['db'] }])
+    expect(open.decide(traffic)).to.equal(undefined)
+    expect(open.decide({ ...traffic, caller: 'other' })?.code).to.equal('POLICY_DENIED')
+  })
+
   it('with no rules refuses everything', () => {
     const empty = new Policy([])
     expect([empty.decide(CALL)?.code, empty.decide(FORWARD)?.code]).to.deep.equal([
