@@ -71,7 +71,7 @@ export const gatewayCall: AddCommand = (yargs, surroundings, done) =>
           type: 'string',
           array: true,
           default: [],
-          describe: 'key=value, may be repeated.',
+          describe: 'key=value, one or more; may be given again.',
         })
         .option('json', {
           type: 'boolean',

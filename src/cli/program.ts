@@ -55,10 +55,13 @@ export async function runProgram(
       .strict()
       .wrap(100)
       .parserConfiguration({
-        'duplicate-arguments-array': false,
+        'duplicate-arguments-array': true,
         'camel-case-expansion': false,
         'parse-numbers': false,
       })
+      .middleware((parsed) => {
+        lastOfRepeats(parsed, program)
+      }, true)
       .demandCommand(1, 'Name a command; --help lists them.')
       .recommendCommands()
       .exitProcess(false)
@@ -79,6 +82,15 @@ export async function runProgram(
     output.note(`${name}: ${describeError(error)}`)
     return exitStatus(error)
   }
+}
+
+/** Of an option that takes one value, and is given again, the last one counts, as wrappers of commands expect. */
+function lastOfRepeats(parsed: Record<string, unknown>, program: unknown): void {
+  // Not in its types: the options of the command at hand, by kind.
+  const { array } = (program as { getOptions(): { array: readonly string[] } }).getOptions()
+  for (const [option, value] of Object.entries(parsed))
+    if (option !== '_' && Array.isArray(value) && !array.includes(option))
+      parsed[option] = value.at(-1)
 }
 
 function describeError(error: unknown): string {

@@ -29,6 +29,8 @@ export function addSettings<T>(
   table: SettingsTable,
   shown?: readonly string[],
 ): Argv<T & { config: string | undefined }> {
+  // The command's own options come before those that it shares with others.
+  yargs.group(['help', 'version'], 'Options:')
   for (const [key, setting] of Object.entries(table)) {
     const fallback = setting.defaultText === '' ? '' : ` [default: ${setting.defaultText}]`
     const describe = `${setting.describe} (${setting.kind}; ${variableName(key)})${fallback}`

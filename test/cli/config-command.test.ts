@@ -148,6 +148,12 @@ describe('a command line', () => {
     expect(stderr).to.include('[DAEMON_NOT_RUNNING]')
   })
 
+  it('takes the last of an option that is given again', async () => {
+    const again = ['--socket', '/nonexistent/a.sock', '--socket', '/nonexistent/b.sock']
+    const { status, stderr } = await runCli('agent', ['status', ...again])
+    expect([status, stderr.includes('b.sock')], stderr).to.deep.equal([3, true])
+  })
+
   it('in an unsafe environment does nothing', async () => {
     const { status, stderr } = await runCli('agent', ['run'], { SSLKEYLOGFILE: 'x' })
     expect([status, stderr.includes('[ENVIRONMENT_UNSAFE]')]).to.deep.equal([78, true])

@@ -11,11 +11,18 @@ export interface CliRun {
   readonly stderr: string
 }
 
+/** Of a command that lasts: what it says, and how to stop it. */
+export interface CliHooks {
+  readonly onResult?: (text: string) => void
+  readonly onStart?: (stop: () => void) => void
+}
+
 /** Runs one command line in this process, with its own environment. */
 export async function runCli(
   program: 'agent' | 'gateway',
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  hooks: CliHooks = {},
 ): Promise<CliRun> {
   const stdout: string[] = []
   const stderr: string[] = []
@@ -25,11 +32,22 @@ export async function runCli(
     program === 'agent' ? AGENT_COMMANDS : GATEWAY_COMMANDS,
     args,
     {
-      output: { result: (text) => stdout.push(text), note: (text) => stderr.push(text) },
+      output: {
+        result: (text) => {
+          stdout.push(text)
+          hooks.onResult?.(text)
+        },
+        note: (text) => stderr.push(text),
+      },
       environment,
       nodeVersion: '26.1.0',
       ambient: () => ({ clock: systemClock, random: systemRandom, logger: new LogRecorder() }),
-      onSignal: () => () => undefined,
+      onSignal: (callback) => {
+        hooks.onStart?.(() => {
+          callback('SIGINT')
+        })
+        return () => undefined
+      },
       readStdin: () => Promise.resolve('{}'),
     },
   )
