@@ -142,8 +142,8 @@ function metricsDocument(): string {
   return `# Metrics
 
 In Prometheus' text format at \`http://ADDRESS/metrics\`, where the setting \`metrics.listen\` names the address. They
-are read when they are asked for. Labels have few values, all of them ours or names of services in the agent's own settings: none
-is a name that a peer chooses.
+are read when they are asked for. Labels have few values, all of them ours, names of services in the agent's own settings, or names of
+clusters, of which at most 1 000 have a series: none is a name that a peer chooses.
 Generated from the code by \`npm run docs\`; a test keeps the two equal.
 
 Beside them are two probes, which answer 200 or 503, with one line that says why. \`/readyz\` of the agent: the tunnel is

@@ -1,9 +1,19 @@
 import type { Clock } from '../base/clock.ts'
 import { Metrics, type MetricRow, type Sample } from '../base/metrics.ts'
+import { BUILD_METRIC, buildSample } from '../base/build-info.ts'
+import { CALL_METRICS } from '../rpc/call-counts.ts'
 import type { Agent } from './agent.ts'
 
 /** What `metrics.listen` of the agent shows. */
 export const AGENT_METRICS: readonly MetricRow[] = [
+  BUILD_METRIC,
+  ...CALL_METRICS,
+  {
+    name: 'postern_policy_decisions_total',
+    kind: 'counter',
+    help: 'Decisions of the policy on calls and forwards: allowed or denied.',
+    labels: ['result'],
+  },
   {
     name: 'postern_tunnel_up',
     kind: 'gauge',
@@ -70,7 +80,12 @@ function samples(
 ): Sample[] {
   const { clockSkewMs } = care
   const { length: up } = tunnels.ready
+  const decisions = 'postern_policy_decisions_total'
   const found: Sample[] = [
+    buildSample('agent'),
+    ...serving.server.counts.samples(),
+    { name: decisions, value: serving.policy.allowed, labels: { result: 'allowed' } },
+    { name: decisions, value: serving.policy.denied, labels: { result: 'denied' } },
     { name: 'postern_tunnel_up', value: up > 0 ? 1 : 0 },
     { name: 'postern_agent_tunnels', value: up, labels: { state: 'up' } },
     { name: 'postern_agent_tunnels', value: tunnels.wanted, labels: { state: 'wanted' } },

@@ -3,6 +3,8 @@ import type { Logger } from '../base/logger.ts'
 import { healthOffers, HealthBoard } from '../dataplane/health.ts'
 import { diagnosticsOffers } from '../dataplane/diagnostics.ts'
 import type { MuxStream } from '../mux/stream.ts'
+import { CallCounts } from '../rpc/call-counts.ts'
+import { statusNumber, statusOfCode } from '../rpc/status.ts'
 import { RpcServer } from '../rpc/server.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../tunnel/rpc-connection.ts'
@@ -48,6 +50,10 @@ export interface CallerSideOptions {
 export class CallerSide {
   readonly connections = new Set<RpcConnection>()
   relayed = 0
+  /** Of relayed calls; canary calls are not among them. */
+  readonly counts = new CallCounts()
+  /** That went through, beside heads. */
+  readonly bytes = { toAgents: 0, toCallers: 0 }
   readonly #options: CallerSideOptions
   readonly #server: RpcServer
 
@@ -147,7 +153,14 @@ export class CallerSide {
   ): RelayedCaller {
     const { parts, registry } = this.#options
     const nowMs = (): number => parts.runtime.clock.nowMs()
+    const isOwn = tunnelOf !== undefined
     const from: RelayedCaller = {
+      counts: isOwn ? new CallCounts() : this.counts,
+      onPassed: (isToAgent, bytes) => {
+        if (isOwn) return
+        if (isToAgent) this.bytes.toAgents += bytes
+        else this.bytes.toCallers += bytes
+      },
       caller,
       tunnelOf,
       callerName: encodeName(caller),
@@ -194,10 +207,12 @@ export class CallerSide {
     const marked = from.tunnelOf?.(traceparent)
     const found = marked ?? registry.pick({ cluster, name, isForward, nowMs: clock.nowMs() })
     if (!isTunnel(found)) {
+      from.counts.ended(isForward, statusNumber(statusOfCode(found.code)), 0)
       stream.refuse(found.code, true, found.text)
       return
     }
     if (!this.#mayRelay(found, from)) {
+      from.counts.ended(isForward, statusNumber(statusOfCode('STREAM_LIMIT')), 0)
       stream.refuse('STREAM_LIMIT', true, 'this caller has more than its part of the tunnel')
       return
     }

@@ -134,8 +134,9 @@ export class Gateway {
     return this.#isDraining
   }
 
-  get relayed(): number {
-    return this.#callerSide.relayed
+  /** What callers' calls and forwards came to since the start. */
+  get traffic(): Pick<CallerSide, 'relayed' | 'counts' | 'bytes'> {
+    return this.#callerSide
   }
 
   get callers(): { callers: number; streams: number } {

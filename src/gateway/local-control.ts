@@ -112,7 +112,7 @@ export class GatewayControl {
       clusters: registry.clusters.size,
       agents: new Set(tunnels.map(({ cluster, agent }) => `${cluster}/${agent}`)).size,
       ...gateway.callers,
-      relayed: gateway.relayed,
+      relayed: gateway.traffic.relayed,
       buffers: { reservedBytes: parts.budget.reservedBytes, bytesMax: parts.budget.bytesMax },
       certificate: { notAfter: new Date(notAfterMs).toISOString(), expiresInMs },
     }

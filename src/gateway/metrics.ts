@@ -2,10 +2,16 @@ import type { Clock } from '../base/clock.ts'
 import { Metrics, type MetricRow, type Sample } from '../base/metrics.ts'
 import { certificatesIn } from '../identity/certificate-files.ts'
 import { listCertificates } from './certificate-book.ts'
+import { BUILD_METRIC, buildSample } from '../base/build-info.ts'
+import { CALL_METRICS } from '../rpc/call-counts.ts'
 import type { Gateway } from './gateway.ts'
+
+/** Clusters that have a series of their own. */
+const CLUSTERS_MAX = 1000
 
 /** What `metrics.listen` of the gateway shows. */
 export const GATEWAY_METRICS: readonly MetricRow[] = [
+  BUILD_METRIC,
   {
     name: 'postern_tunnels',
     kind: 'gauge',
@@ -15,6 +21,19 @@ export const GATEWAY_METRICS: readonly MetricRow[] = [
     name: 'postern_clusters',
     kind: 'gauge',
     help: 'Clusters with a tunnel.',
+  },
+  {
+    name: 'postern_cluster_tunnels',
+    kind: 'gauge',
+    help: 'Tunnels of a cluster, of the first 1 000 by name.',
+    labels: ['cluster'],
+  },
+  ...CALL_METRICS,
+  {
+    name: 'postern_relayed_bytes_total',
+    kind: 'counter',
+    help: 'Bytes of calls and forwards that went through, beside their heads, by direction: to_agents or to_callers.',
+    labels: ['direction'],
   },
   {
     name: 'postern_calls_relayed_total',
@@ -90,7 +109,8 @@ export function gatewayMetrics(gateway: Gateway, clock: Clock): Metrics {
   ])
 }
 
-function tunnelSamples({ registry, relayed, callers, turnstile }: Gateway): Sample[] {
+function tunnelSamples({ registry, traffic, callers, turnstile }: Gateway): Sample[] {
+  const { relayed, counts, bytes } = traffic
   const tunnels = [...registry.clusters.values()].flat()
   const latencies = tunnels.flatMap(({ canary }) => canary.latencyMs ?? [])
   const slowest =
@@ -99,7 +119,21 @@ function tunnelSamples({ registry, relayed, callers, turnstile }: Gateway): Samp
       : [{ name: 'postern_canary_latency_seconds_max', value: Math.max(...latencies) / 1000 }]
   const failing = tunnels.filter(({ canary }) => canary.failures > 0).length
   const down = tunnels.reduce((sum, { report }) => sum + (report?.down.size ?? 0), 0)
+  const byCluster = [...registry.clusters]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .slice(0, CLUSTERS_MAX)
+    .map(([cluster, { length: value }]) => ({
+      name: 'postern_cluster_tunnels',
+      value,
+      labels: { cluster },
+    }))
+  const relayedBytes = 'postern_relayed_bytes_total'
   return [
+    buildSample('gateway'),
+    ...byCluster,
+    ...counts.samples(),
+    { name: relayedBytes, value: bytes.toAgents, labels: { direction: 'to_agents' } },
+    { name: relayedBytes, value: bytes.toCallers, labels: { direction: 'to_callers' } },
     { name: 'postern_tunnels', value: tunnels.length },
     { name: 'postern_clusters', value: registry.clusters.size },
     { name: 'postern_calls_relayed_total', value: relayed },

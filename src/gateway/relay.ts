@@ -13,6 +13,7 @@ import {
   writeRelayedHead,
   type OpenHead,
 } from '../wire/open-head.ts'
+import type { CallCounts } from '../rpc/call-counts.ts'
 import { statusNumber, statusOfCode } from '../rpc/status.ts'
 import type { AgentTunnel } from './registry.ts'
 
@@ -33,10 +34,10 @@ const TRIES_MAX = 3
 /** Refusals that are the agent's own trouble, not that of what lies behind it. */
 const OVERLOADED: readonly ErrorCode[] = ['STREAM_LIMIT', 'BUDGET_EXHAUSTED', 'INTERNAL']
 
-/** A caller's connection, as the relays of its streams see it. */
 /** How long after its deadline a call that neither end has ended is ended here, in ms. */
 const DEADLINE_MARGIN_MS = 5000
 
+/** A caller's connection, as the relays of its streams see it. */
 export interface RelayHost {
   /** Name of the caller, encoded. */
   readonly callerName: Buffer
@@ -49,6 +50,10 @@ export interface RelayHost {
   onEnded(tunnel: AgentTunnel): void
   /** Whether the agent could answer. */
   onOutcome(tunnel: AgentTunnel, isAnswered: boolean): void
+  /** Of what goes through, for metrics. */
+  readonly counts: CallCounts
+  /** How many bytes went through, of what follows the heads. */
+  onPassed(isToAgent: boolean, bytes: number): void
   /** The caller reset its stream. */
   onCallerReset(): void
   /** The span of a call's way through, where somebody wants spans. */
@@ -71,6 +76,10 @@ export class Relay implements StreamSink, Deadlined {
   readonly #near: MuxStream
   readonly #tried: AgentTunnel[] = []
   readonly #span: Span | undefined
+  readonly #isForward: boolean
+  readonly #startedAtMs: number
+  #status = OK
+  #hasStatus = false
   readonly #traceparent: string
   #far: MuxStream | undefined
   /** For another try, from a certain time on. */
@@ -93,6 +102,8 @@ export class Relay implements StreamSink, Deadlined {
     this.#near = near
     near.sink = this
     this.#span = host.spanOf(open.head)
+    this.#isForward = open.head.kind === KIND.forward
+    this.#startedAtMs = host.nowMs()
     const traceparent = this.#span?.traceparent ?? ''
     const { timeoutMs } = open.head
     if (timeoutMs > 0) {
@@ -103,7 +114,9 @@ export class Relay implements StreamSink, Deadlined {
       if (this.deadlineAtMs > 0) host.forgetDeadline(this)
       this.#forget()
       // A forward ends without a status.
-      this.#span?.end(OK)
+      this.#span?.end(this.#status)
+      const durationMs = host.nowMs() - this.#startedAtMs
+      host.counts.ended(this.#isForward, this.#status, durationMs)
     })
     const { start, end } = open
     const callerBytes = host.callerName.length
@@ -113,7 +126,7 @@ export class Relay implements StreamSink, Deadlined {
       CREDIT_BYTES + end - start + headGrowth > PAYLOAD_BYTES_MAX ? '' : traceparent
     if (CREDIT_BYTES + end - start + callerBytes > PAYLOAD_BYTES_MAX) {
       host.onEnded(tunnel)
-      this.#span?.end(RESOURCE_EXHAUSTED, 'HEAD_TOO_LARGE')
+      this.#ended(RESOURCE_EXHAUSTED, 'HEAD_TOO_LARGE')
       near.refuse('HEAD_TOO_LARGE', false, 'no room is left in the head for the name of the caller')
       return
     }
@@ -133,8 +146,10 @@ export class Relay implements StreamSink, Deadlined {
   onData(stream: MuxStream, bytes: Buffer): void {
     this.#movedOn(stream)
     const other = this.#other(stream)
-    if (other?.takesData === true) other.pass(bytes)
-    else stream.consume(bytes.length)
+    if (other?.takesData === true) {
+      this.#host.onPassed(stream === this.#near, bytes.length)
+      other.pass(bytes)
+    } else stream.consume(bytes.length)
   }
 
   onSent(stream: MuxStream, count: number): void {
@@ -148,11 +163,12 @@ export class Relay implements StreamSink, Deadlined {
 
   onTrailer(stream: MuxStream, bytes: Buffer, start: number, end: number): void {
     this.#answered(true)
-    if (end > start) this.#span?.end(bytes[start] ?? 0)
+    if (end > start) this.#ended(bytes[start] ?? 0)
     const other = this.#other(stream)
     if (other !== undefined && !other.hasLocalEnded) {
       const writer = other.beginTrailer()
       writer.slice(bytes, start, end)
+      this.#host.onPassed(false, end - start)
       other.endTrailer(writer)
     }
     // Answered: what is still queued for the responder is of no use to it.
@@ -170,14 +186,14 @@ export class Relay implements StreamSink, Deadlined {
       return
     }
     this.#answered(!isOverloaded)
-    this.#span?.end(statusNumber(statusOfCode(code)), code)
+    this.#ended(statusNumber(statusOfCode(code)), code)
     this.#near.refuse(code, canRetry, text)
   }
 
   onReset(stream: MuxStream, code: ErrorCode): void {
     if (stream === this.#near) this.#host.onCallerReset()
     else this.#answered(code !== 'CONNECTION_LOST')
-    this.#span?.end(statusNumber(statusOfCode(code)), code)
+    this.#ended(statusNumber(statusOfCode(code)), code)
     const other = this.#other(stream)
     if (other === undefined) return
     other.reset(code)
@@ -228,13 +244,14 @@ export class Relay implements StreamSink, Deadlined {
       host.onEnded(tunnel)
       if (this.#tryAnother()) return
       const { code } = asPosternError(error)
-      this.#span?.end(statusNumber(statusOfCode(code)), code)
+      this.#ended(statusNumber(statusOfCode(code)), code)
       near.refuse(code, true, '')
       return
     }
     this.#far.whenClosed(() => {
       host.onEnded(tunnel)
     })
+    host.onPassed(true, end - head.bodyStart)
     const names = { caller: host.callerName, traceparent: this.#traceparent }
     writeRelayedHead(session.writer, head, names, bytes, start, end)
     session.endOpen()
@@ -262,6 +279,14 @@ export class Relay implements StreamSink, Deadlined {
     const head = moveHead(open.head, -start)
     this.#kept = { head, bytes: copy, start: 0, end: count, isEnded: open.isEnded }
     this.#keptAtMs = this.#host.nowMs()
+  }
+
+  /** How the call ended, as its caller sees it; the first word counts. */
+  #ended(status: number, code?: ErrorCode): void {
+    if (this.#hasStatus) return
+    this.#hasStatus = true
+    this.#status = status
+    this.#span?.end(status, code)
   }
 
   #answered(isFine: boolean): void {

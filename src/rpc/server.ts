@@ -2,11 +2,12 @@ import { PosternError, printable } from '../base/errors.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { judgeBody, readHead, type OpenHead } from '../wire/open-head.ts'
 import { callerText, type Caller } from './caller.ts'
+import { CallCounts } from './call-counts.ts'
 import { CallContext } from './call-context.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { ServerCall } from './server-call.ts'
 import { KIND_NUMBERS, type Authorize, type Offer } from './service.ts'
-import { statusNumber } from './status.ts'
+import { statusNumber, statusOfCode } from './status.ts'
 
 const OK = 0
 const INTERNAL = statusNumber('INTERNAL')
@@ -29,6 +30,8 @@ export class RpcServer {
   readonly #methods = new Map<string, Offer>()
   readonly #forwards = new Map<string, Offer>()
   #running = 0
+  /** Of what was served, and of what was refused by policy or for want of a method. */
+  readonly counts = new CallCounts()
 
   /**
    * `forGateways`: serves what gateways ask in their own name, and nothing else does; without it they are
@@ -105,8 +108,8 @@ export class RpcServer {
     const offer = this.#admit(stream, head, context)
     if (offer === undefined) return
     this.#running++
-    const onEnded = this.#spanOf(context) ?? this.#ended
     const { handler } = offer
+    const onEnded = this.#endOf(context, handler.kind === 'forward')
     if (handler.kind === 'forward') {
       const done = (): void => {
         onEnded(OK)
@@ -134,36 +137,31 @@ export class RpcServer {
     const offeredDataType = offer?.dataType
     const denial = this.#authorize({ caller, name, isForward, dataType, offeredDataType })
     if (denial !== undefined) {
+      this.counts.ended(isForward, statusNumber(statusOfCode(denial.code)), 0)
       stream.refuse(denial.code, false, denial.text)
       return undefined
     }
     if (offer === undefined || KIND_NUMBERS[offer.handler.kind] !== head.kind) {
       const text =
         offer === undefined ? `${name} is not offered` : `${name} is ${offer.handler.kind}`
+      this.counts.ended(isForward, statusNumber(statusOfCode('METHOD_UNKNOWN')), 0)
       stream.refuse('METHOD_UNKNOWN', false, text)
       return undefined
     }
     return offer
   }
 
-  /** Ends the span of the call with it; undefined where nobody wants spans. */
-  #spanOf({
-    name,
-    caller,
-    cluster,
-    traceparent,
-  }: CallContext): ((status: number) => void) | undefined {
-    const { tracer } = this.#runtime
-    if (tracer === undefined) return undefined
+  /** Counts the call as it ends, and ends its span where somebody wants spans. */
+  #endOf(context: CallContext, isForward: boolean): (status: number) => void {
+    const { name, caller, cluster, traceparent } = context
+    const { tracer, clock } = this.#runtime
+    const startedAtMs = clock.nowMs()
     const attributes = { 'postern.caller': callerText(caller), 'postern.cluster': cluster }
-    const span = tracer.start('serve', name, traceparent, attributes)
+    const span = tracer?.start('serve', name, traceparent, attributes)
     return (status) => {
-      span.end(status)
-      this.#ended()
+      this.#running--
+      this.counts.ended(isForward, status, clock.nowMs() - startedAtMs)
+      span?.end(status)
     }
-  }
-
-  readonly #ended = (): void => {
-    this.#running--
   }
 }

@@ -24,9 +24,11 @@ describe('canary calls', function () {
     for (const { gateway } of fleet.gateways) {
       const [tunnel] = gateway.registry.clusters.get('c-1') ?? []
       expect(tunnel?.canary.latencyMs).to.be.within(0.01, 5000)
-      expect([tunnel?.canary.failures, gateway.relayed, gateway.callers.callers]).to.deep.equal([
-        0, 0, 0,
-      ])
+      expect([
+        tunnel?.canary.failures,
+        gateway.traffic.relayed,
+        gateway.callers.callers,
+      ]).to.deep.equal([0, 0, 0])
     }
     const client = await fleet.connect()
     expect((await client.getCluster('c-1')).tunnels[0]?.canaryMs).to.be.greaterThan(0)

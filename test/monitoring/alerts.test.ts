@@ -18,7 +18,7 @@ describe('the alerting rules', function () {
     expect(status, output).to.equal(0)
     const known = new Set([...AGENT_METRICS, ...GATEWAY_METRICS].map(({ name }) => name))
     const expressions = readFileSync(ALERTS, 'utf8').match(/(?<=expr: ).*/g) ?? []
-    expect(expressions).to.have.length(10)
+    expect(expressions).to.have.length(16)
     for (const expression of expressions)
       for (const [name] of expression.matchAll(/postern_\w+/g))
         expect(known, expression).to.include(name)
