@@ -5,7 +5,7 @@ import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { MuxStream } from '../../src/mux/stream.ts'
-import type { RpcChannel } from '../../src/rpc/channel.ts'
+import { RpcChannel } from '../../src/rpc/channel.ts'
 import { measureBytes, measureCalls, sleep, type CallRun } from '../measure.ts'
 
 const BODY = Buffer.alloc(100, 7)
@@ -20,11 +20,11 @@ async function start(flags: Record<string, string>): Promise<{ agents: number; c
   return { agents: agents.port, callers: callers.port }
 }
 
-/** Calls from the gateway itself: one tunnel, no relay. */
+/** Calls from the gateway, in the name of a caller: one tunnel, no relay. */
 function channel(): RpcChannel {
   const tunnel = gateway.registry.clusters.get('bench')?.[0]
   if (tunnel === undefined) throw new Error('no tunnel')
-  return tunnel.connection.channel('bench')
+  return new RpcChannel(gateway.parts.runtime, tunnel.connection.session, 'bench', 'bench')
 }
 
 async function unary({

@@ -40,13 +40,18 @@ export class RpcChannel {
   readonly #runtime: RpcRuntime
   readonly #session: MuxSession
   readonly #cluster: string
+  readonly #caller: string
   readonly #routes = new Map<string, Buffer>()
 
-  /** `cluster`: whom the peer should pass the calls to; empty: the peer itself. */
-  constructor(runtime: RpcRuntime, session: MuxSession, cluster = '') {
+  /**
+   * `cluster`: whom the peer should pass the calls to; empty: the peer itself. `caller`: the service in whose name a
+   * gateway calls; empty: its own.
+   */
+  constructor(runtime: RpcRuntime, session: MuxSession, cluster = '', caller = '') {
     this.#runtime = runtime
     this.#session = session
     this.#cluster = cluster
+    this.#caller = caller
   }
 
   /** One request, one response. @throws RpcError */
@@ -175,7 +180,7 @@ export class RpcChannel {
     const known = this.#routes.get(name)
     if (known !== undefined) return known
     if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
-    const route = encodeRoute(this.#cluster, '', name)
+    const route = encodeRoute(this.#cluster, this.#caller, name)
     this.#routes.set(name, route)
     return route
   }
