@@ -10,6 +10,7 @@ import { bulkRows, delayedRows } from './rows-bulk.ts'
 import { forwardRows } from './rows-forward.ts'
 import { memoryRows } from './rows-memory.ts'
 import { startRows } from './rows-start.ts'
+import { strangerRows } from './rows-strangers.ts'
 import { Rig } from './rig.ts'
 import { markdown, type Pace, type Row } from './row.ts'
 
@@ -21,6 +22,7 @@ const GROUPS: Readonly<Record<string, (rig: Rig, pace: Pace) => Promise<Row[]>>>
   forward: forwardRows,
   memory: memoryRows,
   start: startRows,
+  strangers: strangerRows,
 }
 const FULL: Pace = { seconds: 5, rounds: 3, idleTunnels: 5000 }
 const QUICK: Pace = { seconds: 1, rounds: 1, idleTunnels: 200 }

@@ -4,8 +4,10 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
+import { gatewayMetrics } from '../../src/gateway/metrics.ts'
 import type { MuxStream } from '../../src/mux/stream.ts'
 import { RpcChannel } from '../../src/rpc/channel.ts'
+import { MonitorListener } from '../../src/transport/monitor-listen.ts'
 import { measureBytes, measureCalls, sleep, type CallRun } from '../measure.ts'
 
 const BODY = Buffer.alloc(100, 7)
@@ -156,4 +158,40 @@ async function waitForTunnels({ count }: { count: number }): Promise<void> {
   while (gateway.registry.tunnelCount < count) await sleep(20)
 }
 
-export const role = { start, unary, bulk, messages, underBulk, stalled, memory, waitForTunnels }
+/** CPU time of the process, and time that its event loop was busy, since its start. */
+function busy(): Promise<{ cpuMs: number; loopMs: number }> {
+  const { user, system } = process.cpuUsage()
+  const cpuMs = (user + system) / 1000
+  return Promise.resolve({ cpuMs, loopMs: performance.eventLoopUtilization().active })
+}
+
+/** Answers /livez as the daemon does; resolves to the port. */
+async function monitor(): Promise<number> {
+  const metrics = gatewayMetrics(gateway, systemClock)
+  const state = () => ({ isReady: true, isAlive: true, text: 'it runs' })
+  const { port } = await new MonitorListener(
+    { host: '127.0.0.1', port: 0 },
+    { metrics, state },
+  ).listen()
+  return port
+}
+
+/** Where the agent is connected from: another one after a reconnect. */
+function tunnelAddress(): Promise<string> {
+  const tunnel = gateway.registry.clusters.get('bench')?.[0]
+  return Promise.resolve(tunnel?.connection.facts.address ?? '')
+}
+
+export const role = {
+  start,
+  unary,
+  bulk,
+  messages,
+  underBulk,
+  stalled,
+  memory,
+  waitForTunnels,
+  busy,
+  monitor,
+  tunnelAddress,
+}

@@ -10,7 +10,6 @@ import { runCli, type CliRun } from '../support/run-cli.ts'
 const PASSPHRASE = 'correct horse'
 
 describe('agent certs import', function () {
-  this.timeout(60_000)
   let pki: TestPki
   let folder: string
   before(async () => {

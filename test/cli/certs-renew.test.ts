@@ -16,7 +16,6 @@ import { runCli, type CliRun } from '../support/run-cli.ts'
 const PASSPHRASE = 'correct horse'
 
 describe('agent certs', function () {
-  this.timeout(60_000)
   let plane: ControlPlane
   let config: string
 

@@ -14,7 +14,6 @@ const SECRETS = {
 }
 
 describe('agent diag', function () {
-  this.timeout(60_000)
   let daemons: Daemons
   let file: string
   let keyFile: string
@@ -73,7 +72,7 @@ describe('agent diag', function () {
   it('holds everything that a ticket needs, and no secret of the run', async () => {
     await daemons.startGateway()
     const agent = daemons.start('agent', 'run', '--config', file)
-    await agent.waitFor('the tunnel is up', 15_000)
+    await agent.waitFor('the tunnel is up', 150000)
     await eventually(
       () => existsSync(join(daemons.pki.folder, 'state/last-status.json')),
       'it is kept',
@@ -103,7 +102,7 @@ describe('agent diag', function () {
   it('without the daemon has the last known state, and says what is missing', async () => {
     await daemons.startGateway()
     const agent = daemons.start('agent', 'run', '--config', file)
-    await agent.waitFor('the tunnel is up', 15_000)
+    await agent.waitFor('the tunnel is up', 150000)
     agent.process.kill('SIGTERM')
     await agent.ended
     const { text, files } = await collect('down')

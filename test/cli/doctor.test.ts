@@ -16,7 +16,6 @@ import { runCli } from '../support/run-cli.ts'
 const HOUR_MS = 3_600_000
 
 describe('agent doctor', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   const servers: Server[] = []
 

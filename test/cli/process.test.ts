@@ -11,7 +11,6 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const AGENT = `${ROOT}bin/agent.js`
 
 describe('the programs, as processes', function () {
-  this.timeout(30_000)
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'postern-process-'))

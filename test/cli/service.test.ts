@@ -10,7 +10,6 @@ import { runCli, type CliRun } from '../support/run-cli.ts'
 const EXAMPLE = new URL('../../systemd/agent.example.yaml', import.meta.url)
 
 describe('agent service', function () {
-  this.timeout(30_000)
   let root: string
 
   beforeEach(() => {

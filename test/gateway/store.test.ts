@@ -16,7 +16,6 @@ import { rejection } from '../support/code-of.ts'
 const DAY_MS = 86_400_000
 
 describe('the store', function () {
-  this.timeout(30_000)
   let folder: string
   let path: string
   let records: Records

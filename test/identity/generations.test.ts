@@ -25,7 +25,6 @@ const DYING = fileURLToPath(new URL('../support/install-and-die.ts', import.meta
 const NOW = Date.UTC(2026, 10, 23)
 
 describe('an identity on disk', function () {
-  this.timeout(60_000)
   let folder: string
   let generations: Generations
   let files: readonly [KeyFilePaths, KeyFilePaths]

@@ -12,7 +12,6 @@ import { openssl } from '../support/openssl.ts'
 const PASSPHRASE = 'correct horse'
 
 describe('a private key on disk', function () {
-  this.timeout(30_000)
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'postern-key-'))

@@ -4,7 +4,6 @@ import { eventually } from '../support/eventually.ts'
 import { Fleet } from '../support/fleet.ts'
 
 describe('two agents of one cluster', function () {
-  this.timeout(30_000)
   let fleet: Fleet
   let gateway: GatewayClient
 

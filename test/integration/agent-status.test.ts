@@ -28,7 +28,6 @@ function closeBelow(value: unknown): unknown {
 }
 
 describe('agent status', function () {
-  this.timeout(60_000)
   let daemons: Daemons
   const schema = closed(JSON.parse(readFileSync(SCHEMA, 'utf8')) as Field)
   const validate = formats

@@ -45,7 +45,6 @@ class BlackholeProxy {
 }
 
 describe('a path that swallows everything', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   let proxy: BlackholeProxy
   let agent: Agent

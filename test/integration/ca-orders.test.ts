@@ -9,8 +9,6 @@ import { writeFileSync } from 'node:fs'
 const ORDERS = ['sss', 'ssn', 'sns', 'snn', 'nss', 'nsn', 'nns', 'nnn']
 
 describe('three changes of CA, one after another', function () {
-  this.timeout(120_000)
-
   for (const order of ORDERS)
     it(`in the order ${order}: newcomers come in by the pin of the day, and those who were away come back`, async () => {
       const steps = await CaSteps.start()

@@ -14,7 +14,6 @@ import { DOMAIN, type ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 
 describe('whom to trust, through a change of CA', function () {
-  this.timeout(120_000)
   let steps: CaSteps
   let plane: ControlPlane
   let root: string

@@ -7,7 +7,6 @@ import { eventually } from '../support/eventually.ts'
 import { Stack } from '../support/stack.ts'
 
 describe('the metrics of calls', function () {
-  this.timeout(20_000)
   let stack: Stack
   before(async () => {
     stack = await Stack.start()

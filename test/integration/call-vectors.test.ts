@@ -19,7 +19,6 @@ const { heads, trailers } = JSON.parse(
 ) as { heads: CallVector[]; trailers: CallVector[] }
 
 describe('the vectors of calls', function () {
-  this.timeout(20_000)
   let stack: Stack
   let caller: DeafCaller
   before(async () => {

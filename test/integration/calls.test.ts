@@ -15,7 +15,6 @@ import { RecordingSink } from '../support/recording-sink.ts'
 import { Stack } from '../support/stack.ts'
 
 describe('calls through caller, gateway and agent', function () {
-  this.timeout(20_000)
   let stack: Stack
   let client: GatewayClient
   before(async () => {
@@ -291,7 +290,6 @@ describe('calls through caller, gateway and agent', function () {
 })
 
 describe('the policy of the agent', function () {
-  this.timeout(20_000)
   let stack: Stack
   before(async () => {
     stack = await Stack.start()

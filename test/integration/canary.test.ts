@@ -5,7 +5,6 @@ import { eventually } from '../support/eventually.ts'
 import { Fleet } from '../support/fleet.ts'
 
 describe('canary calls', function () {
-  this.timeout(30_000)
   let fleet: Fleet
 
   afterEach(() => {

@@ -7,7 +7,6 @@ import { ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 
 describe('a cloned identity', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   let elsewhere: Server
 

@@ -33,7 +33,6 @@ const echo = toBinary(
 )
 
 describe('peers that ask and do not read', function () {
-  this.timeout(120_000)
   let daemons: Daemons
   let gateway: Child
   let agent: Child

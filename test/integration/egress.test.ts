@@ -16,7 +16,6 @@ import { runCli } from '../support/run-cli.ts'
 const PASSWORD = 'pa55-of-the-proxy'
 
 describe('an egress proxy', function () {
-  this.timeout(60_000)
   let plane: ControlPlane
   let folder: string
   let proxies: ChildProcesses

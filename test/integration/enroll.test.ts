@@ -28,7 +28,6 @@ const HOUR_MS = 3_600_000
 const TOKEN = joinToken('0123456789ab', Buffer.alloc(32))
 
 describe('agent enroll', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   let folder: string
   before(async () => {

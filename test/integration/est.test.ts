@@ -16,7 +16,6 @@ interface Answer {
 
 /** Enrolment with nothing of ours on the client's side: curl and openssl. */
 describe('EST, with curl and openssl alone', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   let serial = 0
   before(async () => {

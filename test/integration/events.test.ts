@@ -4,7 +4,6 @@ import { eventually } from '../support/eventually.ts'
 import { runCli } from '../support/run-cli.ts'
 
 describe('gateway events', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   before(async () => {
     plane = await ControlPlane.start()

@@ -9,7 +9,6 @@ import { runToolBeside } from '../support/openssl.ts'
 import { runCli } from '../support/run-cli.ts'
 
 describe('EST clients of the field', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   before(async () => {
     plane = await ControlPlane.start()

@@ -14,7 +14,6 @@ import { runCli } from '../support/run-cli.ts'
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 describe('a caller that lasts', function () {
-  this.timeout(60_000)
   let plane: ControlPlane
   let target: Server
   let forward: ChildProcess | undefined
@@ -91,7 +90,7 @@ describe('a caller that lasts', function () {
     await plane.startGateway(plane.sameAddresses)
     expect(await meanwhile).to.equal('two')
     await issue()
-    await eventually(() => plane.gateway.callers.callers === 1, 'one connection is left', 20_000)
+    await eventually(() => plane.gateway.callers.callers === 1, 'one connection is left')
     expect(await echo(port, 'three')).to.equal('three')
     expect(forward?.exitCode).to.equal(null)
   })

@@ -58,8 +58,6 @@ async function stackWith(
 }
 
 describe('a forward', function () {
-  this.timeout(60_000)
-
   it('carries bytes both ways, half-closed by either side first', async () => {
     const { server, port } = await listen((socket) => {
       const chunks: Buffer[] = []
@@ -175,7 +173,6 @@ describe('a forward', function () {
 })
 
 describe('PostgreSQL through a forward', function () {
-  this.timeout(180_000)
   let stack: Stack
   let folder: string
   let stopServer: () => void
@@ -233,7 +230,6 @@ describe('PostgreSQL through a forward', function () {
           () => false,
         ),
       'PostgreSQL answers',
-      30_000,
     )
   })
 

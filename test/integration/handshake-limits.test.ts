@@ -7,7 +7,6 @@ import { AGENT } from '../support/pki.ts'
 import { Stack } from '../support/stack.ts'
 
 describe('before authentication', function () {
-  this.timeout(20_000)
   let stack: Stack
   beforeEach(async () => {
     stack = await Stack.start()
@@ -71,10 +70,8 @@ describe('before authentication', function () {
     const timer = setInterval(() => {
       if (at < hello.length) socket.write(hello.subarray(at, ++at))
     }, 50)
-    const beganAtMs = Date.now()
     await eventually(() => socket.destroyed, 'closed')
     clearInterval(timer)
-    expect(Date.now() - beganAtMs).to.be.lessThan(3000)
   })
 
   it('closes an agent that authenticates and never registers', async () => {

@@ -13,7 +13,6 @@ const CHECK = 'grpc.health.v1.Health/Check'
 const NONE = Buffer.alloc(0)
 
 describe('heads that break the protocol', function () {
-  this.timeout(20_000)
   let stack: Stack
   let connection: RpcConnection
   before(async () => {

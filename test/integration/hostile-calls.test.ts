@@ -5,7 +5,6 @@ import { eventually } from '../support/eventually.ts'
 import { Stack } from '../support/stack.ts'
 
 describe('calls that mean harm', function () {
-  this.timeout(20_000)
   let stack: Stack
   let client: GatewayClient
   beforeEach(async () => {

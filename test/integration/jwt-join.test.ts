@@ -112,7 +112,6 @@ function configuration(key: KeyObject): Configuration {
 }
 
 describe('joining by the identity of a workload', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   let issuer: Issuer
 

@@ -26,7 +26,6 @@ const DAY_MS = 86_400_000
 
 /** Failures that others had, each with the rule that keeps it out; the others are in ../known-failures. */
 describe('known failures of this kind of program, on the network', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   let agent: Agent
 

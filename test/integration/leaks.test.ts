@@ -25,7 +25,6 @@ interface Held {
 }
 
 describe('leaks', function () {
-  this.timeout(180_000)
   let stack: Stack
   let client: GatewayClient
   before(async () => {

@@ -7,7 +7,6 @@ import { AGENT } from '../support/pki.ts'
 import { Stack } from '../support/stack.ts'
 
 describe('what must end', function () {
-  this.timeout(20_000)
   let stack: Stack
   let target: Server
   const sockets = new Set<Socket>()

@@ -10,8 +10,6 @@ import { rejection } from '../support/code-of.ts'
 import { runCli } from '../support/run-cli.ts'
 
 describe('a gateway whose store is lost', function () {
-  this.timeout(60_000)
-
   it('does not begin anew beside CAs of a later generation, and goes on from a backup', async () => {
     const steps = await CaSteps.start()
     const { plane } = steps
@@ -47,8 +45,6 @@ describe('a gateway whose store is lost', function () {
 })
 
 describe('the retirement of a CA', function () {
-  this.timeout(60_000)
-
   it('is refused while a caller is connected by a certificate of it, who is named, whatever else it holds', async () => {
     const steps = await CaSteps.start()
     const { plane } = steps

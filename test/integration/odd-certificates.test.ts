@@ -26,7 +26,6 @@ function sendable(odd: OddCertificate): SecureContextOptions | undefined {
 }
 
 describe('odd certificates', function () {
-  this.timeout(120_000)
   const faults: PosternError[] = []
   const stop = onFault((fault) => faults.push(fault))
   const all = oddCertificates()

@@ -10,7 +10,6 @@ import { AGENT, CALLER, TRUST_DOMAIN } from '../support/pki.ts'
 const MINUTE_MS = 60_000
 
 describe('probes of a daemon', function () {
-  this.timeout(60_000)
   let daemons: Daemons
   let port: number
   beforeEach(async () => {

@@ -16,8 +16,6 @@ const SMALL =
   /"(denials|authorities|bundles|revisions|kysely_migration|sqlite_master)"|pragma_table_info/
 
 describe('what a peer can make the store do', function () {
-  this.timeout(30_000)
-
   it('is found by an index, never by looking at every row', async () => {
     const seen = new Set<string>()
     const plane = await ControlPlane.start({}, (sql) => seen.add(sql))

@@ -9,7 +9,6 @@ const PATIENT = { 'backoff.min': '1m', 'backoff.max': '1h' }
 const LONGEST = { ...systemRandom, fraction: () => 0.999 }
 
 describe('dialling again', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
 
   beforeEach(async () => {

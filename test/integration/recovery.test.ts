@@ -17,7 +17,6 @@ const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
 describe('an agent that is refused', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
 
   beforeEach(async () => {

@@ -14,7 +14,6 @@ import { AGENT, GATEWAY, TRUST_DOMAIN } from '../support/pki.ts'
 import { Stack } from '../support/stack.ts'
 
 describe('refusals after the handshake', function () {
-  this.timeout(20_000)
   let stack: Stack
   beforeEach(async () => {
     stack = await Stack.start()

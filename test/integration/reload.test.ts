@@ -11,7 +11,6 @@ import { eventually } from '../support/eventually.ts'
 import { AGENT, CALLER, TRUST_DOMAIN } from '../support/pki.ts'
 
 describe('a reload by SIGHUP', function () {
-  this.timeout(60_000)
   let daemons: Daemons
   let agent: Child
   let file: string
@@ -28,7 +27,7 @@ describe('a reload by SIGHUP', function () {
     await new Promise<void>((resolve) => target.listen(0, '127.0.0.1', resolve))
     write({ allow: [{ caller: '*', methods: ['*'], services: ['*'] }] })
     agent = daemons.start('agent', 'run', '--config', file)
-    await agent.waitFor('the tunnel is up', 15_000)
+    await agent.waitFor('the tunnel is up', 150000)
     client = await connectGateway({
       address: { host: 'localhost', port: daemons.callerPort },
       trustDomain: TRUST_DOMAIN,

@@ -11,7 +11,6 @@ import { eventually } from '../support/eventually.ts'
 const RENEWALS = 5
 
 describe('renewal', function () {
-  this.timeout(60_000)
   let plane: ControlPlane
   let folder: string
   let agent: Agent

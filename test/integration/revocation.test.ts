@@ -23,7 +23,6 @@ const SECOND_MS = 1000
 const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
 
 describe('revocation', function () {
-  this.timeout(30_000)
   let plane: ControlPlane
   let agent: Agent
 

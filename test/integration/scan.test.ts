@@ -9,7 +9,6 @@ const run = promisify(execFile)
 const AEAD_WITH_PFS = /^(TLS_(AES|CHACHA20)|ECDHE-(ECDSA|RSA)-(AES(128|256)-GCM|CHACHA20-POLY1305))/
 
 describe('a scan of the listeners', function () {
-  this.timeout(60_000)
   let stack: Stack
   let client: string[]
   before(async () => {

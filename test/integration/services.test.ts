@@ -26,7 +26,6 @@ async function listen(server: {
 }
 
 describe('services that are probed', function () {
-  this.timeout(30_000)
   let fleet: Fleet
   let target: Server
   let port: number

@@ -6,7 +6,6 @@ import { eventually } from '../support/eventually.ts'
 import { Fleet, gatewaysOf, untilWith } from '../support/fleet.ts'
 
 describe('an agent with several gateways', function () {
-  this.timeout(30_000)
   let fleet: Fleet
 
   afterEach(() => {

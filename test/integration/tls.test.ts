@@ -25,7 +25,6 @@ const FUTURE = {
 }
 
 describe('mutual TLS', function () {
-  this.timeout(20_000)
   let stack: Stack
   beforeEach(async () => {
     stack = await Stack.start()

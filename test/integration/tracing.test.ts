@@ -56,7 +56,6 @@ function spansOf(request: Uint8Array): ReceivedSpan[] {
 }
 
 describe('spans of calls', function () {
-  this.timeout(30_000)
   const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
   const PARENT = '00f067aa0ba902b7'
   let fleet: Fleet

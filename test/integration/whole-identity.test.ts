@@ -27,7 +27,6 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const CUT = '-----BEGIN CERTIFICATE-----\nMIIB!!!\n-----END CERTIFICATE-----\n'
 
 describe('an identity from files', function () {
-  this.timeout(60_000)
   let stack: Stack
   let files: KeyFilePaths
   beforeEach(async () => {
@@ -167,7 +166,6 @@ describe('an identity from files', function () {
 })
 
 describe('an enrolled identity', function () {
-  this.timeout(60_000)
   let plane: ControlPlane
   beforeEach(async () => {
     plane = await ControlPlane.start()
@@ -235,8 +233,6 @@ describe('an enrolled identity', function () {
 })
 
 describe('a reload', function () {
-  this.timeout(30_000)
-
   it('changes only what has changed: the log level replaces no tunnel, and no service comes up by it', async () => {
     const stack = await Stack.start()
     try {

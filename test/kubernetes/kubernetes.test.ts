@@ -22,8 +22,6 @@ function at(tree: unknown, path: string): unknown {
 }
 
 describe('the objects for Kubernetes', function () {
-  this.timeout(120_000)
-
   for (const [variant, kind] of [
     ['daemonset', 'DaemonSet'],
     ['deployment', 'Deployment'],

@@ -11,8 +11,6 @@ const ALERTS = fileURLToPath(new URL('../../monitoring/alerts.yaml', import.meta
 const CASES = fileURLToPath(new URL('alerts.yaml', import.meta.url))
 
 describe('the alerting rules', function () {
-  this.timeout(30_000)
-
   it('are rules to Prometheus, about metrics that there are', () => {
     const { status, output } = runTool('promtool', ['check', 'rules', ALERTS])
     expect(status, output).to.equal(0)

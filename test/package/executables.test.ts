@@ -14,7 +14,6 @@ const PACKAGE = fileURLToPath(new URL('../../scripts/package.ts', import.meta.ur
 const BARE = ['-i', 'PATH=/nonexistent'] as const
 
 describe('the single-file executables', function () {
-  this.timeout(120_000)
   let folder: string
   let daemons: Daemons
 
@@ -75,10 +74,10 @@ describe('the single-file executables', function () {
 
   it('run both daemons, which find each other', async () => {
     const gateway = start('gateway', 'run', '--config', await daemons.settings('gateway'))
-    await gateway.waitFor('gateway is listening', 15_000)
+    await gateway.waitFor('gateway is listening', 150000)
     const file = await daemons.settings('agent')
     const agent = start('agent', 'run', '--config', file)
-    await agent.waitFor('the tunnel is up', 15_000)
+    await agent.waitFor('the tunnel is up', 150000)
     await eventually(
       async () => (await run('agent', 'status', '--config', file)).status === 0,
       'the agent is healthy',

@@ -21,7 +21,6 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const USER = 65532
 
 describe('the image', function () {
-  this.timeout(120_000)
   let folder: string
   const root = () => join(folder, 'image')
 

@@ -15,7 +15,6 @@ const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
 }
 
 describe('the packed tarball', function () {
-  this.timeout(300_000)
   let folder: string
   let tarball: string
   let children: ChildProcesses

@@ -128,7 +128,7 @@ function mostInASecond(timesMs: readonly number[]): number {
 }
 
 describe('2 000 agents that lose their gateway', function () {
-  this.timeout(120_000)
+  this.timeout(0)
 
   for (const seed of [1, 2, 3])
     it(`come back at the rate of admission, all of them (seed ${String(seed)})`, async () => {

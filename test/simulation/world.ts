@@ -36,6 +36,9 @@ function shares(whole: ByteBudget): PeerShares {
   return new PeerShares({ whole, fraction: 1, connectionsMax: 100 })
 }
 
+/** In one run of the clock: what goes on without end is told by its work, not by the time that it takes. */
+const STEPS_MAX = 1_000_000
+
 /** Agent, gateway and one caller on one virtual clock. */
 export class World {
   readonly clock = new FakeClock()
@@ -112,7 +115,8 @@ export class World {
   /** Lets everything happen that is due within `ms`, handlers' promises included. */
   async run(ms: number, check: () => void): Promise<void> {
     const endMs = this.clock.nowMs() + ms
-    for (;;) {
+    for (let steps = 0; ; steps++) {
+      if (steps > STEPS_MAX) throw new Error(`more than ${String(STEPS_MAX)} steps of work`)
       await settle(this.clock)
       check()
       const next = this.clock.nextAtMs

@@ -58,17 +58,13 @@ export class CaSteps {
 
   /** Waits until the next step would cut nobody off. */
   async whenReady(): Promise<CaStatus> {
-    return await eventually(
-      async () => {
-        const found = await this.ca('status')
-        return found.stragglers.length === 0 ? found : undefined
-      },
-      'nobody is left behind',
-      30_000,
-    )
+    return await eventually(async () => {
+      const found = await this.ca('status')
+      return found.stragglers.length === 0 ? found : undefined
+    }, 'nobody is left behind')
   }
 }
 
 export async function isUp({ tunnel }: Agent): Promise<void> {
-  await eventually(() => tunnel.state.name === 'ready', 'the tunnel is up', 20_000)
+  await eventually(() => tunnel.state.name === 'ready', 'the tunnel is up')
 }

@@ -65,13 +65,13 @@ export class Daemons {
 
   async startGateway(more: object = {}): Promise<Child> {
     const gateway = this.start('gateway', 'run', '--config', await this.settings('gateway', more))
-    await gateway.waitFor('gateway is listening', 15_000)
+    await gateway.waitFor('gateway is listening', 150000)
     return gateway
   }
 
   async startAgent(more: object = {}): Promise<Child> {
     const agent = this.start('agent', 'run', '--config', await this.settings('agent', more))
-    await agent.waitFor('the tunnel is up', 15_000)
+    await agent.waitFor('the tunnel is up', 150000)
     return agent
   }
 

@@ -53,7 +53,7 @@ export async function smoke({
     ],
   ]
   const gateway = start('gateway', 'run', ...settings)
-  await gateway.waitFor('gateway is listening', 30_000)
+  await gateway.waitFor('gateway is listening', 300000)
   const created = await run('gateway', 'tokens', 'create', '--cluster', 'c-1', ...settings)
   const token = /postern_[0-9a-f]{12}_[\w-]{43}_[0-9a-f]{8}/.exec(created)?.[0] ?? ''
   writeFileSync(join(folder, 'token'), token, { mode: 0o600 })
@@ -72,7 +72,7 @@ export async function smoke({
     ...['--status-socket', agentAt('run-agent/agent.sock'), '--allow', allow],
   ]
   const agent = start('agent', 'run', ...agentSettings)
-  await agent.waitFor('the tunnel is up', 30_000)
+  await agent.waitFor('the tunnel is up', 300000)
   await run('gateway', 'certs', 'issue', '--caller', 'smoke', '--dir', at('callers'), ...settings)
   const caller = ['--config', at('callers/smoke.yaml')]
   const answer = await run('gateway', 'call', 'c-1', 'grpc.health.v1.Health/Check', ...caller)

@@ -1,0 +1,169 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { get } from 'node:http'
+import { join } from 'node:path'
+import { Authority, USAGE_CLIENT } from '../src/identity/authority.ts'
+import { sleep } from './measure.ts'
+import type { Rig } from './rig.ts'
+import type { Attack } from './roles/strangers.ts'
+import { boundRow, type Pace, type Row } from './row.ts'
+import type { WorkerProcess } from './worker-process.ts'
+
+const MINUTE_S = 60
+const QUICK_S = 10
+const DAY_MS = 86_400_000
+const NAMES = 1000
+const HOSTILE_CONNECTIONS = 100
+const PROBE_APART_MS = 50
+const HANDSHAKES = 8
+/** Attacks whose attempts last until they are given up. */
+const HELD: readonly string[] = ['silence', 'slow-hello']
+
+type Load = Pick<Attack, 'kind' | 'certificate' | 'key'>
+
+interface Busy {
+  readonly cpuMs: number
+  readonly loopMs: number
+}
+
+/** stranger-cost, stranger-share and livez-under-attack. */
+export async function strangerRows(rig: Rig, pace: Pace): Promise<Row[]> {
+  const { gateway, ports } = await rig.tunnel()
+  const strangers = await rig.worker('strangers')
+  const [ordinary, ...others] = await loads(rig.folder)
+  if (ordinary === undefined) throw new Error('no attack')
+  const costOf = (load: Load): Promise<number> =>
+    costPerAttempt(gateway, strangers, { ...load, port: ports.agents, seconds: pace.seconds })
+  const reference = await costOf(ordinary)
+  const rows: Row[] = []
+  for (const load of others) {
+    const value = await costOf(load)
+    rows.push(
+      boundRow({
+        id: `stranger-cost-${load.kind}`,
+        what: `CPU of the gateway per attempt: ${load.kind}`,
+        value,
+        unit: 'ms',
+        under: 10,
+        reference,
+        referenceWhat: 'an ordinary refused handshake',
+      }),
+    )
+  }
+  const seconds = pace.rounds > 1 ? MINUTE_S : QUICK_S
+  const all = [ordinary, ...others]
+  const attacking = all.map((load) =>
+    strangers.call('attack', {
+      ...load,
+      port: ports.agents,
+      seconds,
+      connections: Math.ceil(HOSTILE_CONNECTIONS / all.length),
+      isSpread: false,
+    }),
+  )
+  const tunnel = await gateway.call<string>('tunnelAddress')
+  const before = await gateway.call<Busy>('busy')
+  const beganAtMs = performance.now()
+  const port = await gateway.call<number>('monitor')
+  const p99 = await probeLivez(port, seconds)
+  await Promise.all(attacking)
+  const after = await gateway.call<Busy>('busy')
+  const share = (100 * (after.loopMs - before.loopMs)) / (performance.now() - beganAtMs)
+  const isUp = (await gateway.call<string>('tunnelAddress')) === tunnel
+  const livez = boundRow({
+    id: 'livez-under-attack',
+    what: `p99 of /livez beside ${String(HOSTILE_CONNECTIONS)} hostile connections from one address, for ${String(seconds)} s; the tunnel of an agent stays up`,
+    value: p99,
+    unit: 'ms',
+    under: 100,
+  })
+  rows.push(
+    boundRow({
+      id: 'stranger-share',
+      what: `of the event loop, used while one address attacks in all ways for ${String(seconds)} s, probes and all else included`,
+      value: share,
+      unit: '%',
+      // The first burst weighs more in a short run.
+      under: seconds === MINUTE_S ? 5 : 10,
+    }),
+    { ...livez, met: livez.met && isUp },
+  )
+  return rows
+}
+
+async function costPerAttempt(
+  gateway: WorkerProcess,
+  strangers: WorkerProcess,
+  load: Load & Pick<Attack, 'port' | 'seconds'>,
+): Promise<number> {
+  await sleep(500)
+  // What it does by itself is no stranger's.
+  const idle = await gateway.call<Busy>('busy')
+  await sleep(load.seconds * 1000)
+  const before = await gateway.call<Busy>('busy')
+  const attempts = await strangers.call<number>('attack', {
+    ...load,
+    connections: HELD.includes(load.kind) ? HOSTILE_CONNECTIONS : HANDSHAKES,
+    isSpread: true,
+  })
+  const after = await gateway.call<Busy>('busy')
+  const idleMs = before.cpuMs - idle.cpuMs
+  return Math.max(0, after.cpuMs - before.cpuMs - idleMs) / attempts
+}
+
+/** p99 in ms of GET /livez, asked at intervals. */
+async function probeLivez(port: number, seconds: number): Promise<number> {
+  const took: number[] = []
+  const endMs = performance.now() + seconds * 1000
+  while (performance.now() < endMs) {
+    const beganAtMs = performance.now()
+    await new Promise<void>((resolve, reject) => {
+      get({ host: '127.0.0.1', port, path: '/livez', agent: false }, (answer) => {
+        answer.resume().once('end', resolve)
+      }).once('error', reject)
+    })
+    took.push(performance.now() - beganAtMs)
+    await sleep(PROBE_APART_MS)
+  }
+  took.sort((a, b) => a - b)
+  return took[Math.floor(took.length * 0.99)] ?? 0
+}
+
+/** The ordinary one first: a certificate of an unknown CA. */
+async function loads(folder: string): Promise<Load[]> {
+  const notBefore = new Date(Date.now() - 60_000)
+  const validity = { notBefore, notAfter: new Date(Date.now() + DAY_MS) }
+  const stranger = await Authority.createRoot('a stranger', validity)
+  const leaf = async (kind: string, dnsNames: readonly string[] = []): Promise<Load> => {
+    const uris = ['spiffe://bench.postern.test/cluster/x/agent/y']
+    const usage = [USAGE_CLIENT]
+    const issued = await stranger.issueLeaf({
+      commonName: 'x',
+      uris,
+      dnsNames,
+      usage,
+      ...validity,
+    })
+    const certificate = issued.certificatePem + stranger.certificatePem
+    return { kind, certificate, key: issued.keyPem }
+  }
+  const names = Array.from({ length: NAMES }, (_, i) => `a-${String(i)}.example.com`)
+  return [
+    await leaf('untrusted'),
+    { kind: 'no-certificate' },
+    emptyIssuer(folder),
+    await leaf('many-names', names),
+    { kind: 'garbage' },
+    { kind: 'silence' },
+    { kind: 'slow-hello' },
+  ]
+}
+
+function emptyIssuer(folder: string): Load {
+  const [key, certificate] = [join(folder, 'odd.key'), join(folder, 'odd.pem')]
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  const rest = ['-subj', '/', '-days', '2', '-keyout', key, '-out', certificate]
+  execFileSync('openssl', ['req', '-x509', ...curve, ...rest], { stdio: 'ignore' })
+  const read = (path: string): string => readFileSync(path, 'utf8')
+  return { kind: 'empty-issuer', certificate: read(certificate), key: read(key) }
+}
