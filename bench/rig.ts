@@ -109,6 +109,9 @@ export class Rig {
       'callers.listen': '127.0.0.1:0',
       'limits.bufferBytesMax': '4GiB',
       'limits.tunnelsPerAgentMax': '1000',
+      // Idle tunnels are dialled as fast as the machine can.
+      'admission.rate': '10000',
+      'admission.burst': '100000',
     }
     const ports = await gateway.call<{ agents: number; callers: number }>('start', {
       ...this.flags('gateway'),

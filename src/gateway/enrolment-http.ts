@@ -26,11 +26,17 @@ export interface EnrolmentHttpParts {
   readonly logger: Logger
 }
 
+/** A bundle is cheap to answer, and public. */
+const BUNDLES_PER_SECOND = 100
+const BUNDLES_BURST = 1000
+
 /** What the two enrolment listeners answer, and to whom how often. */
 export class EnrolmentHttp {
   readonly #parts: EnrolmentHttpParts
   readonly #log: LogLimiter
   readonly #rate = new NetworkRate()
+  /** Every newcomer reads the bundles once, a thousand of them behind one address too. */
+  readonly #bundleRate = new NetworkRate(BUNDLES_PER_SECOND, BUNDLES_BURST)
   /** How requests for something ended: issued, or the code of the refusal. */
   readonly answers = new Map<string, number>()
 
@@ -42,8 +48,10 @@ export class EnrolmentHttp {
   async handle(request: HttpRequest): Promise<HttpResponse> {
     const { path, method } = request
     const isPost = method === 'POST'
-    const isCostly = isPost || path.startsWith(PROOF_BASE)
-    if (isCostly && !this.#rate.take(request.address, this.#parts.clock.nowMs()))
+    const isProof = path.startsWith(PROOF_BASE)
+    const isBundle = isProof && !isPost && BUNDLES.test(path.slice(PROOF_BASE.length))
+    const rate = isBundle ? this.#bundleRate : isPost || isProof ? this.#rate : undefined
+    if (rate?.take(request.address, this.#parts.clock.nowMs()) === false)
       return busy('too many requests from this network')
     try {
       if (path.startsWith(EST_BASE)) {
@@ -54,8 +62,7 @@ export class EnrolmentHttp {
         }
         return answer
       }
-      if (path.startsWith(PROOF_BASE))
-        return await this.#ours(request, path.slice(PROOF_BASE.length))
+      if (isProof) return await this.#ours(request, path.slice(PROOF_BASE.length))
       const name = CRL.exec(path)?.[1]
       if (name !== undefined) return method === 'GET' ? this.#crl(name) : notAllowed('GET')
       return text(404, 'nothing is here')

@@ -36,7 +36,11 @@ export class KeyedRate {
 
 /** The same for networks: IPv4 address or IPv6 /64. */
 export class NetworkRate {
-  readonly #rate = new KeyedRate()
+  readonly #rate: KeyedRate
+
+  constructor(perSecond = PER_SECOND, burst = BURST) {
+    this.#rate = new KeyedRate(perSecond, burst)
+  }
 
   take(address: string, nowMs: number): boolean {
     return this.#rate.take(networkOf(address), nowMs)
