@@ -3,6 +3,7 @@ import ipaddr from 'ipaddr.js'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import { once } from './edge.ts'
 import type { NetworkBudget } from './network-budget.ts'
+import { Tarpit } from './tarpit.ts'
 
 /** What a peer may use before it is authenticated. */
 export interface HandshakeLimits {
@@ -51,6 +52,10 @@ interface Pending {
   readonly sinceMs: number
   /** When its handshake began; undefined before its first bytes, and while it waits for its turn. */
   begunAtMs: number | undefined
+  /** Received at the last look. */
+  bytesSeen: number
+  /** Charged to its network so far, in ms. */
+  chargedMs: number
 }
 
 interface Network {
@@ -91,6 +96,7 @@ export class HandshakeGate {
   /** In order of arrival. */
   readonly #pending = new Map<string, Pending>()
   readonly #networks = new Map<string, Network>()
+  readonly #tarpit: Tarpit
   /** Closed here, and not yet heard of by TLS. */
   readonly #evicted = new Set<string>()
   #cancelLook: CancelTimer | undefined
@@ -100,6 +106,7 @@ export class HandshakeGate {
   constructor(limits: HandshakeLimits, ports: GatePorts) {
     this.#limits = limits
     this.#ports = ports
+    this.#tarpit = new Tarpit(ports.clock)
   }
 
   /** It was closed here, and its end has been told already. Asks once. */
@@ -109,7 +116,8 @@ export class HandshakeGate {
 
   /** Whether an address may connect at all; asked before anything is made for it. */
   admits(address: string): boolean {
-    return this.#ports.budget.has(networkOf(address))
+    const network = networkOf(address)
+    return this.#ports.budget.admits(network) || this.#tarpit.hasRoom(network)
   }
 
   enter(socket: Socket): void {
@@ -120,14 +128,22 @@ export class HandshakeGate {
       socket.destroy()
       return
     }
-    const network = this.#network(networkOf(address))
+    const name = networkOf(address)
+    if (!budget.has(name)) {
+      this.#tarpit.hold(name, socket)
+      return
+    }
+    const network = this.#network(name)
     network.pending++
-    budget.charge(network.name, BEGIN_MS)
     const key = peerKey(socket)
-    const entry = { key, socket, network, sinceMs: clock.nowMs(), begunAtMs: undefined }
+    const entry: Pending = {
+      ...{ key, socket, network, sinceMs: clock.nowMs() },
+      ...{ begunAtMs: undefined, bytesSeen: 0, chargedMs: 0 },
+    }
+    this.#charge(entry, BEGIN_MS)
     this.#pending.set(key, entry)
     once(socket, 'close', () => {
-      this.#leave(key)
+      this.failed(key)
       // TLS hears of it in the same tick or never.
       clock.soon(() => this.#evicted.delete(key))
     })
@@ -149,7 +165,7 @@ export class HandshakeGate {
     if (entry === undefined) return
     const { network } = entry
     network.turns = Math.min(TURNS_MAX, network.turns + 1)
-    this.#ports.budget.charge(network.name, -BEGIN_MS)
+    this.#charge(entry, -entry.chargedMs)
     this.#nextTurns(network)
   }
 
@@ -162,14 +178,38 @@ export class HandshakeGate {
     if (entry === undefined) return
     const { network } = entry
     network.turns = Math.max(TURNS_MIN, network.turns >> 1)
-    budget.charge(network.name, Math.max(0, tookMs - BEGIN_MS))
+    if (entry.begunAtMs !== undefined) this.#charge(entry, Math.max(0, tookMs - BEGIN_MS))
     if (budget.has(network.name)) this.#nextTurns(network)
     else this.#evictAll(network)
   }
 
   close(): void {
     this.#cancelLook?.()
+    this.#tarpit.close()
     for (const { socket } of [...this.#pending.values()]) socket.destroy()
+  }
+
+  #charge(entry: Pending, ms: number): void {
+    entry.chargedMs += ms
+    this.#ports.budget.charge(entry.network.name, ms)
+  }
+
+  /**
+   * Charges what the loop has done since the last look to the handshakes that moved: OpenSSL has verified
+   * for one of them, which may never end in a failure that we are told of. Who is authenticated gets it back.
+   */
+  #chargeMoved(): void {
+    const tookMs = this.#ports.budget.busyMs - this.#busyAtMs
+    const moved = [...this.#pending.values()].filter(
+      ({ begunAtMs, socket, bytesSeen }) =>
+        begunAtMs !== undefined && socket.bytesRead !== bytesSeen,
+    )
+    for (const entry of moved) {
+      entry.bytesSeen = entry.socket.bytesRead
+      this.#charge(entry, tookMs / moved.length)
+    }
+    for (const { network } of moved)
+      if (!this.#ports.budget.has(network.name)) this.#evictAll(network)
   }
 
   #network(name: string): Network {
@@ -231,8 +271,8 @@ export class HandshakeGate {
   }
 
   readonly #look = (): void => {
-    // What was done up to this turn of the loop is charged to nobody.
     this.#cancelLook = undefined
+    this.#chargeMoved()
     const nowMs = this.#ports.clock.nowMs()
     const { timeoutMs, bytesMax } = this.#limits
     for (const entry of [...this.#pending.values()]) {

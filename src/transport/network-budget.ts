@@ -7,6 +7,10 @@ import type { Clock } from '../base/clock.ts'
 const BURST_MS = 400
 const MS_PER_MS = 0.036
 const NETWORKS_MAX = 10_000
+/** What closing a connection at the door costs: accept and close, measured. */
+const KNOCK_MS = 0.025
+/** Who knocks on while overdrawn owes no more than what a burst was: quiet, it is let in again after 11 s. */
+const KNOCKS_DEBT_MS = -BURST_MS
 
 interface Account {
   /** What is left, in ms; below nothing while overdrawn. */
@@ -33,6 +37,14 @@ export class NetworkBudget {
   has(network: string): boolean {
     const account = this.#accounts.get(network)
     return account === undefined || this.#refill(account) > 0
+  }
+
+  /** Whether a connection may come in. One that may not has cost its closing, which is charged. */
+  admits(network: string): boolean {
+    if (this.has(network)) return true
+    const account = this.#accounts.get(network)
+    if (account !== undefined && account.leftMs > KNOCKS_DEBT_MS) account.leftMs -= KNOCK_MS
+    return false
   }
 
   /** Takes `ms` of an account; less than nothing gives back. */
