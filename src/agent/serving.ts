@@ -50,7 +50,11 @@ export class Serving {
     for (const offer of parts.own) forGateways.offer(offer)
     this.server = new RpcServer(
       runtime,
-      ({ caller, ...request }) => this.policy.decide({ ...request, caller: callerText(caller) }),
+      ({ caller, name, isForward, dataType, offeredDataType }) =>
+        this.policy.decide({
+          caller: callerText(caller),
+          ...{ name, isForward, dataType, offeredDataType },
+        }),
       forGateways,
     )
     for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock)])

@@ -123,7 +123,7 @@ export class CallerSide {
           head = readHead(bytes, start, end)
           judgeBody(head, end, isEnded)
           const { metadataStart, bodyStart } = head
-          if (bodyStart > metadataStart) decodeMetadata(bytes.subarray(metadataStart, bodyStart))
+          decodeMetadata(bytes, metadataStart, bodyStart)
         } catch (error) {
           if (!(error instanceof PosternError)) throw error
           stream.refuse(error.code, false, error.rawMessage)

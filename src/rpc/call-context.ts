@@ -14,6 +14,8 @@ export class CallContext {
   readonly traceparent: string
   /** What kind of data the caller says crosses; undefined where it leaves that to this side. */
   readonly dataType: DataType | undefined
+  /** Monotonic. */
+  readonly arrivedAtMs: number
   /** Monotonic; undefined: no deadline. */
   readonly deadlineAtMs: number | undefined
   readonly metadata: Metadata
@@ -28,10 +30,8 @@ export class CallContext {
     this.traceparent = TRACEPARENT.test(head.traceparent) ? head.traceparent : ''
     this.dataType = head.dataType === 0 ? undefined : dataTypeOfNumber(head.dataType)
     this.deadlineAtMs = head.timeoutMs === 0 ? undefined : nowMs + head.timeoutMs
-    this.metadata =
-      head.metadataStart === head.bodyStart
-        ? NONE
-        : decodeMetadata(bytes.subarray(head.metadataStart, head.bodyStart))
+    this.arrivedAtMs = nowMs
+    this.metadata = decodeMetadata(bytes, head.metadataStart, head.bodyStart)
   }
 
   /** Aborted when the caller cancels, the deadline passes or the tunnel is lost. Made when first asked for. */
@@ -49,5 +49,3 @@ export class CallContext {
     this.#abort?.abort(reason)
   }
 }
-
-const NONE: Metadata = Object.freeze({})

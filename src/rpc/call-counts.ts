@@ -45,8 +45,8 @@ export class CallCounts {
     const known = status < counts.length ? status : UNKNOWN
     counts[known] = (counts[known] ?? 0) + 1
     if (isForward) return
-    const found = BOUNDS_MS.findIndex((bound) => durationMs <= bound)
-    const index = found === -1 ? BOUNDS_MS.length : found
+    let index = 0
+    while (index < BOUNDS_MS.length && durationMs > (BOUNDS_MS[index] as number)) index++
     this.#met[index] = (this.#met[index] ?? 0) + 1
     this.#sumMs += durationMs
   }

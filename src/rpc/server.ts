@@ -153,14 +153,15 @@ export class RpcServer {
 
   /** Counts the call as it ends, and ends its span where somebody wants spans. */
   #endOf(context: CallContext, isForward: boolean): (status: number) => void {
-    const { name, caller, cluster, traceparent } = context
+    const { name, caller, cluster, traceparent, arrivedAtMs } = context
     const { tracer, clock } = this.#runtime
-    const startedAtMs = clock.nowMs()
-    const attributes = { 'postern.caller': callerText(caller), 'postern.cluster': cluster }
-    const span = tracer?.start('serve', name, traceparent, attributes)
+    const span = tracer?.start('serve', name, traceparent, {
+      'postern.caller': callerText(caller),
+      'postern.cluster': cluster,
+    })
     return (status) => {
       this.#running--
-      this.counts.ended(isForward, status, clock.nowMs() - startedAtMs)
+      this.counts.ended(isForward, status, clock.nowMs() - arrivedAtMs)
       span?.end(status)
     }
   }

@@ -1,5 +1,5 @@
+import { isUtf8 } from 'node:buffer'
 import { PosternError } from '../base/errors.ts'
-import { ByteReader } from './byte-reader.ts'
 
 /** Key-value pairs beside a call: keys in lower-case ASCII, values UTF-8 without control characters. */
 export type Metadata = Readonly<Record<string, string>>
@@ -10,6 +10,7 @@ export const METADATA_ENTRIES_MAX = 64
 const KEY = /^[a-z0-9_.-]{1,128}$/
 // eslint-disable-next-line no-control-regex -- control characters are what this refuses
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f]/
+const NONE: Metadata = Object.freeze({})
 const EMPTY_BLOCK = Buffer.alloc(0)
 
 /**
@@ -18,48 +19,64 @@ const EMPTY_BLOCK = Buffer.alloc(0)
  */
 export function encodeMetadata(metadata: Metadata | undefined): Buffer {
   if (metadata === undefined) return EMPTY_BLOCK
-  const entries = Object.entries(metadata)
-  if (entries.length > METADATA_ENTRIES_MAX) throw tooLarge()
-  const parts: Buffer[] = []
-  for (const [key, value] of entries) {
+  const keys = Object.keys(metadata)
+  if (keys.length > METADATA_ENTRIES_MAX) throw tooLarge()
+  let blockBytes = 0
+  for (const key of keys) {
+    const value = metadata[key] as string
     if (!KEY.test(key) || UNPRINTABLE.test(value)) {
       throw new PosternError(
         'MALFORMED_CALL',
         `metadata ${JSON.stringify(key)} has a forbidden key or value`,
       )
     }
-    const keyBytes = Buffer.from(key)
-    const valueBytes = Buffer.from(value)
-    if (valueBytes.length > METADATA_BYTES_MAX) throw tooLarge()
-    const head = Buffer.from([keyBytes.length])
-    const length = Buffer.from([valueBytes.length >> 8, valueBytes.length & 0xff])
-    parts.push(head, keyBytes, length, valueBytes)
+    blockBytes += 3 + key.length + Buffer.byteLength(value)
+    if (blockBytes > METADATA_BYTES_MAX) throw tooLarge()
   }
-  const block = Buffer.concat(parts)
-  if (block.length > METADATA_BYTES_MAX) throw tooLarge()
+  const block = Buffer.allocUnsafe(blockBytes)
+  let at = 0
+  for (const key of keys) {
+    block[at++] = key.length
+    at += block.write(key, at, 'latin1')
+    const valueBytes = block.write(metadata[key] as string, at + 2)
+    at = block.writeUInt16BE(valueBytes, at) + valueBytes
+  }
   return block
 }
 
-/** @throws MALFORMED_CALL, HEAD_TOO_LARGE */
-export function decodeMetadata(block: Buffer): Metadata {
-  if (block.length === 0) return {}
-  if (block.length > METADATA_BYTES_MAX) throw tooLarge()
+/** Decodes the block from `start` to `end`. @throws MALFORMED_CALL, HEAD_TOO_LARGE */
+export function decodeMetadata(bytes: Buffer, start = 0, end = bytes.length): Metadata {
+  if (start === end) return NONE
+  if (end - start > METADATA_BYTES_MAX) throw tooLarge()
   const metadata: Record<string, string> = Object.create(null) as Record<string, string>
-  const reader = new ByteReader(block, 0, block.length, 'metadata')
+  let at = start
   let count = 0
-  try {
-    while (reader.left > 0) {
-      const key = reader.text(reader.u8())
-      const value = reader.utf8(reader.u16())
-      if (value === undefined || Object.hasOwn(metadata, key)) throw malformed()
-      if (!KEY.test(key) || UNPRINTABLE.test(value) || ++count > METADATA_ENTRIES_MAX)
-        throw malformed()
-      metadata[key] = value
-    }
-  } catch {
-    throw malformed()
+  while (at < end) {
+    const keyAt = at + 1
+    const lengthAt = keyAt + (bytes[at] as number)
+    const valueAt = lengthAt + 2
+    if (valueAt > end) throw malformed()
+    at = valueAt + bytes.readUInt16BE(lengthAt)
+    if (at > end || ++count > METADATA_ENTRIES_MAX) throw malformed()
+    const key = bytes.toString('latin1', keyAt, lengthAt)
+    if (!KEY.test(key) || key in metadata) throw malformed()
+    metadata[key] = valueIn(bytes, valueAt, at)
   }
   return metadata
+}
+
+/** @throws MALFORMED_CALL */
+function valueIn(bytes: Buffer, start: number, end: number): string {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] as number
+    if (byte >= 0x20 && byte < 0x7f) continue
+    const rest = bytes.subarray(start, end)
+    if (!isUtf8(rest)) throw malformed()
+    const value = rest.toString()
+    if (UNPRINTABLE.test(value)) throw malformed()
+    return value
+  }
+  return bytes.toString('latin1', start, end)
 }
 
 function tooLarge(): PosternError {

@@ -188,7 +188,7 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
 }
 
 function judged(name: string): string {
-  if (PRINTABLE_ASCII.test(name)) return name
+  if (name === '' || PRINTABLE_ASCII.test(name)) return name
   throw malformed('has a name with other characters than printable ASCII without spaces')
 }
 

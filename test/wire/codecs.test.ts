@@ -122,6 +122,37 @@ describe('metadata', () => {
       .with.property('code', 'MALFORMED_CALL')
   })
 
+  it('comes back as it was, wherever it stands in a buffer', () => {
+    const keys = fc.stringMatching(/^[a-z0-9_.-]{1,20}$/)
+    const values = fc.string({ unit: 'grapheme' })
+    fc.assert(
+      fc.property(fc.dictionary(keys, values, { maxKeys: 20 }), fc.nat(20), (sent, before) => {
+        // eslint-disable-next-line no-control-regex -- what metadata refuses
+        fc.pre(Object.values(sent).every((value) => !/[\u0000-\u001f\u007f-\u009f]/.test(value)))
+        const block = encodeMetadata(sent)
+        const bytes = Buffer.concat([Buffer.alloc(before, 0xff), block, Buffer.alloc(3, 0xff)])
+        const received = decodeMetadata(bytes, before, before + block.length)
+        expect({ ...received }).to.deep.equal({ ...sent })
+      }),
+    )
+  })
+
+  it('refuses a key twice, values that are not UTF-8, and controls in either form', () => {
+    for (const bytes of [
+      [1, 0x6b, 0, 0, 1, 0x6b, 0, 0],
+      [1, 0x6b, 0, 1, 0xff],
+      [1, 0x6b, 0, 1, 0x0a],
+      [1, 0x6b, 0, 2, 0xc2, 0x85],
+      [1, 0x4b, 0, 0],
+      [0, 0, 0],
+      [1, 0x6b, 0, 2, 0x61],
+      [1, 0x6b, 0],
+    ])
+      expect(() => decodeMetadata(Buffer.from(bytes)), String(bytes))
+        .to.throw(PosternError)
+        .with.property('code', 'MALFORMED_CALL')
+  })
+
   it('survives random bytes, and cannot touch prototypes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
