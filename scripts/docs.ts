@@ -1,12 +1,12 @@
 /** Writes the generated documents, or parts of documents, from the tables in the code. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { AGENT_METRICS } from '../src/agent/metrics.ts'
+import { AGENT_METRICS } from '../src/agent/control/metrics.ts'
 import { ERROR_CODES } from '../src/base/error-codes.ts'
 import type { MetricRow } from '../src/base/metrics.ts'
 import { AGENT_SETTINGS } from '../src/config/agent-settings.ts'
 import { CALLER_SETTINGS, GATEWAY_SETTINGS } from '../src/config/gateway-settings.ts'
-import { GATEWAY_METRICS } from '../src/gateway/metrics.ts'
+import { GATEWAY_METRICS } from '../src/gateway/control/metrics.ts'
 import { flagName, variableName } from '../src/config/load.ts'
 import type { SettingsTable } from '../src/config/setting.ts'
 import { DEFAULT_MUX_LIMITS } from '../src/mux/limits.ts'
@@ -350,7 +350,7 @@ export function generatedDocuments(): ReadonlyMap<string, string> {
     ['docs/METRICS.md', metricsDocument()],
     ['docs/STATUS.md', statusDocument()],
     ['systemd/agent.example.yaml', exampleConfig()],
-    ['src/cli/service-texts.ts', serviceTexts()],
+    ['src/cli/service/texts.ts', serviceTexts()],
     [
       'docs/PROTOCOL.md',
       `${head}## 7. Data types\n\nGenerated from the code, as are sections 8 to 10, by \`npm run docs\`.\n\n${protocolTail()}`,

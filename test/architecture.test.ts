@@ -9,15 +9,34 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 /** A file imports only from floors strictly below, or from its own folder. Siblings never meet. */
 const FLOORS: readonly (readonly string[])[] = [
   ['base'],
-  ['config', 'gen', 'tracing'],
-  ['wire', 'identity'],
+  ['gen', 'tracing'],
+  ['wire', 'identity', 'contract'],
   ['mux', 'transport'],
-  ['guard', 'rpc'],
+  ['guard', 'rpc', 'carrier', 'store'],
   ['tunnel'],
-  ['dataplane'],
+  ['dataplane', 'seal'],
+  ['config'],
   ['agent', 'gateway', 'caller'],
   ['cli', 'client.ts'],
 ]
+
+/**
+ * Rooms of a floor, in order: one imports the doors of rooms before it, and the floor's own files, which
+ * see all rooms, import nothing but doors. A door is the file with the name of its room.
+ */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  agent: [
+    ...['health', 'credential', 'enrolment', 'doctor', 'services', 'tunnels'],
+    ...['changes', 'notices', 'control'],
+  ],
+  gateway: ['access', 'clusters', 'ca', 'canary', 'agents', 'callers', 'enrolment', 'control'],
+  cli: ['program', 'daemon', 'service', 'place', 'agent-certs', 'agent', 'caller', 'gateway'],
+  identity: ['validation'],
+}
+/** Runs before anything else is read. */
+const FIRST = 'src/cli/program/early-signals.ts'
+/** What is read only where a rare command or setting needs it: `await import()` goes past the door. */
+const LAZY = /\bimport\('(\.[^']+)'\)/g
 
 /** Package or built-in, and the only folders that may import it. */
 const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
@@ -30,7 +49,7 @@ const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^yargs$/, ['cli']],
   [/^pino$/, ['cli']],
   [/^yaml$/, ['config']],
-  [/^(kysely|node:sqlite)$/, ['gateway']],
+  [/^(kysely|node:sqlite)$/, ['store', 'gateway']],
 ]
 
 interface Ban {
@@ -69,13 +88,13 @@ const BANS: readonly Ban[] = [
   {
     pattern: /\bprocess\.env\b/,
     instead: 'Surroundings.environment',
-    allowedIn: ['src/cli/surroundings.ts'],
+    allowedIn: ['src/cli/program/surroundings.ts'],
   },
   {
     pattern: /\bprocess\.exit\b(?!Code)/,
     instead: 'a returned exit status',
     // Where nobody is there to return one to: before the program runs, and when its output is gone.
-    allowedIn: ['src/cli/early-signals.ts', 'src/cli/output.ts'],
+    allowedIn: ['src/cli/program/early-signals.ts', 'src/cli/program/output.ts'],
   },
   { pattern: /\bconsole\./, instead: 'Output or Logger', allowedIn: [] },
   {
@@ -121,6 +140,22 @@ function floorOf(folder: string): number {
   return FLOORS.findIndex((floor) => floor.includes(folder))
 }
 
+/** "floor/room" of a file in a room. */
+function roomOf(path: string): string | undefined {
+  const [, floor = '', room, file] = path.split('/')
+  return floor in ROOMS && file !== undefined ? `${floor}/${room ?? ''}` : undefined
+}
+
+function mayImport(path: string, target: string): boolean {
+  const [from, to] = [roomOf(path), roomOf(target)]
+  if (to === undefined || to === from) return true
+  const [floor = '', name = ''] = to.split('/')
+  if (target !== `src/${to}/${name}.ts`) return target === FIRST
+  const order = ROOMS[floor] ?? []
+  if (from?.startsWith(`${floor}/`) !== true) return true
+  return order.indexOf(name) < order.indexOf(from.slice(floor.length + 1))
+}
+
 function resolve(from: string, target: string): string {
   return normalize(join(dirname(from), target))
 }
@@ -142,6 +177,31 @@ describe('the architecture', () => {
         .filter((target) => floorOf(folderOf(target)) >= floorOf(folderOf(path)))
         .map((target) => `${path} -> ${target}`),
     )
+    expect(wrong).to.deep.equal([])
+  })
+
+  it('has every room in the list, and 2 to 13 files in each', () => {
+    const found = new Map<string, number>()
+    for (const { path } of sources) {
+      const room = roomOf(path)
+      if (room !== undefined) found.set(room, (found.get(room) ?? 0) + 1)
+    }
+    const listed = Object.entries(ROOMS).flatMap(([floor, rooms]) =>
+      rooms.map((room) => `${floor}/${room}`),
+    )
+    expect([...found.keys()].sort()).to.deep.equal(listed.sort())
+    expect([...found].filter(([, count]) => count < 2 || count > 13)).to.deep.equal([])
+  })
+
+  it('enters rooms by their doors, and in their order', () => {
+    const wrong = sources.flatMap(({ path, text, imports }) => {
+      const lazy = new Set([...text.matchAll(LAZY)].map(([, target]) => target))
+      return imports
+        .filter((target) => target.startsWith('.') && !lazy.has(target))
+        .map((target) => resolve(path, target))
+        .filter((target) => !mayImport(path, target))
+        .map((target) => `${path} -> ${target}`)
+    })
     expect(wrong).to.deep.equal([])
   })
 

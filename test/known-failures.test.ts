@@ -26,7 +26,7 @@ describe('known failures of this kind of program, in the sources', () => {
   it('node-forge verified what it should not, again and again (CVE-2022-24771 to CVE-2026-85393): it takes PKCS#12 apart for one command, and verifies nothing', () => {
     expect(usersOf(/from 'node-forge'/)).to.deep.equal(['src/identity/pkcs12-import.ts'])
     // By import() alone: it is in the import graph of nothing else.
-    expect(usersOf(/pkcs12-import/)).to.deep.equal(['src/cli/agent-certs-import.ts'])
+    expect(usersOf(/pkcs12-import/)).to.deep.equal(['src/cli/agent-certs/import.ts'])
     expect(usersOf(/await import\('..\/identity\/pkcs12-import.ts'\)/)).to.have.lengthOf(1)
     expect(usersOf(/from '..\/identity\/pkcs12-import/)).to.deep.equal([])
   })

@@ -19,12 +19,12 @@ async function start(flags: Record<string, string>): Promise<void> {
     logger: silentLogger,
   })
   const dataType = 'cluster-record'
-  agent.server.offer({
+  agent.services.server.offer({
     name: 'bench.Bench/Echo',
     dataType,
     handler: { kind: 'unary', handle: (request) => request },
   })
-  agent.server.offer({
+  agent.services.server.offer({
     name: 'bench.Bench/Down',
     dataType,
     handler: {
@@ -34,7 +34,11 @@ async function start(flags: Record<string, string>): Promise<void> {
       },
     },
   })
-  agent.server.offer({ name: 'bench-source', dataType, handler: { kind: 'forward', handle: pour } })
+  agent.services.server.offer({
+    name: 'bench-source',
+    dataType,
+    handler: { kind: 'forward', handle: pour },
+  })
   agents.push(agent)
   agent.start()
   while (agent.tunnel.state.name !== 'ready') await sleep(1)

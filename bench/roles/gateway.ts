@@ -4,7 +4,7 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import { gatewayMetrics } from '../../src/gateway/metrics.ts'
+import { gatewayMetrics } from '../../src/gateway/control/metrics.ts'
 import type { MuxStream } from '../../src/mux/stream.ts'
 import { RpcChannel } from '../../src/rpc/channel.ts'
 import { MonitorListener } from '../../src/transport/monitor-listen.ts'
@@ -17,7 +17,11 @@ let gateway: Gateway
 
 async function start(flags: Record<string, string>): Promise<{ agents: number; callers: number }> {
   const { values } = loadSettings(GATEWAY_SETTINGS, { flags, environment: {}, file: undefined })
-  gateway = new Gateway(values, { clock: systemClock, random: systemRandom, logger: silentLogger })
+  gateway = await Gateway.open(values, {
+    clock: systemClock,
+    random: systemRandom,
+    logger: silentLogger,
+  })
   const { agents, callers } = await gateway.start()
   return { agents: agents.port, callers: callers.port }
 }

@@ -1,9 +1,7 @@
-import './early-signals.ts'
+import './program/early-signals.ts'
 import { ERROR_CODES } from '../base/error-codes.ts'
-import { AGENT_COMMANDS } from './agent-commands.ts'
-import { processOutput } from './output.ts'
-import { runProgram } from './program.ts'
-import { processSurroundings } from './surroundings.ts'
+import { AGENT_COMMANDS } from './agent/agent.ts'
+import { processOutput, runProgram, processSurroundings } from './program/program.ts'
 
 const EPILOGUE =
   'Exit: 0 done, 1 failed or not healthy, 3 not running, 64 usage, 66 file, 69 network, 70 fault of ours, 73 exists, 74 not writable, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'

@@ -1,9 +1,7 @@
-import './early-signals.ts'
+import './program/early-signals.ts'
 import { ERROR_CODES } from '../base/error-codes.ts'
-import { GATEWAY_COMMANDS } from './gateway-commands.ts'
-import { processOutput } from './output.ts'
-import { runProgram } from './program.ts'
-import { processSurroundings } from './surroundings.ts'
+import { GATEWAY_COMMANDS } from './gateway/gateway.ts'
+import { processOutput, runProgram, processSurroundings } from './program/program.ts'
 
 const EPILOGUE =
   'Exit: 0 done, 1 failed, 64 usage, 66 file, 69 network, 70 fault of ours, 73 exists, 74 not writable, 76 protocol, 77 refused, 78 settings. Errors: docs/ERRORS.md'

@@ -1,5 +1,5 @@
-import { KEY_KINDS } from '../base/key-kinds.ts'
-import { parseAddress, type Address } from './address.ts'
+import { KEY_KINDS } from '../identity/keys.ts'
+import { parseAddress, type Address } from '../base/address.ts'
 import { readProbe, showProbe } from './probe-row.ts'
 import {
   address,

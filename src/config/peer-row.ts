@@ -1,4 +1,4 @@
-import { parseAddress, type Address } from './address.ts'
+import { parseAddress, type Address } from '../base/address.ts'
 import { rowFields } from './setting.ts'
 
 /** One row of `peers:` another gateway of the same control plane. */

@@ -1,4 +1,4 @@
-import { addressText, parseAddress, type Address } from './address.ts'
+import { addressText, parseAddress, type Address } from '../base/address.ts'
 
 /** One row of a table of settings: from it come flag, variable, file key, help and documentation. */
 export interface Setting<T> {

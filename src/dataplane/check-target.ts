@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { PosternError } from '../base/errors.ts'
-import type { Address } from '../config/address.ts'
-import type { ProbeRow } from '../config/probe-row.ts'
+import type { Address } from '../base/address.ts'
+import type { ProbeRow } from './probe-row.ts'
 import { probeGrpc, probeHttp, probeTcp } from '../transport/probe-io.ts'
 
 const SERVING = 1

@@ -1,7 +1,7 @@
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import { asPosternError } from '../base/errors.ts'
 import type { Random } from '../base/random.ts'
-import type { ProbeRow } from '../config/probe-row.ts'
+import type { ProbeRow } from './probe-row.ts'
 
 /** What is known of a probed service. */
 export interface ServiceHealth {

@@ -26,7 +26,7 @@ import {
   type KeyKind,
 } from './keys.ts'
 import { nameConstraints, type Subtrees } from './subtrees.ts'
-import { readCertificate } from './validation/certificate.ts'
+import { readCertificate } from './validation/validation.ts'
 
 /** The types of WebCrypto that @peculiar/x509 asks for are Node's own at run time. */
 const provider = webcrypto

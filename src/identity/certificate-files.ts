@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { PosternError } from '../base/errors.ts'
 import { pemBlocks } from './pem.ts'
 import { spkiPin } from './keys.ts'
-import { isSelfIssued, readCertificate, type CertificateFacts } from './validation/certificate.ts'
+import { isSelfIssued, readCertificate, type CertificateFacts } from './validation/validation.ts'
 
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 const SEQUENCE = 0x30

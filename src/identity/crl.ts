@@ -1,7 +1,6 @@
 import { createPublicKey, verify } from 'node:crypto'
 import { context, DerReader, oidText, readOne, TAG, timeMs } from './der.ts'
-import { readName } from './validation/distinguished-name.ts'
-import type { CertificateFacts } from './validation/certificate.ts'
+import { readName, type CertificateFacts } from './validation/validation.ts'
 
 const CRL_BYTES_MAX = 4 * 1024 * 1024
 /** Extension that numbers the lists of an issuer (RFC 5280 section 5.2.3). */

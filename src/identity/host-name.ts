@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js'
 import { PosternError, printable } from '../base/errors.ts'
-import { readCertificate } from './validation/certificate.ts'
+import { readCertificate } from './validation/validation.ts'
 
 const NAMES_SHOWN_MAX = 8
 

@@ -2,7 +2,7 @@ import { createPublicKey, sign, verify, type KeyObject } from 'node:crypto'
 import { PosternError } from '../base/errors.ts'
 import { judgeLeaf } from './leaf-rules.ts'
 import type { Identity } from './name.ts'
-import { readCertificate } from './validation/certificate.ts'
+import { readCertificate } from './validation/validation.ts'
 
 const CONTEXT = 'postern proof of possession 1\n'
 const CERTIFICATE_BYTES_MAX = 16 * 1024

@@ -6,9 +6,10 @@ import {
   type webcrypto,
 } from 'node:crypto'
 import { promisify } from 'node:util'
-import { KEY_KINDS, type KeyKind } from '../base/key-kinds.ts'
 
-export { KEY_KINDS, type KeyKind }
+/** Kinds of key that we make. P-256 unless somebody chooses otherwise. */
+export const KEY_KINDS = ['p256', 'p384', 'ed25519', 'rsa3072'] as const
+export type KeyKind = (typeof KEY_KINDS)[number]
 
 const generate = promisify(generateKeyPair)
 

@@ -1,8 +1,12 @@
 import { PosternError } from '../base/errors.ts'
 import { parseIdentity, type Identity, type Role } from './name.ts'
-import { readCertificate, type CertificateFacts } from './validation/certificate.ts'
-import { KEY_USAGE } from './validation/extensions.ts'
-import { certificateFaults, USAGE_OIDS } from './validation/rules.ts'
+import {
+  readCertificate,
+  type CertificateFacts,
+  KEY_USAGE,
+  certificateFaults,
+  USAGE_OIDS,
+} from './validation/validation.ts'
 
 const DAY_MS = 86_400_000
 /** Ninety days, and one for what is backdated and for clocks. */

@@ -29,6 +29,18 @@ export function readProtection({ file, command }: PassphraseSource): KeyProtecti
   return new KeyProtection()
 }
 
+/** The settings that say how a private key is encrypted. */
+export interface PassphraseSettings {
+  readonly 'identity.passphraseFile': string | undefined
+  readonly 'identity.passphraseCommand': readonly string[]
+}
+
+/** @throws as readProtection */
+export function protectionOf(settings: PassphraseSettings): KeyProtection {
+  const file = settings['identity.passphraseFile']
+  return readProtection({ file, command: settings['identity.passphraseCommand'] })
+}
+
 /** At start and at reload only, so it may wait. */
 function ofCommand([program = '', ...args]: readonly string[]): string {
   try {

@@ -1,5 +1,8 @@
+/** Label of a certificate in PEM. */
+export const CERTIFICATE = 'CERTIFICATE'
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----\r?\n([A-Za-z0-9+/=\s]*?)-----END \1-----/g
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
+/** Whole base64 (RFC 4648 section 4), padded, in one line. */
+export const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
 /**
  * The blocks of one label in a PEM text (RFC 7468), decoded; text around them is for people.
@@ -16,6 +19,11 @@ export function pemBlocks(text: string, label: string): Buffer[] {
   }
   if (blocks.length !== begun) throw new Error(`a block of ${label} is cut off or malformed`)
   return blocks
+}
+
+/** One certificate in PEM. */
+export function certificatePem(der: Uint8Array): string {
+  return pemText(CERTIFICATE, der)
 }
 
 /** One block, in lines of 64. */

@@ -3,8 +3,8 @@ import { createHash } from 'node:crypto'
 /** Part of a life after which it is renewed: from the one to the other, by a hash of the serial. */
 const RENEW_FROM = 0.5
 const RENEW_SPREAD = 0.16
-/** Issued this much before its time, for clocks that are behind; no part of its life. */
-const BACKDATE_MS = 5 * 60_000
+/** Certificates begin this much before they are issued, for clocks that are behind; no part of their life. */
+export const BACKDATE_MS = 5 * 60_000
 const RETRY_MS = { min: 5000, max: 5 * 60_000 }
 /** Part of what is left of a life that a retry waits at most. */
 const RETRY_OF_REMAINING = 1 / 20

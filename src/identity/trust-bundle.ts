@@ -10,8 +10,12 @@ import {
 import type { Authority } from './authority.ts'
 import { spkiPin } from './keys.ts'
 import { pemText } from './pem.ts'
-import { isSelfIssued, readCertificate, type CertificateFacts } from './validation/certificate.ts'
-import { isSignedBy } from './validation/signature.ts'
+import {
+  isSelfIssued,
+  readCertificate,
+  type CertificateFacts,
+  isSignedBy,
+} from './validation/validation.ts'
 
 const CONTEXT = Buffer.from('postern trust bundle 1\n')
 const BYTES_MAX = 64 * 1024

@@ -1,7 +1,6 @@
 import { PosternError } from '../base/errors.ts'
 import type { Credential, KeyFilePaths } from './key-files.ts'
-import { readCertificate, type CertificateFacts } from './validation/certificate.ts'
-import { validatePath } from './validation/path.ts'
+import { readCertificate, type CertificateFacts, validatePath } from './validation/validation.ts'
 
 const BLOCK =
   /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*?)-----END CERTIFICATE-----|-----BEGIN CERTIFICATE-----/g

@@ -2,7 +2,7 @@ import { BlockList, createServer, type AddressInfo, type Server, type Socket } f
 import type { Clock } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import type { Address } from '../config/address.ts'
+import type { Address } from '../base/address.ts'
 import { ignoreErrors, on, once } from './edge.ts'
 import { HandshakeGate, type HandshakeLimits } from './handshake-gate.ts'
 import type { NetworkBudget } from './network-budget.ts'

@@ -7,8 +7,8 @@ import {
   isSelfIssued,
   readCertificate,
   type CertificateFacts,
-} from '../identity/validation/certificate.ts'
-import { certificateFaults } from '../identity/validation/rules.ts'
+  certificateFaults,
+} from '../identity/validation/validation.ts'
 import { ALPN } from './tls-options.ts'
 import { TlsWire } from './tls-wire.ts'
 

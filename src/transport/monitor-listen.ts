@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import { printable } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import type { Address } from '../config/address.ts'
+import type { Address } from '../base/address.ts'
 import { ConnectionShares } from './connection-shares.ts'
 import { ignoreErrors, on } from './edge.ts'
 import { listenOn } from './front.ts'

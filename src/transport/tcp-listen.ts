@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import type { Address } from '../config/address.ts'
+import type { Address } from '../base/address.ts'
 import { on, once } from './edge.ts'
 import { listenOn } from './front.ts'
 

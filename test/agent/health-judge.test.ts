@@ -1,6 +1,6 @@
 import { expect } from 'chai'
-import { HealthJudge } from '../../src/agent/health-judge.ts'
-import { Timeline } from '../../src/agent/timeline.ts'
+import { HealthJudge } from '../../src/agent/health/judge.ts'
+import { Timeline } from '../../src/agent/health/timeline.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const DOWN = { key: 'tunnel 0', text: 'the tunnel is down', isDown: true, isDelayed: true }

@@ -1,19 +1,19 @@
 import { expect } from 'chai'
-import { Places } from '../../src/agent/places.ts'
-import { addressText, parseAddress } from '../../src/config/address.ts'
+import { GatewayDirectory } from '../../src/agent/tunnels/gateway-directory.ts'
+import { addressText, parseAddress } from '../../src/base/address.ts'
 
 const at = (...texts: string[]) => texts.map((text) => parseAddress(text))
 const told = (gateway: string, address: string, zone = '') => ({ gateway, address, zone }) as never
 
 describe('the places of gateways', () => {
   it('are tried in turn', () => {
-    const places = new Places(at('a.test:1', 'b.test:1'))
+    const places = new GatewayDirectory(at('a.test:1', 'b.test:1'))
     const tried = [1, 2, 3, 4].map(() => addressText(places.next([])))
     expect(tried).to.deep.equal(['a.test:1', 'b.test:1', 'a.test:1', 'b.test:1'])
   })
 
   it('are chosen apart from gateways and zones that other tunnels are with', () => {
-    const places = new Places(at('gw.cp.test:1'))
+    const places = new GatewayDirectory(at('gw.cp.test:1'))
     places.tell([
       told('g-1', 'gw-1.cp.test:1', 'z-1'),
       told('g-2', 'gw-2.cp.test:1', 'z-1'),
@@ -27,7 +27,7 @@ describe('the places of gateways', () => {
   })
 
   it('are counted by gateway, once each', () => {
-    const places = new Places(at('gw.cp.test:1', 'old.cp.test:1'))
+    const places = new GatewayDirectory(at('gw.cp.test:1', 'old.cp.test:1'))
     expect(places.distinct).to.equal(2)
     for (const address of at('gw.cp.test:1', 'old.cp.test:1')) places.answered(address, 'g-1', '')
     expect(places.distinct).to.equal(1)
@@ -36,7 +36,7 @@ describe('the places of gateways', () => {
   })
 
   it('count the records of a name until they turn out to be one gateway', () => {
-    const places = new Places(at('gw.cp.test:1'))
+    const places = new GatewayDirectory(at('gw.cp.test:1'))
     const [address] = at('gw.cp.test:1') as [never]
     places.resolved(address, 3)
     expect(places.distinct).to.equal(3)
@@ -50,7 +50,7 @@ describe('the places of gateways', () => {
   })
 
   it('are not taken from a gateway that would send us elsewhere', () => {
-    const places = new Places(at('gw.cp.test:1', '192.0.2.1:2000'))
+    const places = new GatewayDirectory(at('gw.cp.test:1', '192.0.2.1:2000'))
     places.tell([
       told('g-2', 'gw-2.cp.test:1'),
       told('g-2', 'gw-2.cp.test:6443'),
@@ -76,7 +76,7 @@ describe('the places of gateways', () => {
   })
 
   it('believe of an address of the settings its own certificate alone', () => {
-    const places = new Places(at('a.cp.test:1', 'b.cp.test:1'))
+    const places = new GatewayDirectory(at('a.cp.test:1', 'b.cp.test:1'))
     const [a, b] = at('a.cp.test:1', 'b.cp.test:1') as [never, never]
     places.answered(a, 'g-a', '')
     places.answered(b, 'g-b', '')
@@ -85,7 +85,7 @@ describe('the places of gateways', () => {
   })
 
   it('are bounded, however many a gateway names', () => {
-    const places = new Places(at('gw.cp.test:1'))
+    const places = new GatewayDirectory(at('gw.cp.test:1'))
     places.tell(
       Array.from({ length: 1000 }, (_, i) => told(`g-${String(i)}`, `g-${String(i)}.cp.test:1`)),
     )
@@ -93,7 +93,7 @@ describe('the places of gateways', () => {
   })
 
   it('keep what is known of an address that stays in the settings', () => {
-    const places = new Places(at('a.cp.test:1', 'b.cp.test:1'))
+    const places = new GatewayDirectory(at('a.cp.test:1', 'b.cp.test:1'))
     for (const address of places.all) places.answered(address.address, 'g-1', '')
     places.configure(at('b.cp.test:1', 'c.cp.test:1'))
     expect(places.all.map(({ gateway }) => gateway)).to.deep.equal(['g-1', undefined])

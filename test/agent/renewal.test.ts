@@ -2,10 +2,11 @@ import { expect } from 'chai'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Renewal } from '../../src/agent/renewal.ts'
+import { Renewal, type RenewalPorts } from '../../src/agent/changes/renewal.ts'
+import type { AgentCredential } from '../../src/agent/credential/credential.ts'
 import { PosternError } from '../../src/base/errors.ts'
 import { Generations } from '../../src/identity/generations.ts'
-import { readCredential, type Credential } from '../../src/identity/key-files.ts'
+import { readCredential } from '../../src/identity/key-files.ts'
 import { makeKey } from '../../src/identity/keys.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogRecorder } from '../support/log-recorder.ts'
@@ -19,7 +20,8 @@ const START = Date.UTC(2026, 10, 23)
 describe('the renewal of a certificate', () => {
   let folder: string
   let clock: FakeClock & { skewMs: number }
-  let credential: Credential
+  let credential: AgentCredential
+  let store: RenewalPorts['store']
   let renewal: Renewal
   const log = new LogRecorder()
   let asked: number[]
@@ -38,25 +40,29 @@ describe('the renewal of a certificate', () => {
       notBefore: new Date(START - 5 * MINUTE_MS),
       notAfter: new Date(START + 24 * HOUR_MS),
     })
-    credential = readCredential(files, 'agent', START)
+    credential = readCredential(files, 'agent', START) as AgentCredential
     clock = new SteppedClock()
     const generations = new Generations(folder)
     // A key that is there already, so that a try takes no time but ours.
     await generations.pendingKey(() => makeKey('p256'))
     asked = []
     answer = () => Promise.reject(new PosternError('CONNECTION_LOST', 'the tunnel is not up'))
-    renewal = new Renewal({
+    store = {
       generations,
+      credential,
+      trust: { version: 0, issuingKeys: [] },
+      renewalError: undefined,
+    }
+    renewal = new Renewal({
+      store,
       clock,
       random: new SeededRandom(3),
       logger: log,
-      credential: () => credential,
       ask: () => {
         asked.push(clock.wallMs())
         return answer()
       },
       apartMs: 60_000,
-      trust: () => ({ version: 0, issuingKeys: [] }),
       exclusively: (act) => act(),
       onRenewed: () => Promise.resolve(),
     })
@@ -93,7 +99,7 @@ describe('the renewal of a certificate', () => {
     expect(Math.min(...gaps)).to.be.at.least(5000)
     expect(Math.max(...gaps)).to.be.at.most(5 * MINUTE_MS + 15_000)
     expect(gaps.at(-1)).to.be.greaterThan(gaps[0] ?? 0)
-    expect(renewal.lastError?.code).to.equal('CONNECTION_LOST')
+    expect(store.renewalError?.code).to.equal('CONNECTION_LOST')
     expect(log.lines.at(-1)?.facts).to.include({ code: 'CONNECTION_LOST' })
   })
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { WakeWatch } from '../../src/agent/wake-watch.ts'
+import { WakeWatch } from '../../src/agent/tunnels/wake-watch.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const HOUR_MS = 3_600_000

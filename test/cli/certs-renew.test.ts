@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { createPublicKey, X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { AgentControl } from '../../src/agent/local-control.ts'
+import { AgentControl } from '../../src/agent/control/orders.ts'
 import type { Agent } from '../../src/agent/agent.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { KeyProtection } from '../../src/identity/key-protection.ts'
@@ -21,7 +21,7 @@ describe('agent certs', function () {
 
   beforeEach(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     config = write({})
   })
   afterEach(() => {
@@ -46,7 +46,7 @@ describe('agent certs', function () {
     new X509Certificate(readFileSync(join(plane.stateOf('a-1'), 'current/chain.pem')))
   async function startDaemon(): Promise<{ agent: Agent; socket: LocalListener }> {
     const agent = plane.startAgent('a-1')
-    const control = new AgentControl(agent, systemClock)
+    const control = new AgentControl(agent, systemClock, () => agent.reload())
     const socket = new LocalListener(join(plane.folder, 'agent.sock'), (line) =>
       control.answer(line),
     )
@@ -81,7 +81,7 @@ describe('agent certs', function () {
     )
     expect(leaf().serialNumber).not.to.equal(before)
     await plane.command('certs', 'revoke', '--cluster', 'c-1')
-    await plane.gateway.admission?.look()
+    await plane.gateway.access?.look()
     const refused = await certs('renew')
     expect(refused.status).to.equal(77)
     expect(refused.stderr).to.include('[IDENTITY_REVOKED]')
@@ -116,7 +116,7 @@ describe('agent certs', function () {
   })
 
   it('keep every key encrypted where there is a passphrase, first and renewed ones (Boundary CVE-2023-0690)', async () => {
-    await plane.enrol('a-2', { protection: new KeyProtection(PASSPHRASE) })
+    await plane.enroll('a-2', { protection: new KeyProtection(PASSPHRASE) })
     const passphrase = join(plane.folder, 'passphrase')
     writeFileSync(passphrase, PASSPHRASE, { mode: 0o600 })
     config = write({ identity: { passphraseFile: passphrase } }, 'a-2')
@@ -183,7 +183,7 @@ describe('agent certs', function () {
     for (const step of ['files', 'chain', 'validity', 'gateway', 'clock', 'verdict'])
       expect(fine.stdout).to.match(new RegExp(`OK +${step} `))
     await plane.command('certs', 'revoke', '--cluster', 'c-1')
-    await plane.gateway.admission?.look()
+    await plane.gateway.access?.look()
     const revoked = await certs('verify', '--json')
     expect(revoked.status).to.equal(1)
     const { steps } = JSON.parse(revoked.stdout) as {

@@ -5,7 +5,7 @@ import { createServer as createPlainServer, type AddressInfo, type Server } from
 import { join } from 'node:path'
 import { createServer } from 'node:tls'
 import { fileURLToPath } from 'node:url'
-import type { CheckStep } from '../../src/agent/check-certificate.ts'
+import type { CheckStep } from '../../src/agent/doctor/certificate-steps.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
@@ -22,7 +22,7 @@ describe('agent doctor, where the way is broken', function () {
 
   beforeEach(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
   })
   afterEach(() => {
     plane.stop()

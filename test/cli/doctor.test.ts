@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs'
 import { createServer as createPlainServer, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { createServer } from 'node:tls'
-import { doctorSteps } from '../../src/agent/doctor.ts'
-import type { CheckStep } from '../../src/agent/check-certificate.ts'
-import { agentStatus } from '../../src/agent/status.ts'
+import { doctorSteps } from '../../src/agent/doctor/doctor.ts'
+import type { CheckStep } from '../../src/agent/doctor/certificate-steps.ts'
+import { statusNow } from '../support/status-now.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
@@ -21,7 +21,7 @@ describe('agent doctor', function () {
 
   beforeEach(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
   })
   afterEach(() => {
     plane.stop()
@@ -121,7 +121,7 @@ describe('agent doctor', function () {
 
   it('says that the gateway has something against the certificate, and what', async () => {
     await plane.command('certs', 'revoke', '--cluster', 'c-1')
-    await plane.gateway.admission?.look()
+    await plane.gateway.access?.look()
     const { failures } = await run()
     expect(failures.map(({ name }) => name)).to.deep.equal(['session', 'verdict'])
     expect(failures[1]?.text).to.include('revoked')
@@ -144,7 +144,7 @@ describe('agent doctor', function () {
     const agent = new Agent(settings, ambient)
     plane.agents.push(agent)
     agent.start()
-    await eventually(() => agent.care.clockSkewMs !== undefined, 'the gateway told its time')
-    expect(agentStatus(agent, slow.wallMs()).reasons.join()).to.match(/our clock is 9\d\d s behind/)
+    await eventually(() => agent.changes.clockSkewMs !== undefined, 'the gateway told its time')
+    expect(statusNow(agent, slow.wallMs()).reasons.join()).to.match(/our clock is 9\d\d s behind/)
   })
 })

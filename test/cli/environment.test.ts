@@ -1,4 +1,4 @@
-import { judgeEnvironment } from '../../src/cli/environment.ts'
+import { judgeEnvironment } from '../../src/cli/program/environment.ts'
 import { codeOf } from '../support/code-of.ts'
 
 describe('the environment of a program', () => {

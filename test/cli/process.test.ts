@@ -43,7 +43,11 @@ describe('the programs, as processes', function () {
     for (const delay of ['0.15', '0.3', '0.5']) {
       const script = `"$NODE" -e 'import(process.env.EARLY); setTimeout(() => {}, 20000)' & pid=$!; sleep ${delay}; kill -TERM $pid; wait $pid`
       const { status } = spawnSync('bash', ['-c', script], {
-        env: { ...process.env, NODE: process.execPath, EARLY: `${ROOT}src/cli/early-signals.ts` },
+        env: {
+          ...process.env,
+          NODE: process.execPath,
+          EARLY: `${ROOT}src/cli/program/early-signals.ts`,
+        },
       })
       expect(status).to.equal(143)
     }
@@ -51,7 +55,7 @@ describe('the programs, as processes', function () {
 
   it('name no field twice in a log line, and levels by name', () => {
     const script = `
-      import { makeLogger } from ${JSON.stringify(`${ROOT}src/cli/log.ts`)}
+      import { makeLogger } from ${JSON.stringify(`${ROOT}src/cli/program/log.ts`)}
       const log = makeLogger('info', 'agent').child({ role: 'agent', trustDomain: 'a' })
       log.child({ component: 'x' }).warn({ role: 'gateway', trustDomain: 'b', peer: '\\u202e\\u009b' }, 'said')`
     const args = ['--input-type=module', '-e', script]

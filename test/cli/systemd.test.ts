@@ -44,7 +44,7 @@ describe('systemd', function () {
   it('is told when the tunnel is up, how it is, of a reload and of the end, and the watchdog is fed', async () => {
     const plane = await ControlPlane.start()
     try {
-      await plane.enrol('a-1')
+      await plane.enroll('a-1')
       const [socket, heard] = [join(folder, 'notify'), join(folder, 'heard')]
       const listener = spawn('socat', ['-u', `UNIX-RECV:${socket}`, `OPEN:${heard},creat,append`])
       children.push(listener)

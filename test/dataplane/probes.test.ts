@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { PosternError } from '../../src/base/errors.ts'
-import { readProbe, type ProbeRow } from '../../src/config/probe-row.ts'
+import { readProbe } from '../../src/config/probe-row.ts'
+import type { ProbeRow } from '../../src/dataplane/probe-row.ts'
 import { Probes, type ServiceHealth } from '../../src/dataplane/probes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { SeededRandom } from '../support/seeded-random.ts'

@@ -1,6 +1,11 @@
 import { expect } from 'chai'
-import { CallRecord } from '../../src/gateway/call-record.ts'
-import { isTunnel, Registry, type AgentTunnel, type Wanted } from '../../src/gateway/registry.ts'
+import { CallRecord } from '../../src/gateway/clusters/call-record.ts'
+import {
+  isTunnel,
+  Registry,
+  type AgentTunnel,
+  type Wanted,
+} from '../../src/gateway/clusters/registry.ts'
 
 interface Fake {
   readonly agent: string

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { comebackMs } from '../../src/gateway/comeback.ts'
+import { comebackMs } from '../../src/gateway/agents/comeback.ts'
 
 /** How many come back in each second. */
 function curve(count: number, perSecond: number): number[] {

@@ -7,10 +7,10 @@ import { DatabaseSync } from 'node:sqlite'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
-import { EventLog } from '../../src/gateway/event-log.ts'
-import { Records } from '../../src/gateway/records/records.ts'
-import { Pruner } from '../../src/gateway/retention.ts'
-import { Tokens } from '../../src/gateway/tokens.ts'
+import { EventLog } from '../../src/gateway/access/event-log.ts'
+import { Records } from '../../src/store/records.ts'
+import { Pruner } from '../../src/gateway/access/retention.ts'
+import { Tokens } from '../../src/gateway/ca/tokens.ts'
 import { rejection } from '../support/code-of.ts'
 
 const DAY_MS = 86_400_000
@@ -137,7 +137,7 @@ describe('the store', function () {
     const other = new DatabaseSync(path)
     other.exec('begin immediate')
     const run = (): { status: number; text: string } => {
-      const store = new URL('../../src/gateway/records/records.ts', import.meta.url).href
+      const store = new URL('../../src/store/records.ts', import.meta.url).href
       const script = `
         import { Records } from ${JSON.stringify(store)}
         const records = await Records.open(${JSON.stringify(path)})

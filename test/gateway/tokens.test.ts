@@ -1,6 +1,6 @@
 import { expect } from 'chai'
-import { Records } from '../../src/gateway/records/records.ts'
-import { Tokens } from '../../src/gateway/tokens.ts'
+import { Records } from '../../src/store/records.ts'
+import { Tokens } from '../../src/gateway/ca/tokens.ts'
 import { rejection } from '../support/code-of.ts'
 import { SeededRandom } from '../support/seeded-random.ts'
 

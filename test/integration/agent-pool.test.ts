@@ -21,7 +21,7 @@ describe('two agents of one cluster', function () {
   }
 
   function running(index: number): number {
-    return fleet.agents[index]?.server.runningCount ?? 0
+    return fleet.agents[index]?.services.server.runningCount ?? 0
   }
 
   it('are one pool: calls go to both', async () => {
@@ -29,12 +29,17 @@ describe('two agents of one cluster', function () {
     const diagnostics = gateway.cluster('c-1').service(Diagnostics)
     const abort = new AbortController()
     const endless = { messages: 1000, messageBytes: 1, intervalMs: 1000 }
-    const reads = Array.from({ length: 10 }, async () => {
+    const read = async (): Promise<void> => {
       for await (const message of diagnostics.download(endless, { signal: abort.signal }))
         expect(message.payload.length).to.equal(1)
-    })
-    await eventually(() => running(0) + running(1) === 10, 'all run')
-    expect([running(0), running(1)]).to.deep.equal([5, 5])
+    }
+    const reads: Promise<void>[] = []
+    // On a busy machine one round trip may be a hundred times the other, and counts as much as so many streams.
+    for (let i = 1; i <= 300 && (i <= 10 || running(0) * running(1) === 0); i++) {
+      reads.push(read())
+      await eventually(() => running(0) + running(1) === i, 'all run')
+    }
+    expect([running(0), running(1)]).not.to.include(0)
     abort.abort()
     await Promise.allSettled(reads)
   })

@@ -51,7 +51,7 @@ describe('a path that swallows everything', function () {
 
   beforeEach(async () => {
     plane = await ControlPlane.start(SETTINGS)
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     proxy = new BlackholeProxy(plane.addresses.agents.port)
     agent = plane.startAgent('a-1', {
       'gateway.address': await proxy.listen(),

@@ -36,7 +36,7 @@ describe('a change of CA', function () {
   it(`walks ${String(AGENTS)} agents to another root under load, over a restart of the gateway, and fails no call`, async () => {
     const names = Array.from({ length: AGENTS }, (_, i) => `a-${String(i)}`)
     for (const name of [...names, 'sleeper', 'long-sleeper'])
-      await plane.enrol(name, { cluster: `c-${name}` })
+      await plane.enroll(name, { cluster: `c-${name}` })
     const agents = names.map((name) => plane.startAgent(name))
     for (const agent of agents) await isUp(agent)
     let client = await plane.connect('before')
@@ -83,17 +83,17 @@ describe('a change of CA', function () {
     const retired = await ca('retire', '--force')
     expect([retired.phase, retired.pins]).to.deep.equal(['standby', [pin]])
     await eventually(
-      () => agents.every(({ keeper }) => keeper.roots.length === 1),
+      () => agents.every(({ store }) => store.roots.length === 1),
       'all trust the new root alone',
     )
     // Slept through all of it: the gateway's chain says nothing to it, the signed bundles do.
     const late = plane.startAgent('long-sleeper')
-    expect(late.keeper.trust.version).to.equal(0)
+    expect(late.store.trust.version).to.equal(0)
     await eventually(
-      () => late.keeper.trust.version === retired.bundleVersion,
+      () => late.store.trust.version === retired.bundleVersion,
       'it has caught up, and renewed under the new CA',
     )
-    expect([late.tunnel.state.name, late.keeper.roots.length]).to.deep.equal(['ready', 1])
+    expect([late.tunnel.state.name, late.store.roots.length]).to.deep.equal(['ready', 1])
     await new Promise((resolve) => setTimeout(resolve, 500))
     const { calls, resent, failures } = await load.stop()
     expect(failures).to.deep.equal([])
@@ -102,7 +102,7 @@ describe('a change of CA', function () {
   })
 
   it('of the issuing CAs alone keeps root and pin, and can be undone step by step', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const agent = plane.startAgent('a-1')
     await isUp(agent)
     const { pins } = await ca('status')
@@ -143,7 +143,7 @@ describe('a change of CA', function () {
     )
     expect(outcomes.map(({ status }) => status).sort()).to.deep.equal([0, 1])
     expect(outcomes.map(({ stderr }) => stderr).join()).to.include('CA_STEP_REFUSED')
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const both = await Promise.all([1, 2].map(() => plane.command('ca', 'activate', '--force')))
     expect(both.map(({ status }) => status).sort()).to.deep.equal([0, 1])
     expect((await ca('status')).phase).to.equal('activated')
@@ -183,7 +183,7 @@ describe('a change of CA', function () {
       }
       expect(await run('prepare', '--root', root, '--new-root', newRoot).ended).to.equal(0)
       expect(await run('activate', '--force').ended).to.equal(0)
-      await plane.enrol('a-1')
+      await plane.enroll('a-1')
       await isUp(plane.startAgent('a-1'))
     } finally {
       daemons.stop()
@@ -199,7 +199,7 @@ describe('a change of CA', function () {
   })
 
   it('makes CAs, cross certificates and leaves that OpenSSL takes in its strict mode, from old root and new', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     await ca('prepare', '--root', root, '--new-root', newRoot)
     await ca('activate', '--force')
     const { own } = plane.gateway

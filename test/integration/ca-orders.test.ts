@@ -14,8 +14,8 @@ describe('three changes of CA, one after another', function () {
       const steps = await CaSteps.start()
       const { plane } = steps
       try {
-        await plane.enrol('away')
-        await plane.enrol('forced')
+        await plane.enroll('away')
+        await plane.enroll('forced')
         let root = steps.root
         let { pin } = plane.init
         for (const [index, kind] of Array.from(order).entries()) {
@@ -24,7 +24,7 @@ describe('three changes of CA, one after another', function () {
           await steps.ca('prepare', '--root', root, ...more)
           await steps.ca('activate', '--force')
           await steps.ca('retire', '--force')
-          await plane.gateway.admission?.look()
+          await plane.gateway.access?.look()
           if (next !== undefined) {
             root = next
             ;({ pin } = readAuthority(next, 'root'))

@@ -3,7 +3,7 @@ import { createPublicKey } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { createServer } from 'node:tls'
-import { bundlesSince } from '../../src/agent/proof-client.ts'
+import { bundlesSince } from '../../src/agent/enrolment/proof-client.ts'
 import { Authority, USAGE_SERVER } from '../../src/identity/authority.ts'
 import { readAuthority } from '../../src/identity/authority-files.ts'
 import { readBundle, signBundle } from '../../src/identity/trust-bundle.ts'
@@ -31,7 +31,7 @@ describe('whom to trust, through a change of CA', function () {
   const whenReady = () => steps.whenReady()
 
   it('is no holder of a certificate of a retired CA', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     await ca('prepare', '--root', root)
     await ca('activate', '--force')
     await ca('retire', '--force')
@@ -43,7 +43,7 @@ describe('whom to trust, through a change of CA', function () {
   })
 
   it('is no gateway of a retired issuing CA either: a stolen key of it is of no use', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const agent = plane.startAgent('a-1')
     await isUp(agent)
     const old = readAuthority(join(plane.folder, 'cp/ca'), 'gateways')
@@ -52,7 +52,7 @@ describe('whom to trust, through a change of CA', function () {
     await ca('activate')
     await whenReady()
     const { bundleVersion } = await ca('retire')
-    await eventually(() => agent.keeper.trust.version === bundleVersion, 'it has heard of it')
+    await eventually(() => agent.store.trust.version === bundleVersion, 'it has heard of it')
     const forged = await old.issueLeaf({
       commonName: 'forged',
       uris: [`spiffe://${DOMAIN}/region/eu/gateway/gw-1`],
@@ -73,24 +73,24 @@ describe('whom to trust, through a change of CA', function () {
   })
 
   it('is told to agents although a look at the store has failed halfway', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const agent = plane.startAgent('a-1')
     await isUp(agent)
-    const { enrolment } = plane.gateway
-    const refresh = enrolment?.crls.refresh.bind(enrolment.crls)
+    const { ca: authority } = plane.gateway
+    const refresh = authority?.crls.refresh.bind(authority.crls)
     let failures = 3
-    if (enrolment !== undefined)
-      enrolment.crls.refresh = async () => {
+    if (authority !== undefined)
+      authority.crls.refresh = async () => {
         if (failures-- > 0) throw new Error('the disk is full')
         await refresh?.()
       }
     const { bundleVersion } = await ca('prepare', '--root', root)
-    await eventually(() => agent.keeper.trust.version === bundleVersion, 'it has heard of it')
+    await eventually(() => agent.store.trust.version === bundleVersion, 'it has heard of it')
     expect(failures).to.be.lessThan(1)
   })
 
   it('is changed only with the signature of a root that they trust', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const agent = plane.startAgent('a-1')
     await isUp(agent)
     const validity = {
@@ -106,8 +106,8 @@ describe('whom to trust, through a change of CA', function () {
       issuing: [],
       madeAtMs: Date.now(),
     }
-    const roots = agent.keeper.roots
-    await rejection(agent.keeper.adopt([signBundle(body, [hostile])]), 'BUNDLE_REFUSED')
+    const roots = agent.store.roots
+    await rejection(agent.changes.adopt([signBundle(body, [hostile])]), 'BUNDLE_REFUSED')
     const cases: readonly (readonly [string, Uint8Array])[] = [
       ['garbage', Buffer.from('garbage')],
       ['too large', Buffer.alloc(100_000)],
@@ -124,25 +124,25 @@ describe('whom to trust, through a change of CA', function () {
       ).to.be.a('string')
     // Signed, but the gateway is not under the root that is left: tried on a tunnel, and not kept.
     const dropping = signBundle(body, [ours])
-    await agent.keeper.adopt([dropping]).then(
+    await agent.changes.adopt([dropping]).then(
       () => expect.fail('it was taken'),
       () => undefined,
     )
-    expect(agent.keeper.trust.version).to.equal(0)
+    expect(agent.store.trust.version).to.equal(0)
     expect(agent.tunnel.state.name).to.equal('ready')
     // An older one than the one held is left, whoever signed it.
     const wide = { ...body, roots: [ours.der, hostile.der] }
-    expect(await agent.keeper.adopt([signBundle(wide, [ours])])).to.equal(7)
-    expect(await agent.keeper.adopt([signBundle({ ...wide, version: 6 }, [ours])])).to.equal(7)
+    expect(await agent.changes.adopt([signBundle(wide, [ours])])).to.equal(7)
+    expect(await agent.changes.adopt([signBundle({ ...wide, version: 6 }, [ours])])).to.equal(7)
     agent.stop()
-    expect(plane.makeAgent('a-1').keeper.trust.version).to.equal(7)
+    expect(plane.makeAgent('a-1').store.trust.version).to.equal(7)
   })
 
   it('is published for who cannot verify the gateway any more', async () => {
     const url = new URL(plane.enrollUrl)
     expect(await bundlesSince(url, 0, DIRECT)).to.deep.equal([])
     await ca('prepare', '--root', root, '--new-root', newRoot)
-    await plane.gateway.admission?.look()
+    await plane.gateway.access?.look()
     expect(await bundlesSince(url, 0, DIRECT)).to.have.lengthOf(1)
     expect(await bundlesSince(url, 1, DIRECT)).to.deep.equal([])
   })

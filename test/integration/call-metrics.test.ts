@@ -1,8 +1,8 @@
 import { expect } from 'chai'
-import { agentMetrics } from '../../src/agent/metrics.ts'
+import { agentMetrics } from '../../src/agent/control/metrics.ts'
 import { Diagnostics } from '../../src/gen/postern/v1/diagnostics_pb.js'
 import { Health } from '../../src/gen/grpc/health/v1/health_pb.js'
-import { gatewayMetrics } from '../../src/gateway/metrics.ts'
+import { gatewayMetrics } from '../../src/gateway/control/metrics.ts'
 import { eventually } from '../support/eventually.ts'
 import { Stack } from '../support/stack.ts'
 

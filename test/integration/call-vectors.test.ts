@@ -68,7 +68,7 @@ describe('the vectors of calls', function () {
     const held = new Promise<void>((resolve) => {
       release = resolve
     })
-    stack.agents[0]?.server.offer({
+    stack.agents[0]?.services.server.offer({
       name: 'test.T/Slow',
       dataType: 'cluster-record',
       handler: {

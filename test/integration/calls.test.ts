@@ -32,7 +32,7 @@ describe('calls through caller, gateway and agent', function () {
   /** Offers a handler under a new name, and returns the name. */
   function offer(handler: MethodHandler): string {
     const name = `test.T/M${String(Math.floor(performance.now() * 1000))}`
-    stack.agents[0]!.server.offer({ name, dataType: 'cluster-record', handler })
+    stack.agents[0]!.services.server.offer({ name, dataType: 'cluster-record', handler })
     return name
   }
 
@@ -84,7 +84,7 @@ describe('calls through caller, gateway and agent', function () {
     const health = cluster().service(Health)
     expect((await health.check({ service: '' })).status).to.equal(Status.SERVING)
     expect((await failure(health.check({ service: 'nope' }))).status).to.equal('NOT_FOUND')
-    const { health: board } = stack.agents[0]!.serving
+    const { health: board } = stack.agents[0]!.services
     board.set('db', true)
     const seen: Status[] = []
     for await (const { status } of health.watch({ service: 'db' })) {
@@ -155,7 +155,7 @@ describe('calls through caller, gateway and agent', function () {
     const lost = await stack.connect()
     const { channel } = lost.cluster('c-1')
     const underWay = failure(channel.unary(name, Buffer.alloc(0)))
-    await eventually(() => stack.agents[0]!.server.runningCount > 0, 'the handler runs')
+    await eventually(() => stack.agents[0]!.services.server.runningCount > 0, 'the handler runs')
     lost.close()
     expect((await underWay).notStarted).to.equal(false)
     for (const call of [

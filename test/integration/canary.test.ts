@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { agentStatus } from '../../src/agent/status.ts'
+import { statusNow } from '../support/status-now.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { eventually } from '../support/eventually.ts'
 import { Fleet } from '../support/fleet.ts'
@@ -15,7 +15,7 @@ describe('canary calls', function () {
     fleet = await Fleet.start(2, { 'canary.interval': '1s' })
     const agent = await fleet.startAgent('a-1')
     const canaries = () =>
-      agentStatus(agent, systemClock.wallMs()).tunnels.map(({ canary }) => canary)
+      statusNow(agent, systemClock.wallMs()).tunnels.map(({ canary }) => canary)
     await eventually(
       () => canaries().length === 2 && canaries().every((one) => one?.latencyMs),
       'two',
@@ -25,8 +25,8 @@ describe('canary calls', function () {
       expect(tunnel?.canary.latencyMs).to.be.within(0.01, 5000)
       expect([
         tunnel?.canary.failures,
-        gateway.traffic.relayed,
-        gateway.callers.callers,
+        gateway.callers.relayed,
+        gateway.callers.report().callers,
       ]).to.deep.equal([0, 0, 0])
     }
     const client = await fleet.connect()
@@ -56,7 +56,7 @@ describe('canary calls', function () {
     abort.abort()
     await hold
     const told = await eventually(() => {
-      const { health, reasons } = agentStatus(agent, systemClock.wallMs())
+      const { health, reasons } = statusNow(agent, systemClock.wallMs())
       return health === 'degraded' ? reasons.join() : undefined
     }, 'the agent is told')
     expect(told).to.match(/through gateway gw-1: \d+ canary calls failed in a row/)
@@ -71,7 +71,7 @@ describe('canary calls', function () {
     const take = (latencyMs: number) => {
       agent.canaries.take('gw-1', { intervalMs: 1000, latencyMs, failures: 0 } as never)
     }
-    const status = () => agentStatus(agent, clock.wallMs())
+    const status = () => statusNow(agent, clock.wallMs())
     await eventually(() => agent.tunnels.ready.length === 1, 'the tunnel is up')
     take(1234)
     expect(status().reasons.join()).to.include('a call takes 1234 ms there and back')

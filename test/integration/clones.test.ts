@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { cpSync } from 'node:fs'
 import { connect, createServer, type AddressInfo, type Server } from 'node:net'
 import type { Agent } from '../../src/agent/agent.ts'
-import { agentStatus } from '../../src/agent/status.ts'
+import { statusNow } from '../support/status-now.ts'
 import { ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 
@@ -12,7 +12,7 @@ describe('a cloned identity', function () {
 
   async function setUp(clones: 'warn' | 'cut'): Promise<{ honest: Agent; clone: Agent }> {
     plane = await ControlPlane.start({ 'agents.clones': clones, 'tunnel.pingInterval': '200ms' })
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     cpSync(plane.stateOf('a-1'), plane.stateOf('copy'), { recursive: true, verbatimSymlinks: true })
     // Another place: a connection that comes from another address.
     const { port } = plane.addresses.agents
@@ -38,7 +38,7 @@ describe('a cloned identity', function () {
     const { honest, clone } = await setUp('warn')
     for (const agent of [honest, clone]) {
       await eventually(() => agent.notices.warnings.length > 0, 'it is warned')
-      const { health, reasons } = agentStatus(agent, Date.now())
+      const { health, reasons } = statusNow(agent, Date.now())
       expect(health).to.equal('degraded')
       expect(reasons.join()).to.include('two live agents present one certificate')
     }

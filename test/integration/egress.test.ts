@@ -26,7 +26,7 @@ describe('an egress proxy', function () {
 
   before(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     folder = mkdtempSync(join(tmpdir(), 'postern-proxy-'))
     writeFileSync(join(folder, 'password'), `${PASSWORD}\n`, { mode: 0o600 })
     proxies = new ChildProcesses(folder)
@@ -110,12 +110,12 @@ describe('an egress proxy', function () {
         const service = client.cluster('c-1').service(Diagnostics)
         const echo = await service.echo({ payload }, { timeoutMs: 10_000 })
         expect(Buffer.from(echo.payload).equals(payload)).to.equal(true)
-        await agent.renewal?.renewNow()
+        await agent.changes.renewal?.renewNow()
       })
       // Without a tunnel: over the enrolment address, through the same proxy.
       await plane.plant('off', { fromMs: Date.now() - 1e8, toMs: Date.now() - 1e6 })
       const off = plane.makeAgent('off', { 'gateway.noProxy': '[]', ...flags() })
-      await off.renewal?.renewNow()
+      await off.changes.renewal?.renewNow()
     })
 
   it('lets agent enroll through, and doctor names it', async () => {

@@ -68,7 +68,7 @@ describe('EST, with curl and openssl alone', function () {
   ]
   const withToken = (token: string): string[] => ['-u', `anyone:${token}`]
 
-  const enrol = (token: string, csr: string): Promise<Answer> =>
+  const enroll = (token: string, csr: string): Promise<Answer> =>
     curl(operation(plane.enrollUrl, 'simpleenroll'), ...withToken(token), ...post(csr))
 
   async function leafOf(asked: Promise<Answer>) {
@@ -83,7 +83,7 @@ describe('EST, with curl and openssl alone', function () {
   async function enrolled(): Promise<{ key: string; chain: string; serial: string }> {
     const { key, csr } = request()
     const { token } = await plane.token()
-    const leaf = await leafOf(enrol(token, csr))
+    const leaf = await leafOf(enroll(token, csr))
     const chain = path(`chain-${String(serial)}.pem`)
     const issuing = readFileSync(join(plane.folder, 'cp/ca/agents.pem'), 'utf8')
     writeFileSync(chain, pemText('CERTIFICATE', leaf.der) + issuing)
@@ -129,7 +129,7 @@ describe('EST, with curl and openssl alone', function () {
       `subjectAltName=URI:spiffe://${DOMAIN}/cluster/other/agent/root`,
     )
     const { token } = await plane.token({ agent: 'a-7' })
-    const { extensions } = await leafOf(enrol(token, csr))
+    const { extensions } = await leafOf(enroll(token, csr))
     expect(extensions.names).to.deep.equal([
       { kind: 'uri', value: `spiffe://${DOMAIN}/cluster/c-1/agent/a-7` },
     ])
@@ -139,9 +139,9 @@ describe('EST, with curl and openssl alone', function () {
   it('answers the same request with the same token alike, and no other', async () => {
     const { csr } = request()
     const { token } = await plane.token()
-    const [first, again] = [await leafOf(enrol(token, csr)), await leafOf(enrol(token, csr))]
+    const [first, again] = [await leafOf(enroll(token, csr)), await leafOf(enroll(token, csr))]
     expect(again.der).to.deep.equal(first.der)
-    expect((await enrol(token, request().csr)).status).to.equal(401)
+    expect((await enroll(token, request().csr)).status).to.equal(401)
   })
 
   it('tells a wrong, spent, expired and revoked token apart in the log alone', async () => {
@@ -149,10 +149,10 @@ describe('EST, with curl and openssl alone', function () {
     await plane.records((_, tokens) => tokens.revoke(revoked.id, 'test', Date.now()))
     const expired = await plane.token({ ttlMs: -1 })
     const spent = await plane.token()
-    await leafOf(enrol(spent.token, request().csr))
+    await leafOf(enroll(spent.token, request().csr))
     const answers: unknown[][] = []
     for (const token of [revoked.token, expired.token, spent.token, 'guess']) {
-      const { status, head, body } = await enrol(token, request().csr)
+      const { status, head, body } = await enroll(token, request().csr)
       answers.push([status, head.replace(/date: .*/i, ''), body])
     }
     for (const answer of answers) expect(answer).to.deep.equal(answers[0])
@@ -187,12 +187,12 @@ describe('EST, with curl and openssl alone', function () {
       [Buffer.from('no request at all').toString('base64'), 'decoded'],
     ]
     for (const [content, told] of wrong) {
-      const answer = await enrol(token, body(content))
+      const answer = await enroll(token, body(content))
       expect([answer.status, answer.body]).to.satisfy(
         ([status, text]: [number, string]) => status === 400 && text.includes(told),
       )
     }
-    await leafOf(enrol(token, body(base64.replace(/.{20}/g, '$& \t\r\n'))))
+    await leafOf(enroll(token, body(base64.replace(/.{20}/g, '$& \t\r\n'))))
   })
 
   it('refuses what is too large, of another type, method or path', async () => {
@@ -200,7 +200,7 @@ describe('EST, with curl and openssl alone', function () {
     const { csr } = request()
     writeFileSync(path('large'), 'A'.repeat(70_000))
     const url = operation(plane.enrollUrl, 'simpleenroll')
-    expect((await enrol(token, path('large'))).status).to.equal(413)
+    expect((await enroll(token, path('large'))).status).to.equal(413)
     expect((await curl(url, ...withToken(token), '--data-binary', `@${csr}`)).status).to.equal(400)
     expect((await curl(url, ...post(csr))).status).to.equal(401)
     expect((await curl(url)).status).to.equal(405)
@@ -256,13 +256,13 @@ describe('EST, with curl and openssl alone', function () {
   it('gives no second certificate to a key', async () => {
     const { csr } = request()
     const [one, two] = [await plane.token(), await plane.token()]
-    await leafOf(enrol(one.token, csr))
-    expect((await enrol(two.token, csr)).body).to.include('has a certificate already')
+    await leafOf(enroll(one.token, csr))
+    expect((await enroll(two.token, csr)).body).to.include('has a certificate already')
   })
 
   it('writes down who got what, for which token, from where; and who was refused', async () => {
     const { id, token } = await plane.token({ agent: 'a-9' })
-    const { serial: issued } = await leafOf(enrol(token, request().csr))
+    const { serial: issued } = await leafOf(enroll(token, request().csr))
     const events = await plane.records(({ database }) =>
       database.selectFrom('events').selectAll().execute(),
     )
@@ -330,7 +330,7 @@ describe('EST, with curl and openssl alone', function () {
 
   it('slows down a token that is used too often, from wherever', async () => {
     const { token } = await plane.token({ uses: 1000 })
-    const { enrolment } = plane.gateway
+    const { ca } = plane.gateway
     const nowMs = Date.now()
     const outcomes: string[] = []
     for (let i = 0; i < 80; i++) {
@@ -338,7 +338,7 @@ describe('EST, with curl and openssl alone', function () {
       const read = () => {
         throw new PosternError('CSR_INVALID', 'none')
       }
-      await enrolment?.issuer.enrol(token, read, asker).catch((error: unknown) => {
+      await ca?.issuer.enroll(token, read, asker).catch((error: unknown) => {
         outcomes.push((error as PosternError).code)
       })
     }

@@ -7,7 +7,7 @@ describe('gateway events', function () {
   let plane: ControlPlane
   before(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
   })
   after(() => {
     plane.stop()

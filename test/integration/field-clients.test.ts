@@ -12,7 +12,7 @@ describe('EST clients of the field', function () {
   let plane: ControlPlane
   before(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
   })
   after(() => {
     plane.stop()

@@ -5,7 +5,7 @@ import { connect, createServer, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connectGateways, Diagnostics, RpcError } from '../../src/client.ts'
-import { CallerRenewal, finishRenewal } from '../../src/cli/caller-renewal.ts'
+import { CallerRenewal, finishRenewal } from '../../src/cli/caller/renewal.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
@@ -26,7 +26,7 @@ describe('a caller that lasts', function () {
     })
     await new Promise<void>((resolve) => target.listen(0, '127.0.0.1', resolve))
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const address = `tcp://127.0.0.1:${String((target.address() as AddressInfo).port)}`
     const agent = plane.startAgent('a-1', {
       services: JSON.stringify([{ name: 'echo', target: address, dataType: 'cluster-record' }]),
@@ -90,7 +90,7 @@ describe('a caller that lasts', function () {
     await plane.startGateway(plane.sameAddresses)
     expect(await meanwhile).to.equal('two')
     await issue()
-    await eventually(() => plane.gateway.callers.callers === 1, 'one connection is left')
+    await eventually(() => plane.gateway.callers.report().callers === 1, 'one connection is left')
     expect(await echo(port, 'three')).to.equal('three')
     expect(forward?.exitCode).to.equal(null)
   })

@@ -82,7 +82,10 @@ describe('a forward', function () {
       socket.end(sent)
     })
     expect(got.equals(Buffer.from(sent).reverse())).to.equal(true)
-    await eventually(() => stack.agents[0]!.server.runningCount === 0, 'the forward has ended')
+    await eventually(
+      () => stack.agents[0]!.services.server.runningCount === 0,
+      'the forward has ended',
+    )
     local.close()
     server.close()
     stack.stop()
@@ -116,7 +119,10 @@ describe('a forward', function () {
     socket.resume()
     await eventually(() => written > before + 50 * MIB, 'it flows again')
     socket.destroy()
-    await eventually(() => stack.agents[0]!.server.runningCount === 0, 'the forward has ended')
+    await eventually(
+      () => stack.agents[0]!.services.server.runningCount === 0,
+      'the forward has ended',
+    )
     local.close()
     server.close()
     stack.stop()

@@ -13,14 +13,14 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Agent } from '../../src/agent/agent.ts'
-import { joinWhenNeeded } from '../../src/agent/join.ts'
-import { agentMetrics } from '../../src/agent/metrics.ts'
-import { agentStatus } from '../../src/agent/status.ts'
+import { joinWhenNeeded } from '../../src/agent/enrolment/join.ts'
+import { agentMetrics } from '../../src/agent/control/metrics.ts'
+import { statusNow } from '../support/status-now.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../src/config/agent-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
-import { gatewayMetrics } from '../../src/gateway/metrics.ts'
+import { gatewayMetrics } from '../../src/gateway/control/metrics.ts'
 import { KeyProtection } from '../../src/identity/key-protection.ts'
 import { MonitorListener } from '../../src/transport/monitor-listen.ts'
 import { codeOf, rejection } from '../support/code-of.ts'
@@ -66,16 +66,16 @@ describe('an identity', function () {
 
     beforeEach(async () => {
       outside = join(plane.folder, 'outside')
-      await plane.enrol('a-1')
+      await plane.enroll('a-1')
       publish('a-1')
     })
 
     it('is used, watched, and taken over without a dropped call when it changes', async () => {
       const agent = plane.startAgent('none', flags())
       await isUp(agent)
-      expect(agent.renewal).to.equal(undefined)
+      expect(agent.changes.renewal).to.equal(undefined)
       const before = agent.tunnel.state
-      const { renewal } = plane.makeAgent('a-1')
+      const { renewal } = plane.makeAgent('a-1').changes
       await renewal?.renewNow()
       publish('a-1')
       await eventually(() => agent.tunnel.state !== before, 'another tunnel')
@@ -92,7 +92,7 @@ describe('an identity', function () {
       writeFileSync(chain, whole.slice(0, 300))
       await rejection(agent.reload(), 'CERTIFICATE_UNUSABLE')
       await eventually(
-        () => agentStatus(agent, Date.now()).reasons.join().includes('not in order'),
+        () => statusNow(agent, Date.now()).reasons.join().includes('not in order'),
         'status tells',
       )
       expect(agent.tunnel.state).to.equal(before)
@@ -232,7 +232,7 @@ describe('an identity', function () {
 
   it('goes on with the tunnel where the disk is full or read-only, and says so', async function () {
     if (process.getuid?.() !== 0) throw new Error('needs root, for a file system of its own')
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const state = plane.stateOf('a-1')
     const agent = plane.startAgent('a-1')
     await isUp(agent)
@@ -246,18 +246,18 @@ describe('an identity', function () {
       const full = plane.startAgent('a-1', { 'state.directory': join(disk, 'a-1') })
       await isUp(full)
       const error = await rejection(
-        full.renewal?.renewNow() ?? Promise.resolve(),
+        full.changes.renewal?.renewNow() ?? Promise.resolve(),
         'STATE_UNWRITABLE',
       )
       expect(error.message).to.include('the disk is full')
       expect(mount('-o', 'remount,ro', disk)).to.equal(0)
       const readOnly = await rejection(
-        full.renewal?.renewNow() ?? Promise.resolve(),
+        full.changes.renewal?.renewNow() ?? Promise.resolve(),
         'STATE_UNWRITABLE',
       )
       expect(readOnly.message).to.include('read-only')
       expect(full.tunnel.state.name).to.equal('ready')
-      expect(agentStatus(full, Date.now()).certificate.renewalError?.code).to.equal(
+      expect(statusNow(full, Date.now()).certificate.renewalError?.code).to.equal(
         'STATE_UNWRITABLE',
       )
     } finally {
@@ -270,7 +270,7 @@ describe('an identity', function () {
     const secret = join(plane.folder, 'secret')
     writeFileSync(secret, 'one')
     writeFileSync(count, '')
-    await plane.enrol('a-1', { protection: new KeyProtection('one') })
+    await plane.enroll('a-1', { protection: new KeyProtection('one') })
     const command = ['sh', '-c', `echo x >> ${count}; cat ${secret}`]
     const flags = { 'identity.passphraseCommand': JSON.stringify(command) }
     const agent = plane.startAgent('a-1', flags)
@@ -288,7 +288,7 @@ describe('an identity', function () {
     writeFileSync(file, sealed)
     await agent.reload()
     expect(runs()).to.equal(2)
-    await agent.renewal?.renewNow()
+    await agent.changes.renewal?.renewNow()
     new KeyProtection('two').open(readFileSync(file, 'utf8'), file)
     agent.stop()
     await isUp(plane.startAgent('a-1', flags))
@@ -325,10 +325,10 @@ describe('an identity', function () {
   })
 
   it('shows in metrics of both daemons how long it lasts', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     const agent = plane.startAgent('a-1')
     await isUp(agent)
-    await agent.renewal?.renewNow()
+    await agent.changes.renewal?.renewNow()
     const read = async (metrics: ReturnType<typeof agentMetrics>): Promise<string> => {
       const state = () => ({ isReady: true, isAlive: true, text: '' })
       const listener = new MonitorListener({ host: '127.0.0.1', port: 0 }, { metrics, state })

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { SignJWT, UnsecuredJWT } from 'jose'
 import Provider, { type Configuration } from 'oidc-provider'
-import { enrol } from '../../src/agent/enrol.ts'
+import { enroll } from '../../src/agent/enrolment/enroll.ts'
 import { Authority, USAGE_SERVER } from '../../src/identity/authority.ts'
 import { Generations } from '../../src/identity/generations.ts'
 import { identityUri } from '../../src/identity/name.ts'
@@ -137,7 +137,7 @@ describe('joining by the identity of a workload', function () {
   })
   let serial = 0
   const join_ = async (token: string) =>
-    await enrol(
+    await enroll(
       {
         gateway: new URL(plane.enrollUrl),
         token,
@@ -234,7 +234,7 @@ describe('joining by the identity of a workload', function () {
       'enroll.jwt': JSON.stringify([row({ jwksFile, agentClaim: undefined, caFile: undefined })]),
     })
     try {
-      const { identity } = await enrol(
+      const { identity } = await enroll(
         {
           gateway: new URL(own.enrollUrl),
           token: await forged(),

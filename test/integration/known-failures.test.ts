@@ -4,14 +4,14 @@ import { connect as connectLocal } from 'node:net'
 import { join } from 'node:path'
 import { connect, createServer, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { Agent } from '../../src/agent/agent.ts'
-import { AgentControl } from '../../src/agent/local-control.ts'
+import { AgentControl } from '../../src/agent/control/orders.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { Authority, USAGE_CLIENT } from '../../src/identity/authority.ts'
 import { readAuthority } from '../../src/identity/authority-files.ts'
 import { makeSigningRequest, readSigningRequest } from '../../src/identity/csr.ts'
 import { makeKey } from '../../src/identity/keys.ts'
-import { recover } from '../../src/agent/proof-client.ts'
+import { recover } from '../../src/agent/enrolment/proof-client.ts'
 import { LocalListener } from '../../src/transport/local-socket.ts'
 import { NetworkBudget } from '../../src/transport/network-budget.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from '../../src/transport/handshake-gate.ts'
@@ -31,7 +31,7 @@ describe('known failures of this kind of program, on the network', function () {
 
   before(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     await plane.connect('tester')
     agent = plane.startAgent('a-1')
     await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
@@ -192,7 +192,7 @@ describe('known failures of this kind of program, on the network', function () {
   it('a list of what is revoked was there and not applied (Vault CVE-2022-41316): it is in force before anybody can knock', async () => {
     const other = await ControlPlane.start()
     try {
-      await other.enrol('a-1')
+      await other.enroll('a-1')
       other.gateway.stop()
       await other.command('certs', 'revoke', '--cluster', 'c-1')
       await other.startGateway()
@@ -207,22 +207,22 @@ describe('known failures of this kind of program, on the network', function () {
   it('one way to a certificate skipped what the others ask (step CVE-2026-30836, OpenBao CVE-2026-39388): none does', async () => {
     const other = await ControlPlane.start()
     try {
-      await other.enrol('a-1')
+      await other.enroll('a-1')
       await other.plant('off', { fromMs: Date.now() - 2 * DAY_MS, toMs: Date.now() - DAY_MS })
       const { token } = await other.token({ agent: 'a-2' })
       await other.command('clusters', 'lock', 'c-1')
-      await other.gateway.admission?.look()
+      await other.gateway.access?.look()
       const nowhere = { 'gateway.address': 'localhost:1' }
       const overEst = other.makeAgent('a-1', { ...nowhere, 'identity.renewUrl': other.renewUrl })
-      await rejection(overEst.renewal?.renewNow() ?? Promise.resolve(), 'CLUSTER_LOCKED')
+      await rejection(overEst.changes.renewal?.renewNow() ?? Promise.resolve(), 'CLUSTER_LOCKED')
       const byProof = other.makeAgent('off', nowhere)
-      await rejection(byProof.renewal?.renewNow() ?? Promise.resolve(), 'CLUSTER_LOCKED')
-      const issuer = other.gateway.enrolment?.issuer
+      await rejection(byProof.changes.renewal?.renewNow() ?? Promise.resolve(), 'CLUSTER_LOCKED')
+      const issuer = other.gateway.ca?.issuer
       const asker = { address: 'x', nowMs: Date.now() }
       const read = () => {
         throw new Error('a request is read only for who may ask')
       }
-      await issuer?.enrol('postern_nonsense', read, asker).catch((error: unknown) => {
+      await issuer?.enroll('postern_nonsense', read, asker).catch((error: unknown) => {
         expect(String(error)).to.include('TOKEN_REFUSED')
       })
       expect(token).to.match(/^postern_/)
@@ -258,7 +258,7 @@ describe('known failures of this kind of program, on the network', function () {
   })
 
   it('a renewal that is replayed gives the same certificate for minutes, and none after that', async () => {
-    const issuer = plane.gateway.enrolment?.issuer
+    const issuer = plane.gateway.ca?.issuer
     const { certificatePem } = agent.credential
     const leaf = Buffer.from(certificatePem.split('-----')[2]?.replace(/\s/g, '') ?? '', 'base64')
     const key = await makeKey('p256')
@@ -285,7 +285,7 @@ describe('known failures of this kind of program, on the network', function () {
 
   it('admin interfaces took orders from anyone (linkerd CVE-2024-40632): ours is a socket for its user, in bounds', async () => {
     const path = join(plane.folder, 'orders.sock')
-    const control = new AgentControl(agent, systemClock)
+    const control = new AgentControl(agent, systemClock, () => agent.reload())
     const socket = new LocalListener(path, (line) => control.answer(line))
     await socket.listen()
     expect(statSync(path).mode & 0o777).to.equal(0o600)

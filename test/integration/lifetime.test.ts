@@ -66,7 +66,10 @@ describe('what must end', function () {
       return await code
     })
     expect(new Set(await Promise.all(codes))).to.deep.equal(new Set(['CANCELLED']))
-    await eventually(() => agent.server.runningCount === 0 && sockets.size === 0, 'all are gone')
+    await eventually(
+      () => agent.services.server.runningCount === 0 && sockets.size === 0,
+      'all are gone',
+    )
   })
 
   it('a tunnel told to go comes back by its own back-off, however long it is told to wait', async () => {

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { copyFileSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { GatewayControl } from '../../src/gateway/local-control.ts'
+import { GatewayControl } from '../../src/gateway/control/orders.ts'
 import { LocalListener } from '../../src/transport/local-socket.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { CaSteps, isUp } from '../support/ca-steps.ts'
@@ -15,11 +15,11 @@ describe('a gateway whose store is lost', function () {
     const { plane } = steps
     const kept = mkdtempSync(join(tmpdir(), 'postern-backup-'))
     try {
-      await plane.enrol('a-1')
+      await plane.enroll('a-1')
       await steps.ca('prepare', '--root', steps.root)
       await steps.ca('activate', '--force')
       await steps.ca('retire', '--force')
-      await plane.enrol('a-2')
+      await plane.enroll('a-2')
       const file = join(kept, 'records.db')
       const { status, stderr } = await plane.command('store', 'backup', file)
       expect([status, stderr]).to.deep.equal([0, ''])
@@ -36,7 +36,7 @@ describe('a gateway whose store is lost', function () {
       copyFileSync(file, store)
       await plane.startGateway(plane.sameAddresses)
       await isUp(plane.startAgent('a-2'))
-      await plane.enrol('a-3')
+      await plane.enroll('a-3')
     } finally {
       plane.stop()
       rmSync(kept, { recursive: true })

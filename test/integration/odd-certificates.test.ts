@@ -53,7 +53,7 @@ describe('odd certificates', function () {
             options ?? {},
           )
       expect(faults.map(({ rawMessage }) => rawMessage)).to.deep.equal([])
-      expect(plane.gateway.callers.callers).to.equal(0)
+      expect(plane.gateway.callers.report().callers).to.equal(0)
     } finally {
       plane.stop()
     }

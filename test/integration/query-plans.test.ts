@@ -2,9 +2,9 @@ import { expect } from 'chai'
 import { joinToken } from '../../src/identity/join-token.ts'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Denials } from '../../src/gateway/denials.ts'
-import { Records } from '../../src/gateway/records/records.ts'
-import { Pruner } from '../../src/gateway/retention.ts'
+import { Denials } from '../../src/gateway/access/denials.ts'
+import { Records } from '../../src/store/records.ts'
+import { Pruner } from '../../src/gateway/access/retention.ts'
 import { ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 import { rejection } from '../support/code-of.ts'
@@ -22,17 +22,17 @@ describe('what a peer can make the store do', function () {
     // The migrations are nobody's doing but ours.
     seen.clear()
     try {
-      await plane.enrol('a-1')
+      await plane.enroll('a-1')
       const agent = plane.startAgent('a-1')
       await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
-      await agent.renewal?.renewNow()
+      await agent.changes.renewal?.renewNow()
       await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
       await rejection(
-        plane.enrolWith('x', joinToken('0123456789ab', Buffer.alloc(32))),
+        plane.enrollWith('x', joinToken('0123456789ab', Buffer.alloc(32))),
         'TOKEN_REFUSED',
       )
       await rejection(
-        plane.enrolWith('x', (await plane.token({ ttlMs: -1 })).token),
+        plane.enrollWith('x', (await plane.token({ ttlMs: -1 })).token),
         'TOKEN_REFUSED',
       )
       const records = await Records.open(join(plane.folder, 'cp/records.db'), (sql) =>

@@ -19,7 +19,7 @@ describe('dialling again', function () {
   })
 
   it('happens at once when the machine resumes from sleep', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     let sleptMs = 0
     const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + sleptMs }
     const { sameAddresses } = plane
@@ -35,7 +35,7 @@ describe('dialling again', function () {
   })
 
   it('of a tunnel that slept leaves it for a fresh one', async () => {
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     let sleptMs = 0
     const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + sleptMs }
     const agent = plane.startAgent('a-1', {}, { clock })
@@ -53,7 +53,7 @@ describe('dialling again', function () {
     const names = ['a-1', 'a-2', 'a-3', 'a-4']
     plane.gateway.stop()
     await plane.startGateway({ ...plane.sameAddresses, 'drain.reconnectRate': '2' })
-    for (const name of names) await plane.enrol(name)
+    for (const name of names) await plane.enroll(name)
     // Nothing of their own spreads them: their back-off ends at once.
     const eager = { ...systemRandom, fraction: () => 0 }
     const agents = names.map((name) =>

@@ -3,8 +3,8 @@ import { createPrivateKey } from 'node:crypto'
 import { connect, type TLSSocket } from 'node:tls'
 import { readFileSync } from 'node:fs'
 import type { Agent } from '../../src/agent/agent.ts'
-import { diagnose } from '../../src/agent/proof-client.ts'
-import { agentStatus } from '../../src/agent/status.ts'
+import { diagnose } from '../../src/agent/enrolment/proof-client.ts'
+import { statusNow } from '../support/status-now.ts'
 import { Authority, USAGE_CLIENT } from '../../src/identity/authority.ts'
 import { makeProof, type ProofPurpose } from '../../src/identity/key-proof.ts'
 import { pemBlocks } from '../../src/identity/pem.ts'
@@ -37,7 +37,7 @@ describe('an agent that is refused', function () {
     await plane.plant('a-1', { fromMs: ago(2 * DAY_MS), toMs: ago(DAY_MS) })
     const agent = plane.startAgent('a-1')
     const before = agent.credential.keyPem
-    expect(agentStatus(agent, Date.now()).reasons.join()).to.include('expired')
+    expect(statusNow(agent, Date.now()).reasons.join()).to.include('expired')
     await isUp(agent)
     expect(agent.credential.keyPem).not.to.equal(before)
     expect(agent.credential.notAfterMs).to.be.greaterThan(Date.now())
@@ -46,12 +46,12 @@ describe('an agent that is refused', function () {
   it('past the grace stays, says so, and is let in after agent enroll --force without a restart', async () => {
     await plane.plant('a-1', { fromMs: ago(20 * DAY_MS), toMs: ago(8 * DAY_MS) })
     const agent = plane.startAgent('a-1')
-    await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'CERT_EXPIRED')
-    await eventually(() => agent.care.diagnosis?.verdict === 'expired', 'it has asked why')
-    const { health, reasons } = agentStatus(agent, Date.now())
+    await rejection(agent.changes.renewal?.renewNow() ?? Promise.resolve(), 'CERT_EXPIRED')
+    await eventually(() => agent.changes.diagnosis?.verdict === 'expired', 'it has asked why')
+    const { health, reasons } = statusNow(agent, Date.now())
     expect(health).to.equal('down')
     expect(reasons.join()).to.include('the gateway says of our certificate: expired')
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     await agent.reload()
     agent.tunnel.hurry()
     await isUp(agent)
@@ -62,7 +62,7 @@ describe('an agent that is refused', function () {
     await plane.startGateway({ 'enroll.expiredGrace': '0s' })
     await plane.plant('a-1', { fromMs: ago(2 * DAY_MS), toMs: ago(HOUR_MS) })
     const agent = plane.makeAgent('a-1')
-    await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'CERT_EXPIRED')
+    await rejection(agent.changes.renewal?.renewNow() ?? Promise.resolve(), 'CERT_EXPIRED')
   })
 
   it('is told which of all reasons it is', async () => {
@@ -74,12 +74,12 @@ describe('an agent that is refused', function () {
     await plane.plant('unknown', { ...life, isKnown: false })
     await plane.plant('revoked', life)
     await plane.command('certs', 'revoke', '--cluster', 'c-1', '--agent', 'revoked')
-    await plane.gateway.admission?.look()
+    await plane.gateway.access?.look()
     const names = ['fine', 'expired', 'early', 'old', 'unknown', 'revoked']
     const verdicts = ['fine', 'expired', 'not-yet-valid', 'superseded', 'unknown-issuer', 'revoked']
     for (const [i, name] of names.entries()) expect(await verdictOf(name)).to.equal(verdicts[i])
     await plane.command('clusters', 'lock', 'c-1')
-    await plane.gateway.admission?.look()
+    await plane.gateway.access?.look()
     expect(await verdictOf('fine')).to.equal('locked')
   })
 
@@ -94,9 +94,12 @@ describe('an agent that is refused', function () {
       isKnown: false,
     })
     const agent = plane.startAgent('a-1')
-    await eventually(() => agent.care.diagnosis?.verdict === 'unknown-issuer', 'it has asked why')
+    await eventually(
+      () => agent.changes.diagnosis?.verdict === 'unknown-issuer',
+      'it has asked why',
+    )
     expect(agent.tunnel.lastError?.code).to.equal('PEER_REFUSED')
-    expect(agentStatus(agent, Date.now()).reasons.join()).to.include('unknown-issuer')
+    expect(statusNow(agent, Date.now()).reasons.join()).to.include('unknown-issuer')
   })
 
   describe('and whoever asks in its place', () => {

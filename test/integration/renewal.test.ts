@@ -19,7 +19,7 @@ describe('renewal', function () {
   beforeEach(async () => {
     plane = await ControlPlane.start()
     folder = plane.stateOf('a-1')
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     agent = plane.startAgent('a-1')
     client = await plane.connect()
     await isUp()
@@ -62,7 +62,7 @@ describe('renewal', function () {
       }
     })()
     for (let i = 0; i < RENEWALS; i++) {
-      await agent.renewal?.renewNow()
+      await agent.changes.renewal?.renewNow()
       await new Promise((resolve) => setTimeout(resolve, 1000))
     }
     // Past the handover of the last one.
@@ -90,7 +90,7 @@ describe('renewal', function () {
     await plane.records(({ database }) =>
       database.updateTable('certificates').set({ state: 'superseded' }).execute(),
     )
-    const { renewal } = agent
+    const { renewal } = agent.changes
     if (renewal === undefined) throw new Error('no renewal')
     await rejection(renewal.renewNow(), 'CERT_SUPERSEDED')
     expect(readFileSync(join(folder, 'current/chain.pem'))).to.deep.equal(before)
@@ -100,7 +100,7 @@ describe('renewal', function () {
   it('asks again with the same key after a failure to store, and gets the same certificate', async () => {
     const obstacle = join(folder, '.current.new')
     mkdirSync(obstacle)
-    const { renewal } = agent
+    const { renewal } = agent.changes
     if (renewal === undefined) throw new Error('no renewal')
     await rejection(renewal.renewNow(), 'STATE_UNWRITABLE')
     expect(agent.tunnel.state.name).to.equal('ready')
@@ -113,7 +113,7 @@ describe('renewal', function () {
   })
 
   it('is let in with what it has after a restart', async () => {
-    await agent.renewal?.renewNow()
+    await agent.changes.renewal?.renewNow()
     agent.stop()
     agent = plane.startAgent('a-1')
     await isUp()
@@ -124,10 +124,10 @@ describe('renewal', function () {
     const nowhere = { 'gateway.address': 'localhost:1' }
     rmSync(join(folder, 'enrolled-at.json'))
     agent = plane.startAgent('a-1', nowhere)
-    await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'CONNECTION_LOST')
+    await rejection(agent.changes.renewal?.renewNow() ?? Promise.resolve(), 'CONNECTION_LOST')
     agent.stop()
     agent = plane.startAgent('a-1', { ...nowhere, 'identity.renewUrl': plane.renewUrl })
-    await agent.renewal?.renewNow()
+    await agent.changes.renewal?.renewNow()
     expect((await states()).map(({ state }) => state)).to.deep.equal(['current', 'pending'])
     agent.stop()
     agent = plane.startAgent('a-1')

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createServer } from 'node:tls'
 import type { Agent } from '../../src/agent/agent.ts'
 import { Diagnostics } from '../../src/client.ts'
-import { credentialsOf, Denials } from '../../src/gateway/denials.ts'
+import { credentialsOf, Denials } from '../../src/gateway/access/denials.ts'
 import { readCrl } from '../../src/identity/crl.ts'
 import { makeSigningRequest, readSigningRequest } from '../../src/identity/csr.ts'
 import { element, sequence } from '../../src/identity/der-write.ts'
@@ -28,7 +28,7 @@ describe('revocation', function () {
 
   beforeEach(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     agent = plane.startAgent('a-1')
     await isUp(agent)
   })
@@ -65,13 +65,13 @@ describe('revocation', function () {
       }, 'it is told')
       expect(cause.recovery).to.equal('give-up')
       expect(cause.rawMessage).to.include('laptop lost')
-      await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
+      await rejection(agent.changes.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
       agent.stop()
       const other = plane.startAgent('a-1', {
         'gateway.address': 'localhost:1',
         'identity.renewUrl': plane.renewUrl,
       })
-      await rejection(other.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
+      await rejection(other.changes.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
       const { stdout } = await plane.command('certs', 'list', '--json')
       const rows = JSON.parse(stdout) as { identity: string; state: string }[]
       expect(rows.find(({ identity: name }) => name === 'c-1/a-1')?.state).to.equal('revoked')
@@ -97,19 +97,19 @@ describe('revocation', function () {
   it('of an agent lets it in again with a new join token, at once', async () => {
     await cutAfter('certs', 'revoke', '--cluster', 'c-1', '--agent', 'a-1')
     agent.stop()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
     await isUp(plane.startAgent('a-1'))
   })
 
   it('reaches what was renewed from a certificate or key before it: who steals a key and renews first holds nothing', async () => {
     const serial = serialOf(agent)
-    await agent.renewal?.renewNow()
-    await agent.renewal?.renewNow()
+    await agent.changes.renewal?.renewNow()
+    await agent.changes.renewal?.renewNow()
     expect(serialOf(agent)).not.to.equal(serial)
     const { stdout } = await plane.command('certs', 'revoke', serial)
     expect(stdout).to.include('2 that were renewed from it')
     await eventually(() => agent.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is cut')
-    await plane.enrol('a-2')
+    await plane.enroll('a-2')
     const other = plane.startAgent('a-2')
     await isUp(other)
     const rows = JSON.parse((await plane.command('certs', 'list', '--json')).stdout) as {
@@ -117,17 +117,17 @@ describe('revocation', function () {
       identity: string
     }[]
     const key = rows.find(({ identity }) => identity === 'c-1/a-2')?.key ?? ''
-    await other.renewal?.renewNow()
+    await other.changes.renewal?.renewNow()
     expect((await plane.command('certs', 'revoke', '--key', key)).stdout).to.include('1 that were')
     await eventually(() => other.tunnel.lastError?.code === 'IDENTITY_REVOKED', 'it is cut')
   })
 
   it('reaches who renews while it is given, ten times over: nothing that descends works', async () => {
-    const issuer = plane.gateway.enrolment?.issuer
+    const issuer = plane.gateway.ca?.issuer
     if (issuer === undefined) throw new Error('there is a CA')
     for (let round = 0; round < 10; round++) {
       const name = `t-${String(round)}`
-      await plane.enrol(name)
+      await plane.enroll(name)
       const chain = readFileSync(join(plane.stateOf(name), 'current/chain.pem'), 'utf8')
       const [first = Buffer.alloc(0)] = pemBlocks(chain, 'CERTIFICATE')
       const serial = new X509Certificate(first).serialNumber.toLowerCase()
@@ -147,7 +147,7 @@ describe('revocation', function () {
       await rejection(thief, 'IDENTITY_REVOKED')
       await rejection(issuer.judged(latest), 'IDENTITY_REVOKED')
       await eventually(() => {
-        const { denials } = plane.gateway.admission ?? {}
+        const { denials } = plane.gateway.access ?? {}
         const identity = { role: 'agent', trustDomain: '', cluster: 'c-1', agent: name } as const
         return denials?.judge(credentialsOf(latest, identity))?.code === 'IDENTITY_REVOKED'
       }, 'no handshake lets it in')
@@ -187,16 +187,16 @@ describe('revocation', function () {
     const named = await plane.token({ agent: 'a-1' })
     await cutAfter('certs', 'revoke', '--cluster', 'c-1')
     for (const old of [token, named.token])
-      await rejection(plane.enrolWith('again', old), 'TOKEN_REFUSED')
+      await rejection(plane.enrollWith('again', old), 'TOKEN_REFUSED')
     expect(
       plane.log.lines.some(({ facts }) => String(facts.reason).includes('made before')),
     ).to.equal(true)
     const { token: fresh } = await plane.token({ uses: 5 })
-    await plane.enrolWith('again', fresh)
+    await plane.enrollWith('again', fresh)
   })
 
   it('is seen by a renewal that is under way in the gateway, whichever comes first', async () => {
-    const issuer = plane.gateway.enrolment?.issuer
+    const issuer = plane.gateway.ca?.issuer
     const [leaf = Buffer.alloc(0)] = pemBlocks(agent.credential.certificatePem, 'CERTIFICATE')
     const request = readSigningRequest(makeSigningRequest(await makeKey('p256')))
     const asker = { address: 'x', nowMs: Date.now() }
@@ -233,7 +233,7 @@ describe('revocation', function () {
         state.cause.rawMessage.includes('audit')
       )
     }, 'it is told')
-    await rejection(plane.enrol('a-2'), 'CLUSTER_LOCKED')
+    await rejection(plane.enroll('a-2'), 'CLUSTER_LOCKED')
     const again = await plane.command('clusters', 'lock', 'c-1')
     expect([again.status, again.stdout]).to.deep.equal([0, 'cluster c-1 is locked already'])
     const typo = await plane.command('clusters', 'lock', 'c-9')
@@ -364,7 +364,7 @@ describe('revocation', function () {
       const { stdout: later } = await plane.command('events', '--json', '--identity', '/agent/a-1')
       return later.includes('handshake.refused') && later.includes('IDENTITY_REVOKED')
     }, 'a refused handshake is written down')
-    await rejection(agent.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
+    await rejection(agent.changes.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
     expect((await plane.command('events', '--json')).stdout).to.include('enrolment.refused')
     expect((await plane.command('events', '--last', '0')).status).to.equal(64)
   })

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createServer as createHttpsServer } from 'node:https'
 import { createServer, type AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
-import { agentStatus } from '../../src/agent/status.ts'
+import { statusNow } from '../support/status-now.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { Health, RpcError, type GatewayClient } from '../../src/client.ts'
 import { readProbe } from '../../src/config/probe-row.ts'
@@ -72,14 +72,14 @@ describe('services that are probed', function () {
 
   it('are refused by the gateway at once while they are down, and served again when they are up', async () => {
     const agent = await fleet.startAgent('a-1', flags({ body: 'all is well' }))
-    await eventually(() => agent.serving.healths.length === 1, 'it was looked at')
+    await eventually(() => agent.services.healths.length === 1, 'it was looked at')
     await eventually(() => agent.tunnels.ready.length === 1, 'the tunnel is up')
     expect(await isServing()).to.equal(true)
     expect(await refusalOf()).to.equal('CONNECTION_LOST')
     isBroken = true
     await eventually(async () => (await refusalOf()) === 'SERVICE_DOWN', 'the gateway knows')
     expect(await isServing()).to.equal(false)
-    const { health, reasons, services } = agentStatus(agent, systemClock.wallMs())
+    const { health, reasons, services } = statusNow(agent, systemClock.wallMs())
     expect(health).to.equal('degraded')
     expect(reasons).to.deep.equal(['service web is down: http probe: it answered 500 to GET /'])
     expect(services[0]?.health).to.include({ up: false })
@@ -101,7 +101,7 @@ describe('services that are probed', function () {
       return tunnels.filter(({ health }) => health.length === 1).length === 2
     }, 'both have told')
     for (let i = 0; i < 5; i++) expect(await refusalOf()).to.equal('CONNECTION_LOST')
-    expect(second.policy.allowed).to.equal(5)
+    expect(second.services.policy.allowed).to.equal(5)
   })
 
   it('heartbeats are not believed beyond what the agent offers, and are refused when they are many', async () => {

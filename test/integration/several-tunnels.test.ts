@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { agentStatus } from '../../src/agent/status.ts'
+import { statusNow } from '../support/status-now.ts'
 import { PosternError } from '../../src/base/errors.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { eventually } from '../support/eventually.ts'
@@ -18,7 +18,7 @@ describe('an agent with several gateways', function () {
     await eventually(() => agent.tunnels.ready.length === 2, 'two tunnels')
     const [first, second] = gatewaysOf(agent)
     expect(first).to.not.equal(second)
-    const { health, tunnels, tunnelsWanted } = agentStatus(agent, systemClock.wallMs())
+    const { health, tunnels, tunnelsWanted } = statusNow(agent, systemClock.wallMs())
     expect([health, tunnels.length, tunnelsWanted]).to.deep.equal(['healthy', 2, 2])
   })
 
@@ -36,7 +36,7 @@ describe('an agent with several gateways', function () {
       .find((name) => ![lost, kept].includes(name))
     fleet.gateways.find(({ name }) => name === lost)?.gateway.stop()
     const degraded = await eventually(() => {
-      const status = agentStatus(agent, systemClock.wallMs())
+      const status = statusNow(agent, systemClock.wallMs())
       return status.health === 'degraded' ? status : undefined
     }, 'degraded')
     expect(degraded.reasons[0]).to.equal('1 of 2 tunnels is up')
@@ -57,7 +57,7 @@ describe('an agent with several gateways', function () {
     expect(
       fleet.log.lines.filter(({ level }) => level === 'warn').map(({ facts }) => facts.code),
     ).to.not.include('GATEWAY_HELD')
-    expect(agentStatus(agent, systemClock.wallMs()).health).to.equal('healthy')
+    expect(statusNow(agent, systemClock.wallMs()).health).to.equal('healthy')
   })
 
   it('keeps as many as it is told to, where there are so many', async () => {
@@ -105,7 +105,7 @@ describe('an agent with several gateways', function () {
     const agent = await fleet.startAgent('a-1')
     await untilWith(agent, 'gw-1')
     const held = () => [{ gateway: 'gw-1', zone: '' }]
-    const error = await agent.link.dial({ held }, new AbortController().signal).then(
+    const error = await agent.tunnels.dialer.dial({ held }, new AbortController().signal).then(
       () => undefined,
       (reason: unknown) => reason,
     )

@@ -12,8 +12,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { agentStatus } from '../../src/agent/status.ts'
-import { noteStart } from '../../src/agent/last-status.ts'
+import { statusNow } from '../support/status-now.ts'
+import { noteStart } from '../../src/agent/control/last-status.ts'
 import { PosternError } from '../../src/base/errors.ts'
 import { readCredential, type KeyFilePaths } from '../../src/identity/key-files.ts'
 import { rejection } from '../support/code-of.ts'
@@ -104,7 +104,7 @@ describe('an identity from files', function () {
       const error = await rejection(agent.reload(), 'CERTIFICATE_UNUSABLE')
       expect(error.message).to.match(told)
       expect(agent.credential).to.equal(before)
-      expect(agentStatus(agent, Date.now()).reasons.join()).to.match(told)
+      expect(statusNow(agent, Date.now()).reasons.join()).to.match(told)
       // The next dial is made with what is in force.
       await agent.tunnels.replace()
       expect(agent.tunnel.state.name).to.equal('ready')
@@ -169,7 +169,7 @@ describe('an enrolled identity', function () {
   let plane: ControlPlane
   beforeEach(async () => {
     plane = await ControlPlane.start()
-    await plane.enrol('a-1')
+    await plane.enroll('a-1')
   })
   afterEach(() => {
     plane.stop()
@@ -182,15 +182,15 @@ describe('an enrolled identity', function () {
     for (const content of ['', 'garbage', '-----BEGIN PRIVATE KEY-----\n']) {
       mkdirSync(at('pending'), { recursive: true, mode: 0o700 })
       writeFileSync(at('pending/key.pem'), content, { mode: 0o600 })
-      await agent.renewal?.renewNow()
+      await agent.changes.renewal?.renewNow()
     }
-    expect(agent.renewal?.succeeded).to.equal(3)
+    expect(agent.changes.renewal?.succeeded).to.equal(3)
   })
 
   it('whose present files are empty says which generation is before it', async () => {
     const agent = plane.startAgent('a-1')
     await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
-    await agent.renewal?.renewNow()
+    await agent.changes.renewal?.renewNow()
     agent.stop()
     writeFileSync(at('current/chain.pem'), '')
     expect(() => plane.makeAgent('a-1')).to.throw(
@@ -204,9 +204,9 @@ describe('an enrolled identity', function () {
     await eventually(() => copy.tunnel.state.name === 'ready', 'the tunnel is up')
     const original = plane.startAgent('a-1', { 'status.socket': at('other.sock') })
     await eventually(() => original.tunnel.state.name === 'ready', 'the tunnel is up')
-    await original.renewal?.renewNow()
-    await rejection(copy.renewal?.renewNow() ?? Promise.resolve(), 'CERT_SUPERSEDED')
-    const { health, reasons } = agentStatus(copy, Date.now())
+    await original.changes.renewal?.renewNow()
+    await rejection(copy.changes.renewal?.renewNow() ?? Promise.resolve(), 'CERT_SUPERSEDED')
+    const { health, reasons } = statusNow(copy, Date.now())
     expect([health === 'healthy', reasons.join()]).to.satisfy(
       ([isFine, text]: [boolean, string]) => !isFine && text.includes('cannot be renewed'),
       reasons.join(),
@@ -244,18 +244,18 @@ describe('a reload', function () {
       }
       const files = await stack.pki.issue(AGENT)
       const agent = await stack.dialAgent(down, files)
-      await eventually(() => agent.serving.healths[0]?.isDown === true, 'it is seen to be down')
+      await eventually(() => agent.services.healths[0]?.isDown === true, 'it is seen to be down')
       await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
       const { state } = agent.tunnel
       await agent.reload(() => ({ ...agent.settings, 'log.level': 'warn' }))
       expect(agent.tunnel.state).to.equal(state)
-      expect(agent.serving.healths[0]?.isDown).to.equal(true)
+      expect(agent.services.healths[0]?.isDown).to.equal(true)
       const allow = [{ caller: 'x', methods: ['*'], services: [] }]
       await agent.reload(() => ({ ...agent.settings, allow }))
       expect(agent.tunnel.state).to.equal(state)
       const probes = agent.settings.probes.map((row) => ({ ...row, intervalMs: 2000 }))
       await agent.reload(() => ({ ...agent.settings, probes }))
-      expect(agent.serving.healths[0]?.isDown).to.equal(true)
+      expect(agent.services.healths[0]?.isDown).to.equal(true)
       expect(agent.tunnel.state).to.equal(state)
     } finally {
       stack.stop()

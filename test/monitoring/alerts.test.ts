@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { AGENT_METRICS } from '../../src/agent/metrics.ts'
-import { GATEWAY_METRICS } from '../../src/gateway/metrics.ts'
+import { AGENT_METRICS } from '../../src/agent/control/metrics.ts'
+import { GATEWAY_METRICS } from '../../src/gateway/control/metrics.ts'
 import { runTool } from '../support/openssl.ts'
 
 const ALERTS = fileURLToPath(new URL('../../monitoring/alerts.yaml', import.meta.url))

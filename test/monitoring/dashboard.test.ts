@@ -2,8 +2,8 @@ import { expect } from 'chai'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { AGENT_METRICS } from '../../src/agent/metrics.ts'
-import { GATEWAY_METRICS } from '../../src/gateway/metrics.ts'
+import { AGENT_METRICS } from '../../src/agent/control/metrics.ts'
+import { GATEWAY_METRICS } from '../../src/gateway/control/metrics.ts'
 import { runTool } from '../support/openssl.ts'
 
 const DASHBOARD = new URL('../../monitoring/dashboard.json', import.meta.url)

@@ -1,10 +1,11 @@
+import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
 import { expect } from 'chai'
 import { PosternError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/logger.ts'
-import { AgentSide } from '../../src/gateway/agent-side.ts'
-import { PeerShares } from '../../src/gateway/peer-shares.ts'
-import { Registry } from '../../src/gateway/registry.ts'
-import { Turnstile } from '../../src/gateway/turnstile.ts'
+import { AgentSide } from '../../src/gateway/agents/agent-side.ts'
+import { PeerShares } from '../../src/gateway/access/peer-shares.ts'
+import { Registry } from '../../src/gateway/clusters/registry.ts'
+import { Admission } from '../../src/gateway/agents/admission.ts'
 import { Tunnel as TunnelService } from '../../src/gen/postern/v1/tunnel_pb.js'
 import { clientOf } from '../../src/rpc/typed.ts'
 import { processParts } from '../../src/tunnel/process-parts.ts'
@@ -57,18 +58,14 @@ class Storm {
       registry: new Registry(),
       shares,
       identity: GATEWAY,
-      places: () => [],
       zone: '',
-      turnstile: new Turnstile(PER_SECOND, BURST),
+      admission: new Admission(PER_SECOND, BURST),
       logger: silentLogger,
       registerTimeoutMs: 5000,
-      issuer: () => undefined,
-      judge: () => undefined,
-      onRegistered: () => this.registeredAtMs.push(this.clock.nowMs()),
-      onLeft: () => undefined,
-      onRefused: () => undefined,
-      onOddity: () => undefined,
+      issuer: undefined,
+      gatekeeper: LETS_ALL_IN,
     })
+    this.#side.registered.add(() => this.registeredAtMs.push(this.clock.nowMs()))
   }
 
   /** As when its process is killed. */

@@ -1,12 +1,13 @@
+import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
 import type { ByteBudget } from '../../src/base/byte-budget.ts'
-import { PeerShares } from '../../src/gateway/peer-shares.ts'
+import { PeerShares } from '../../src/gateway/access/peer-shares.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { clientOf } from '../../src/rpc/typed.ts'
 import { Tunnel as TunnelService } from '../../src/gen/postern/v1/tunnel_pb.js'
-import { AgentSide } from '../../src/gateway/agent-side.ts'
-import { CallerSide } from '../../src/gateway/caller-side.ts'
-import { Turnstile } from '../../src/gateway/turnstile.ts'
-import { Registry } from '../../src/gateway/registry.ts'
+import { AgentSide } from '../../src/gateway/agents/agent-side.ts'
+import { CallerSide } from '../../src/gateway/callers/caller-side.ts'
+import { Admission } from '../../src/gateway/agents/admission.ts'
+import { Registry } from '../../src/gateway/clusters/registry.ts'
 import type { Identity } from '../../src/identity/name.ts'
 import { callerInHead } from '../../src/rpc/caller.ts'
 import { RpcServer } from '../../src/rpc/server.ts'
@@ -68,25 +69,19 @@ export class World {
       registry,
       shares: shares(gateway.budget),
       identity: GATEWAY,
-      places: () => [],
       zone: '',
-      turnstile: new Turnstile(1000, 1000),
+      admission: new Admission(1000, 1000),
       logger: silentLogger,
       registerTimeoutMs: 5000,
-      issuer: () => undefined,
-      judge: () => undefined,
-      onRegistered: () => undefined,
-      onLeft: () => undefined,
-      onRefused: () => undefined,
-      onOddity: () => undefined,
+      issuer: undefined,
+      gatekeeper: LETS_ALL_IN,
     })
     this.#callerSide = new CallerSide({
       parts: gateway,
       registry,
       shares: shares(gateway.budget),
       logger: silentLogger,
-      judge: () => undefined,
-      onRefused: () => undefined,
+      gatekeeper: LETS_ALL_IN,
     })
     this.agentServer = new RpcServer(agent.runtime, () => undefined)
     for (const offer of simulatedOffers(this.clock)) this.agentServer.offer(offer)

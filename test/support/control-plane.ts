@@ -3,20 +3,20 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent } from '../../src/agent/agent.ts'
-import { enrol } from '../../src/agent/enrol.ts'
-import { writeEnrolUrl } from '../../src/agent/enrol-url.ts'
+import { enroll } from '../../src/agent/enrolment/enroll.ts'
+import { writeEnrollUrl } from '../../src/agent/enrolment/enroll-url.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { connectGateway, type GatewayClient } from '../../src/client.ts'
 import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
 import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
-import { enterCertificate } from '../../src/gateway/certificate-book.ts'
+import { enterCertificate } from '../../src/gateway/ca/certificate-book.ts'
 import { Gateway, type GatewayAddresses } from '../../src/gateway/gateway.ts'
-import { initGateway, type InitResult } from '../../src/gateway/init.ts'
-import { Records } from '../../src/gateway/records/records.ts'
-import type { CertificateState } from '../../src/gateway/records/schema.ts'
-import { Tokens } from '../../src/gateway/tokens.ts'
+import { initGateway, type InitResult } from '../../src/gateway/ca/init.ts'
+import { Records } from '../../src/store/records.ts'
+import type { CertificateState } from '../../src/store/schema.ts'
+import { Tokens } from '../../src/gateway/ca/tokens.ts'
 import { readAuthority } from '../../src/identity/authority-files.ts'
 import { USAGE_CLIENT, type Authority } from '../../src/identity/authority.ts'
 import { Generations } from '../../src/identity/generations.ts'
@@ -84,7 +84,7 @@ export class ControlPlane {
     })
     const onQuery = this.#onQuery
     const ambient = { clock: systemClock, random: systemRandom, logger: this.log, onQuery }
-    this.gateway = new Gateway(values, ambient)
+    this.gateway = await Gateway.open(values, ambient)
     this.addresses = await this.gateway.start()
   }
 
@@ -148,17 +148,17 @@ export class ControlPlane {
   }
 
   /** Enrols an agent, whose state is kept in a folder of its name. */
-  async enrol(
+  async enroll(
     name: string,
     { protection = new KeyProtection(), cluster = 'c-1' } = {},
   ): Promise<void> {
     const { token } = await this.token({ agent: name, cluster })
-    await this.enrolWith(name, token, protection)
+    await this.enrollWith(name, token, protection)
   }
 
   /** The same with a token that is there. */
-  async enrolWith(name: string, token: string, protection = new KeyProtection()): Promise<void> {
-    await enrol(
+  async enrollWith(name: string, token: string, protection = new KeyProtection()): Promise<void> {
+    await enroll(
       {
         gateway: new URL(this.enrollUrl),
         token,
@@ -189,7 +189,7 @@ export class ControlPlane {
     const der = Buffer.from(certificate.rawData)
     const issued = { der, identity, state, grant: 'planted', nowMs: fromMs }
     if (isKnown) await this.records(({ database }) => enterCertificate(issued, database))
-    writeEnrolUrlIn(this.stateOf(name), this.enrollUrl)
+    writeEnrollUrlIn(this.stateOf(name), this.enrollUrl)
     new Generations(this.stateOf(name)).install(
       {
         key,
@@ -256,7 +256,7 @@ export class ControlPlane {
   }
 }
 
-function writeEnrolUrlIn(folder: string, url: string): void {
+function writeEnrollUrlIn(folder: string, url: string): void {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  writeEnrolUrl(folder, new URL(url))
+  writeEnrollUrl(folder, new URL(url))
 }

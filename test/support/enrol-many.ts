@@ -1,6 +1,6 @@
 /** Enrols many agents from this process, as a child of a test: GATEWAY PIN DOMAIN FOLDER COUNT, the token in the environment. */
 import { join } from 'node:path'
-import { enrol } from '../../src/agent/enrol.ts'
+import { enroll } from '../../src/agent/enrolment/enroll.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { Generations } from '../../src/identity/generations.ts'
 
@@ -18,7 +18,7 @@ async function one(index: number): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     tries++
     try {
-      await enrol(
+      await enroll(
         {
           gateway: new URL(gateway),
           token,

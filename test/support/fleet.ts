@@ -88,7 +88,7 @@ export class Fleet {
       environment: {},
       file: undefined,
     })
-    one.gateway = new Gateway(values, this.ambient)
+    one.gateway = await Gateway.open(values, this.ambient)
     await one.gateway.start()
   }
 

@@ -56,7 +56,7 @@ export class Stack {
   }
 
   async startGateway(flags: Flags = {}): Promise<void> {
-    this.gateway = new Gateway(
+    this.gateway = await Gateway.open(
       this.gatewaySettings(await this.pki.issue(GATEWAY), flags),
       this.ambient,
     )

@@ -1,11 +1,12 @@
+import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
 import { expect } from 'chai'
 import { readFileSync } from 'node:fs'
-import { Places } from '../../src/agent/places.ts'
+import { GatewayDirectory } from '../../src/agent/tunnels/gateway-directory.ts'
 import { silentLogger } from '../../src/base/logger.ts'
-import { AgentSide } from '../../src/gateway/agent-side.ts'
-import { PeerShares } from '../../src/gateway/peer-shares.ts'
-import { Registry } from '../../src/gateway/registry.ts'
-import { Turnstile } from '../../src/gateway/turnstile.ts'
+import { AgentSide } from '../../src/gateway/agents/agent-side.ts'
+import { PeerShares } from '../../src/gateway/access/peer-shares.ts'
+import { Registry } from '../../src/gateway/clusters/registry.ts'
+import { Admission } from '../../src/gateway/agents/admission.ts'
 import { Tunnel as TunnelService } from '../../src/gen/postern/v1/tunnel_pb.js'
 import { clientOf } from '../../src/rpc/typed.ts'
 import { processParts } from '../../src/tunnel/process-parts.ts'
@@ -64,18 +65,14 @@ describe('peers of an older version, as recorded', () => {
       registry,
       shares: new PeerShares({ whole: gateway.budget, fraction: 1, connectionsMax: 9 }),
       identity: GATEWAY,
-      places: () => [{ gateway: 'g', zone: '', address: 'g.test:1' }],
       zone: 'z',
-      turnstile: new Turnstile(100, 100),
+      admission: new Admission(100, 100),
       logger: silentLogger,
       registerTimeoutMs: 5000,
-      issuer: () => undefined,
-      judge: () => undefined,
-      onRegistered: () => undefined,
-      onLeft: () => undefined,
-      onRefused: () => undefined,
-      onOddity: () => undefined,
+      issuer: undefined,
+      gatekeeper: LETS_ALL_IN,
     })
+    side.tellOf([{ gateway: 'g', zone: '', address: 'g.test:1' }])
     const { near, far } = wires()
     side.take(far)
     const heard = replay(near, RECORDED.agent)
@@ -91,7 +88,7 @@ describe('peers of an older version, as recorded', () => {
   })
 
   it('a gateway lets us in; of gateways and features it says nothing, and none is used', async () => {
-    const places = new Places([{ host: 'g.test', port: 1 }])
+    const places = new GatewayDirectory([{ host: 'g.test', port: 1 }])
     const tunnel = new Tunnel({
       process: parts(),
       logger: silentLogger,

@@ -1,0 +1,85 @@
+import type { AgentSettings } from '../config/agent-settings.ts'
+import { egressOf } from '../config/egress.ts'
+import { processParts, type Ambient } from '../tunnel/process-parts.ts'
+import { CredentialChanges } from './changes/changes.ts'
+import type { AgentRooms } from './control/control.ts'
+import { CredentialStore } from './credential/credential.ts'
+import { Health, Timeline, type Reason } from './health/health.ts'
+import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.ts'
+import { Services } from './services/services.ts'
+import { Tunnels } from './tunnels/tunnels.ts'
+
+export type Rooms = Omit<AgentRooms, 'settings' | 'startedAtMs' | 'health'> & {
+  readonly heartbeat: Heartbeat
+}
+
+/** Makes the rooms of an agent, in order. @throws CONFIG_INVALID, and what reading the identity throws */
+export function composeRooms(settings: AgentSettings, ambient: Ambient): Rooms {
+  const { clock } = ambient
+  const log = (component: string): Ambient['logger'] => ambient.logger.child({ component })
+  const parts = processParts(settings, ambient)
+  const timeline = new Timeline(clock)
+  const egress = egressOf(settings)
+  const store = new CredentialStore(settings, ambient, log('identity'))
+  const services = new Services(settings, ambient, parts)
+  const tunnels = new Tunnels({ settings, ambient, process: parts, store, services, egress })
+  const changes = new CredentialChanges({ settings, ambient, store, egress, prover: tunnels })
+  const canaries = new Canaries(clock)
+  const logger = log('notices')
+  const notices = new Notices({ logger, clock, store, changes, tunnels, canaries })
+  services.offerToGateways(notices.offers())
+  const heartbeat = new Heartbeat({ settings, clock, logger: log('heartbeat'), tunnels, services })
+  return { parts, timeline, store, services, tunnels, changes, canaries, notices, heartbeat }
+}
+
+/** Judges how the agent is by what its rooms say; `own`: the agent's own reasons. */
+export function composeHealth(
+  { tunnels, canaries, store, services, changes, notices, timeline }: Rooms,
+  settings: AgentSettings,
+  { clock }: Ambient,
+  own: () => { readonly latencyMsMax: number; readonly reasons: readonly Reason[] },
+): Health {
+  const reasons = (nowMs: number): readonly Reason[] => {
+    const { latencyMsMax, reasons: others } = own()
+    return [
+      ...tunnels.reasons(),
+      ...canaryReasons(tunnels, canaries, latencyMsMax, nowMs),
+      ...store.reasons(nowMs),
+      ...services.reasons(),
+      ...changes.reasons(),
+      ...notices.reasons(nowMs),
+      ...others,
+    ]
+  }
+  return new Health({ clock, timeline, delayMs: settings['health.delay'], reasons })
+}
+
+/** Says who hears of what happens in the agent's rooms. */
+export function connectRooms(rooms: Rooms & { readonly health: Health }): void {
+  const { timeline, tunnels, changes, services, notices, heartbeat, health } = rooms
+  tunnels.welcomed.add(({ gatewayTimeMs, rttMs }) => {
+    changes.welcomed(gatewayTimeMs, rttMs)
+  })
+  tunnels.up.add((gateways) => {
+    timeline.note('tunnel-up', `with ${gateways.join(', ')}`)
+    heartbeat.tell()
+    health.judge()
+  })
+  tunnels.down.add((cause) => {
+    if (cause.code !== 'GATEWAY_HELD')
+      timeline.note('tunnel-down', `${cause.code}: ${cause.rawMessage}`)
+    changes.explain(cause)
+    health.judge()
+  })
+  services.changed.add(({ name, isDown, reason }) => {
+    timeline.note('service', `${name} is ${isDown ? `down: ${reason}` : 'up'}`)
+    heartbeat.tell()
+    health.judge()
+  })
+  changes.renewed.add(() => {
+    timeline.note('certificate', 'renewed')
+  })
+  notices.warned.add(({ text }) => {
+    timeline.note('warning', text)
+  })
+}

@@ -1,0 +1,5 @@
+export type { Inside } from './diag-snapshot.ts'
+export { LastStatusKeeper, noteStart, readFailedStart, readLastStatus } from './last-status.ts'
+export { AgentControl, renewNow, type Renewed } from './orders.ts'
+export { agentStatus, type AgentStatus, type TunnelStatus } from './status.ts'
+export type { AgentRooms } from './rooms.ts'

@@ -1,0 +1,117 @@
+import type { Clock } from '../../base/clock.ts'
+import { Metrics, type MetricRow, type Sample } from '../../base/metrics.ts'
+import { BUILD_METRIC, buildSample } from '../../base/build-info.ts'
+import { CALL_METRICS } from '../../rpc/call-counts.ts'
+import type { AgentRooms } from './rooms.ts'
+
+/** What `metrics.listen` of the agent shows. */
+export const AGENT_METRICS: readonly MetricRow[] = [
+  BUILD_METRIC,
+  ...CALL_METRICS,
+  {
+    name: 'postern_policy_decisions_total',
+    kind: 'counter',
+    help: 'Decisions of the policy on calls and forwards: allowed or denied.',
+    labels: ['result'],
+  },
+  {
+    name: 'postern_tunnel_up',
+    kind: 'gauge',
+    help: '1 while a tunnel is welcomed by a gateway, else 0.',
+  },
+  {
+    name: 'postern_agent_tunnels',
+    kind: 'gauge',
+    help: 'Tunnels by state: up, or wanted.',
+    labels: ['state'],
+  },
+  {
+    name: 'postern_service_up',
+    kind: 'gauge',
+    help: '1 while the probes of a service say that it is up, else 0; absent for what is not probed.',
+    labels: ['service'],
+  },
+  {
+    name: 'postern_probe_duration_seconds',
+    kind: 'gauge',
+    help: 'How long the last probe of a service took.',
+    labels: ['service'],
+  },
+  {
+    name: 'postern_certificate_expiry_seconds',
+    kind: 'gauge',
+    help: 'Seconds until the certificate of the agent ends; negative once it has.',
+  },
+  {
+    name: 'postern_certificate_not_after_timestamp_seconds',
+    kind: 'gauge',
+    help: 'When the certificate of the agent ends.',
+  },
+  {
+    name: 'postern_certificate_renewal_timestamp_seconds',
+    kind: 'gauge',
+    help: 'When its next renewal is due; absent where somebody else manages it.',
+  },
+  {
+    name: 'postern_certificate_renewals_total',
+    kind: 'counter',
+    help: 'Renewals of this process.',
+    labels: ['result'],
+  },
+  {
+    name: 'postern_trust_bundle_version',
+    kind: 'gauge',
+    help: 'Version of the signed trust bundle that is held.',
+  },
+  {
+    name: 'postern_clock_skew_seconds',
+    kind: 'gauge',
+    help: 'The clock of the gateway less ours; absent until it told its time.',
+  },
+]
+
+export function agentMetrics(agent: AgentRooms, clock: Clock): Metrics {
+  return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent, clock.wallMs())))
+}
+
+function samples({ tunnels, store, changes, services }: AgentRooms, nowMs: number): Sample[] {
+  const { clockSkewMs, renewal } = changes
+  const { credential, trust } = store
+  const { length: up } = tunnels.ready
+  const decisions = 'postern_policy_decisions_total'
+  const found: Sample[] = [
+    buildSample('agent'),
+    ...services.server.counts.samples(),
+    { name: decisions, value: services.policy.allowed, labels: { result: 'allowed' } },
+    { name: decisions, value: services.policy.denied, labels: { result: 'denied' } },
+    { name: 'postern_tunnel_up', value: up > 0 ? 1 : 0 },
+    { name: 'postern_agent_tunnels', value: up, labels: { state: 'up' } },
+    { name: 'postern_agent_tunnels', value: tunnels.wanted, labels: { state: 'wanted' } },
+    {
+      name: 'postern_certificate_expiry_seconds',
+      value: (credential.notAfterMs - nowMs) / 1000,
+    },
+    {
+      name: 'postern_certificate_not_after_timestamp_seconds',
+      value: credential.notAfterMs / 1000,
+    },
+    { name: 'postern_trust_bundle_version', value: trust.version },
+  ]
+  for (const { name: service, isDown, latencyMs } of services.healths) {
+    const labels = { service }
+    found.push({ name: 'postern_service_up', value: isDown ? 0 : 1, labels })
+    if (latencyMs !== undefined)
+      found.push({ name: 'postern_probe_duration_seconds', value: latencyMs / 1000, labels })
+  }
+  if (clockSkewMs !== undefined)
+    found.push({ name: 'postern_clock_skew_seconds', value: clockSkewMs / 1000 })
+  if (renewal === undefined) return found
+  const { dueAtMs, succeeded, failed } = renewal
+  const renewals = 'postern_certificate_renewals_total'
+  return [
+    ...found,
+    { name: 'postern_certificate_renewal_timestamp_seconds', value: dueAtMs / 1000 },
+    { name: renewals, value: succeeded, labels: { result: 'succeeded' } },
+    { name: renewals, value: failed, labels: { result: 'failed' } },
+  ]
+}

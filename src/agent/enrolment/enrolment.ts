@@ -1,0 +1,6 @@
+export { readEnrollUrl } from './enroll-url.ts'
+export { enroll, type EnrollRequest } from './enroll.ts'
+export { caCertificates, estIssue } from './est-client.ts'
+export { joinWhenNeeded, judgeJoin } from './join.ts'
+export { bundlesSince, diagnose, type Diagnosis, recover } from './proof-client.ts'
+export { errorOfCall } from './refusals.ts'

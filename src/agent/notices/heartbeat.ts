@@ -1,0 +1,80 @@
+import type { CancelTimer, Clock } from '../../base/clock.ts'
+import { asPosternError } from '../../base/errors.ts'
+import { every } from '../../base/every.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { AgentSettings } from '../../config/agent-settings.ts'
+import { HEARTBEAT_FEATURE } from '../../contract/features.ts'
+import { Tunnel as TunnelService } from '../../gen/postern/v1/tunnel_pb.js'
+import { clientOf } from '../../rpc/typed.ts'
+import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
+import type { Services } from '../services/services.ts'
+import type { Tunnels } from '../tunnels/tunnels.ts'
+import { readCapacity } from './capacity.ts'
+
+const SEND_MS_MAX = 10_000
+
+export interface HeartbeatPorts {
+  readonly settings: AgentSettings
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly tunnels: Tunnels
+  readonly services: Services
+}
+
+/** Tells every gateway how the services and the machine are: at intervals, and at each change. */
+export class Heartbeat {
+  readonly #ports: HeartbeatPorts
+  #intervalMs: number
+  #cancelTimer: CancelTimer | undefined
+
+  constructor(ports: HeartbeatPorts) {
+    this.#ports = ports
+    this.#intervalMs = ports.settings['heartbeat.interval']
+  }
+
+  start(): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = every(
+      this.#ports.clock,
+      () => this.#intervalMs,
+      () => {
+        this.tell()
+      },
+    )
+  }
+
+  stop(): void {
+    this.#cancelTimer?.()
+  }
+
+  /** Takes over another interval, and tells at once. */
+  use(settings: AgentSettings): void {
+    this.#intervalMs = settings['heartbeat.interval']
+    this.start()
+    this.tell()
+  }
+
+  tell(): void {
+    for (const { connection, welcome } of this.#ports.tunnels.ready)
+      if (welcome.features.includes(HEARTBEAT_FEATURE)) this.#send(connection)
+  }
+
+  #send(connection: RpcConnection): void {
+    const { services, settings, logger } = this.#ports
+    const healths = services.healths.map(({ name, isDown, reason, sinceMs, latencyMs }) => ({
+      name,
+      isDown,
+      reason,
+      sinceMs: BigInt(Math.round(sinceMs)),
+      ...(latencyMs === undefined ? {} : { latencyMs }),
+    }))
+    const capacity = readCapacity(settings['state.directory'])
+    const client = clientOf(TunnelService, connection.channel())
+    client
+      .heartbeat({ services: healths, capacity }, { timeoutMs: SEND_MS_MAX })
+      .catch((error: unknown) => {
+        const { code, rawMessage: reason } = asPosternError(error)
+        logger.debug({ code, reason }, 'a heartbeat did not arrive')
+      })
+  }
+}

@@ -1,0 +1,130 @@
+import { Listeners } from '../../base/listeners.ts'
+import { LogLimiter } from '../../base/log-limiter.ts'
+import type { AgentSettings } from '../../config/agent-settings.ts'
+import { diagnosticsOffers } from '../../dataplane/diagnostics.ts'
+import { forwardOffer } from '../../dataplane/forwards.ts'
+import { healthOffers, HealthBoard } from '../../dataplane/health.ts'
+import type { Probes, ServiceHealth } from '../../dataplane/probes.ts'
+import { Policy } from '../../guard/policy.ts'
+import { callerText } from '../../rpc/caller.ts'
+import { RpcServer } from '../../rpc/server.ts'
+import type { Offer } from '../../rpc/service.ts'
+import type { Ambient } from '../../tunnel/process-parts.ts'
+import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
+import { judgedServices } from '../../config/agent-rules.ts'
+import { sameSetting } from '../../config/reload.ts'
+import type { Reason } from '../health/health.ts'
+import { makeProbes } from './probing.ts'
+
+/** The agent's services: what is offered, who may call it, and whether the targets behind it are up. */
+export class Services {
+  readonly server: RpcServer
+  readonly policy = new Policy([])
+  readonly health = new HealthBoard()
+  /** A probed service went up or down. */
+  readonly changed = new Listeners<ServiceHealth>()
+  readonly #ambient: Ambient
+  readonly #log: LogLimiter
+  /** What gateways may ask in their own name is all that this one offers, and no caller comes to it. */
+  readonly #forGateways: RpcServer
+  #probes: Probes
+  #names: readonly string[] = []
+  #isStarted = false
+  /** Those in force. */
+  #settings: AgentSettings | undefined
+  /** Grows with each change of what is offered. */
+  version = 0
+
+  /** @throws CONFIG_INVALID */
+  constructor(settings: AgentSettings, ambient: Ambient, { runtime }: ProcessParts) {
+    const { clock, logger } = ambient
+    this.#ambient = ambient
+    this.#log = new LogLimiter(logger, clock)
+    this.#forGateways = new RpcServer(runtime, () => undefined)
+    this.server = new RpcServer(
+      runtime,
+      ({ caller, name, isForward, dataType, offeredDataType }) =>
+        this.policy.decide({
+          caller: callerText(caller),
+          ...{ name, isForward, dataType, offeredDataType },
+        }),
+      this.#forGateways,
+    )
+    for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock)])
+      this.server.offer(offer)
+    this.#probes = this.#makeProbes(settings)
+    this.apply(settings)
+  }
+
+  /** Offers methods to gateways, and to nobody else. */
+  offerToGateways(offers: readonly Offer[]): void {
+    for (const offer of offers) this.#forGateways.offer(offer)
+  }
+
+  /** Of every service that is probed and was looked at. */
+  get healths(): readonly ServiceHealth[] {
+    return this.#probes.healths
+  }
+
+  /** Goes over to other services, rules and probes; running calls go on. @throws CONFIG_INVALID, and nothing changes */
+  apply(settings: AgentSettings): void {
+    const services = judgedServices(settings)
+    this.policy.use(settings.allow)
+    const before = this.#settings
+    this.#settings = settings
+    const isSame = (...keys: (keyof AgentSettings)[]): boolean =>
+      before !== undefined && keys.every((key) => sameSetting(before[key], settings[key]))
+    if (!isSame('services', 'forward.dialTimeout')) this.#offer(services, settings)
+    if (isSame('services', 'probes', 'probe.exec')) return
+    const { healths } = this.#probes
+    this.#probes.stop()
+    this.#probes = this.#makeProbes(settings)
+    // What is looked at as before is as it was: nothing that is down becomes up by a reload.
+    this.#probes.keep(healths)
+    if (this.#isStarted) this.#probes.start()
+  }
+
+  /** Nothing of it may fail: the settings were judged. */
+  #offer(services: ReturnType<typeof judgedServices>, settings: AgentSettings): void {
+    const { clock, logger } = this.#ambient
+    const dialTimeoutMs = settings['forward.dialTimeout']
+    const names = services.map(({ name }) => name)
+    for (const name of this.#names) {
+      if (names.includes(name)) continue
+      this.server.withdrawForward(name)
+      this.health.remove(name)
+    }
+    for (const service of services) {
+      this.server.offer(forwardOffer(service, { clock, logger, log: this.#log, dialTimeoutMs }))
+      if (!this.#names.includes(service.name)) this.health.set(service.name, true)
+    }
+    this.#names = names
+    this.version++
+  }
+
+  start(): void {
+    this.#isStarted = true
+    this.#probes.start()
+  }
+
+  stop(): void {
+    this.#probes.stop()
+  }
+
+  /** What keeps the agent from being healthy. */
+  reasons(): Reason[] {
+    return this.healths
+      .filter(({ isDown }) => isDown)
+      .map(({ name, reason }) => ({
+        key: `service ${name}`,
+        text: `service ${name} is down: ${reason}`,
+      }))
+  }
+
+  #makeProbes(settings: AgentSettings): Probes {
+    return makeProbes(settings, this.#ambient, (health) => {
+      this.health.set(health.name, !health.isDown)
+      this.changed.tell(health)
+    })
+  }
+}

@@ -1,0 +1,167 @@
+import { PosternError } from '../../base/errors.ts'
+import { VERSION } from '../../base/version.ts'
+import { addressText, type Address } from '../../base/address.ts'
+import type { AgentSettings } from '../../config/agent-settings.ts'
+import { Tunnel as TunnelService, type RegisterResponse } from '../../gen/postern/v1/tunnel_pb.js'
+import { clientOf } from '../../rpc/typed.ts'
+import type { Egress } from '../../transport/egress.ts'
+import { dialTls } from '../../transport/tls-dial.ts'
+import type { TlsFacts, TlsWire } from '../../transport/tls-wire.ts'
+import type { Ambient } from '../../tunnel/process-parts.ts'
+import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
+import { CANARY_FEATURE } from '../../contract/features.ts'
+import type { Credential } from '../../identity/key-files.ts'
+import type { Services } from '../services/services.ts'
+import type { CredentialStore } from '../credential/credential.ts'
+import type { GatewayDirectory } from './gateway-directory.ts'
+import type { OtherTunnels } from './tunnel-set.ts'
+
+const INSTANCE_BYTES = 16
+
+export interface DialerPorts {
+  readonly settings: AgentSettings
+  readonly ambient: Ambient
+  readonly store: CredentialStore
+  readonly services: Services
+  readonly egress: Egress
+  readonly directory: GatewayDirectory
+  /** A gateway let us in, and told its time, in wall-clock ms. */
+  readonly onWelcome: (gatewayTimeMs: number, rttMs: number) => void
+}
+
+/** What is remembered of a connection that was dialled. */
+interface Dialled {
+  readonly address: Address
+  readonly credential: Credential
+  /** Of what was offered when it was registered; undefined until then. */
+  version: number | undefined
+}
+
+/** Brings a tunnel to a gateway: picks one, dials it, judges it, and registers there. */
+export class Dialer {
+  readonly #ports: DialerPorts
+  readonly #instance: string
+  readonly #dialled = new WeakMap<TlsFacts, Dialled>()
+
+  constructor(ports: DialerPorts) {
+    this.#ports = ports
+    this.#instance = ports.ambient.random.hex(INSTANCE_BYTES)
+  }
+
+  /** The address that a connection was dialled at. */
+  addressOf(facts: TlsFacts): Address | undefined {
+    return this.#dialled.get(facts)?.address
+  }
+
+  /** The connection stands on another credential than the present one, or the gateway knows other offers than ours. */
+  isOutdated(facts: TlsFacts): boolean {
+    const dialled = this.#dialled.get(facts)
+    if (dialled === undefined) return false
+    const { store, services } = this.#ports
+    const { credential, version = services.version } = dialled
+    return credential !== store.credential || version !== services.version
+  }
+
+  /** @throws the network and identity codes, CERT_EXPIRED for our own, GATEWAY_HELD */
+  async dial({ held }: OtherTunnels, signal: AbortSignal): Promise<TlsWire> {
+    const { settings, ambient, store, egress, directory } = this.#ports
+    const { credential } = store
+    const nowMs = ambient.clock.wallMs()
+    if (credential.notAfterMs <= nowMs) {
+      const ended = new Date(credential.notAfterMs).toISOString()
+      const failure = store.renewalError
+      const why =
+        failure === undefined || failure.recovery === 'retry'
+          ? 'it is being renewed'
+          : `it cannot be renewed: ${failure.code}: ${failure.rawMessage}`
+      const text = `our certificate expired on ${ended}, by our clock; ${why}`
+      throw new PosternError('CERT_EXPIRED', text)
+    }
+    const address = directory.next(held())
+    const wire = await dialTls({
+      ...address,
+      serverName: settings['gateway.serverName'],
+      credential,
+      expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
+      signal,
+      nowMs,
+      egress,
+      lookup: {
+        fraction: () => ambient.random.fraction(),
+        onResolved: (records) => {
+          directory.resolved(address, records)
+        },
+      },
+    })
+    const refusal = this.refusalOf(wire.facts) ?? this.#heldElsewhere(wire.facts, address, held)
+    if (refusal !== undefined) {
+      wire.dismiss(refusal)
+      throw refusal
+    }
+    this.#dialled.set(wire.facts, { address, credential, version: undefined })
+    return wire
+  }
+
+  /** Why a gateway is refused whose chain was verified. */
+  refusalOf({ certificate }: TlsFacts): PosternError | undefined {
+    return this.#ports.store.refusalOf(certificate)
+  }
+
+  /** The first call of a connection; its answer is the welcome. @throws RpcError, GATEWAY_HELD */
+  async register({ held }: OtherTunnels, connection: RpcConnection): Promise<RegisterResponse> {
+    const { settings, store, services, directory, onWelcome } = this.#ports
+    const client = clientOf(TunnelService, connection.channel())
+    const { cluster, agent } = store.credential.identity
+    const request = {
+      agentVersion: VERSION,
+      cluster,
+      agent,
+      ...this.#offers(),
+      features: [CANARY_FEATURE],
+      bundleVersion: store.trust.version,
+      instance: this.#instance,
+    }
+    const dialled = this.#dialled.get(connection.facts)
+    if (dialled !== undefined) dialled.version = services.version
+    const timeoutMs = settings['tunnel.dialTimeout']
+    const welcome = await client.register(request, { timeoutMs })
+    const { facts } = connection
+    const address = this.addressOf(facts)
+    // A list may have come, or another tunnel up, while this connection was made.
+    const refusal = this.refusalOf(facts) ?? this.#heldElsewhere(facts, address, held)
+    if (refusal !== undefined) {
+      connection.close(refusal)
+      throw refusal
+    }
+    const { identity } = facts
+    if (identity.role === 'gateway' && address !== undefined)
+      directory.answered(address, identity.gateway, welcome.zone)
+    directory.tell(welcome.gateways)
+    onWelcome(Number(welcome.timeMs), connection.session.rttMs ?? 0)
+    return welcome
+  }
+
+  #offers(): { methods: object[]; services: object[] } {
+    const methods = []
+    const services = []
+    for (const { name, dataType, handler } of this.#ports.services.server.offers) {
+      if (handler.kind === 'forward') services.push({ name, dataType })
+      else methods.push({ name, dataType, kind: handler.kind })
+    }
+    return { methods, services }
+  }
+
+  #heldElsewhere(
+    { identity }: TlsFacts,
+    address: Address | undefined,
+    held: OtherTunnels['held'],
+  ): PosternError | undefined {
+    if (identity.role !== 'gateway' || address === undefined) return undefined
+    const { gateway } = identity
+    if (!held().some((one) => one.gateway === gateway)) return undefined
+    this.#ports.directory.answered(address, gateway, '')
+    this.#ports.directory.repeated(address)
+    const text = `${addressText(address)} leads to ${gateway}, which another tunnel is with`
+    return new PosternError('GATEWAY_HELD', text)
+  }
+}

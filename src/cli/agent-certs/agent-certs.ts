@@ -1,0 +1,2 @@
+export { agentCerts } from './certs.ts'
+export { stepText } from './check.ts'

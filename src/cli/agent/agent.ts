@@ -1,0 +1,1 @@
+export { AGENT_COMMANDS } from './commands.ts'

@@ -1,0 +1,30 @@
+import { judgeAgentSettings } from '../../agent/judge-settings.ts'
+import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
+import { agentCerts } from '../agent-certs/agent-certs.ts'
+import { agentEnroll } from './enroll.ts'
+import { configCommand, type AddCommand } from '../program/program.ts'
+import { agentHealth } from './health.ts'
+import { agentDiag } from './diag.ts'
+import { agentDoctor } from './doctor.ts'
+import { agentService } from '../service/service.ts'
+import { agentStatusCommand } from './status.ts'
+import { agentRun } from './run.ts'
+import { withPassphrase, withToken, withProxy } from '../daemon/daemon.ts'
+
+export const AGENT_COMMANDS: readonly AddCommand[] = [
+  agentRun,
+  agentEnroll,
+  agentStatusCommand,
+  agentHealth,
+  agentCerts,
+  agentDoctor,
+  agentDiag,
+  agentService,
+  configCommand(AGENT_SETTINGS, (values, ambient, environment) => {
+    const settings = withProxy(
+      withPassphrase(withToken(values, environment), environment),
+      environment,
+    )
+    return judgeAgentSettings(settings, ambient)
+  }),
+]

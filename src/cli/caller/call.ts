@@ -1,0 +1,240 @@
+import {
+  createRegistry,
+  fromJson,
+  toJson,
+  create,
+  type DescMethod,
+  type JsonValue,
+} from '@bufbuild/protobuf'
+import { PosternError } from '../../base/errors.ts'
+import type { ClusterClient } from '../../caller/gateway-client.ts'
+import { CALLER_SETTINGS } from '../../config/gateway-settings.ts'
+import { parseDuration } from '../../config/setting.ts'
+import { file_grpc_health_v1_health } from '../../gen/grpc/health/v1/health_pb.js'
+import { file_postern_v1_diagnostics } from '../../gen/postern/v1/diagnostics_pb.js'
+import { file_postern_v1_gateway } from '../../gen/postern/v1/gateway_pb.js'
+import type { CallOptions } from '../../rpc/channel.ts'
+import { methodKind, splitMethodName } from '../../rpc/typed.ts'
+import { withGateway } from './with-gateway.ts'
+import { type AddCommand, type Surroundings, addSettings } from '../program/program.ts'
+
+/** Descriptions of every method that an agent or a gateway of this version offers. */
+const REGISTRY = createRegistry(
+  file_grpc_health_v1_health,
+  file_postern_v1_diagnostics,
+  file_postern_v1_gateway,
+)
+const ITSELF = '-'
+
+/** `gateway call CLUSTER METHOD --data JSON`. */
+export const gatewayCall: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'call <cluster> <method>',
+    'Call a method of a connected cluster.',
+    (y) =>
+      addSettings(y, CALLER_SETTINGS)
+        .positional('cluster', {
+          type: 'string',
+          demandOption: true,
+          describe: 'Name of the cluster; "-" is the gateway itself.',
+        })
+        .positional('method', {
+          type: 'string',
+          demandOption: true,
+          describe: 'package.Service/Method',
+        })
+        .option('data', {
+          type: 'string',
+          default: '{}',
+          requiresArg: true,
+          describe:
+            'The request as JSON; a JSON array of requests where the method takes a stream; "-" reads standard input.',
+        })
+        .option('stream', {
+          type: 'boolean',
+          default: false,
+          describe: 'Expect a stream of responses: one line of JSON each, as it comes.',
+        })
+        .option('limit', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'End the call after this many responses of a stream.',
+        })
+        .option('timeout', {
+          type: 'string',
+          default: '30s',
+          requiresArg: true,
+          describe: 'Deadline of the call, such as 500ms or 5s; 0s: none.',
+        })
+        .option('metadata', {
+          type: 'string',
+          array: true,
+          default: [],
+          describe: 'key=value, one or more; may be given again.',
+        })
+        .option('json', {
+          type: 'boolean',
+          default: false,
+          describe: 'Print a single response on one line.',
+        })
+        .example(
+          "$0 call eu-1 grpc.health.v1.Health/Check --data '{}'",
+          'Ask an agent for its health.',
+        ),
+    (args) => {
+      const run = async (): Promise<number> => {
+        // The command line is judged before the settings, and both before anything is dialled.
+        const planned = await plan(args, surroundings)
+        const cluster = args.cluster === ITSELF ? '' : args.cluster
+        return await withGateway(args, surroundings, (gateway) =>
+          call(gateway.cluster(cluster), planned, surroundings),
+        )
+      }
+      done(run())
+    },
+  )
+
+interface CallArguments {
+  readonly method: string
+  readonly data: string
+  readonly stream: boolean
+  readonly limit?: string | undefined
+  readonly timeout: string
+  readonly metadata: readonly string[]
+  readonly json: boolean
+}
+
+interface PlannedCall {
+  readonly method: DescMethod
+  readonly requests: readonly unknown[]
+  readonly options: CallOptions
+  readonly answersMax: number
+  readonly onOneLine: boolean
+}
+
+/** @throws USAGE */
+async function plan(args: CallArguments, surroundings: Surroundings): Promise<PlannedCall> {
+  const method = findMethod(args.method)
+  const kind = methodKind(method)
+  if (args.stream && (kind === 'unary' || kind === 'clientStream'))
+    throw new PosternError('USAGE', `${args.method} answers once: leave --stream out`)
+  const options = callOptions(args)
+  const answersMax = args.limit === undefined ? Number.POSITIVE_INFINITY : Number(args.limit)
+  if (!(answersMax >= 1)) throw new PosternError('USAGE', '--limit must be a number from 1 up')
+  const isList = kind === 'clientStream' || kind === 'bidi'
+  const requests = await readRequests(method, isList, args.data, surroundings)
+  return { method, requests, options, answersMax, onOneLine: args.json }
+}
+
+async function call(
+  cluster: ClusterClient,
+  { method, requests, options, answersMax, onOneLine }: PlannedCall,
+  surroundings: Surroundings,
+): Promise<number> {
+  const kind = methodKind(method)
+  const abort = new AbortController()
+  const unsubscribe = surroundings.onSignal(() => {
+    abort.abort()
+  })
+  try {
+    const client = cluster.service(method.parent) as Record<
+      string,
+      (request: unknown, options: CallOptions) => unknown
+    >
+    const input = kind === 'unary' || kind === 'serverStream' ? requests[0] : iterate(requests)
+    const answer = client[method.localName]?.(input, { ...options, signal: abort.signal })
+    if (kind === 'serverStream' || kind === 'bidi')
+      await printAll(method, answer as AsyncIterable<unknown>, answersMax, surroundings)
+    else printOne(method, await answer, onOneLine, surroundings)
+    return 0
+  } finally {
+    unsubscribe()
+  }
+}
+
+function findMethod(name: string): DescMethod {
+  const { service, method } = splitMethodName(name)
+  const found = REGISTRY.getService(service)?.methods.find((one) => one.name === method)
+  if (found !== undefined) return found
+  const known = [...REGISTRY].filter((type) => type.kind === 'service')
+  const names = known.flatMap((type) => type.methods.map((one) => `${type.typeName}/${one.name}`))
+  throw new PosternError(
+    'USAGE',
+    `no method ${name} is known here; known are:\n  ${names.join('\n  ')}`,
+  )
+}
+
+async function readRequests(
+  method: DescMethod,
+  isList: boolean,
+  data: string,
+  surroundings: Surroundings,
+): Promise<unknown[]> {
+  const text = data === '-' ? await surroundings.readStdin() : data
+  let value: JsonValue
+  try {
+    value = JSON.parse(text) as JsonValue
+  } catch (error) {
+    throw new PosternError('USAGE', `--data is not JSON: ${(error as Error).message}`)
+  }
+  const list = isList && Array.isArray(value) ? value : [value]
+  try {
+    return list.map((one) => fromJson(method.input, one))
+  } catch (error) {
+    throw new PosternError(
+      'USAGE',
+      `--data is no ${method.input.typeName}: ${(error as Error).message}`,
+    )
+  }
+}
+
+function callOptions({ timeout, metadata }: CallArguments): CallOptions {
+  const timeoutMs = readTimeout(timeout)
+  const entries = metadata.map((pair) => {
+    const at = pair.indexOf('=')
+    if (at < 1) throw new PosternError('USAGE', `--metadata ${pair} is not key=value`)
+    return [pair.slice(0, at), pair.slice(at + 1)] as const
+  })
+  return { timeoutMs, metadata: Object.fromEntries(entries) }
+}
+
+function readTimeout(text: string): number {
+  try {
+    return parseDuration(text)
+  } catch (error) {
+    throw new PosternError('USAGE', `--timeout ${(error as Error).message}`)
+  }
+}
+
+async function* iterate(requests: readonly unknown[]): AsyncGenerator {
+  for (const request of requests) yield await Promise.resolve(request)
+}
+
+function printOne(
+  method: DescMethod,
+  message: unknown,
+  onOneLine: boolean,
+  { output }: Surroundings,
+): void {
+  output.result(JSON.stringify(jsonOf(method, message), null, onOneLine ? 0 : 2))
+}
+
+async function printAll(
+  method: DescMethod,
+  messages: AsyncIterable<unknown>,
+  answersMax: number,
+  { output }: Surroundings,
+): Promise<void> {
+  let count = 0
+  for await (const message of messages) {
+    output.result(JSON.stringify(jsonOf(method, message)))
+    if (++count >= answersMax) return
+  }
+}
+
+function jsonOf(method: DescMethod, message: unknown): JsonValue {
+  return toJson(method.output, create(method.output, message as Record<string, unknown>), {
+    registry: REGISTRY,
+    alwaysEmitImplicit: true,
+  })
+}

@@ -1,0 +1,5 @@
+export { gatewayCall } from './call.ts'
+export { clusterJson } from './clusters-json.ts'
+export { listText, showText } from './clusters-text.ts'
+export { gatewayForward } from './forward.ts'
+export { withGateway } from './with-gateway.ts'

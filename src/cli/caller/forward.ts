@@ -1,0 +1,127 @@
+import { parseAddress } from '../../base/address.ts'
+import { PosternError } from '../../base/errors.ts'
+import { systemClock } from '../../base/system-clock.ts'
+import type { GatewaysClient } from '../../caller/gateways-client.ts'
+import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
+import { TcpListener } from '../../transport/tcp-listen.ts'
+import { callerSettings, withGateways } from './with-gateway.ts'
+import { CallerRenewal } from './renewal.ts'
+import { type AddCommand, type Surroundings, addSettings } from '../program/program.ts'
+
+const LOOK_MS_MAX = 10_000
+
+/** `gateway forward CLUSTER SERVICE --listen HOST:PORT`. */
+export const gatewayForward: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'forward <cluster> <service>',
+    'Make a named service of a cluster a local TCP port, until SIGTERM or SIGINT.',
+    (y) =>
+      addSettings(y, CALLER_SETTINGS)
+        .positional('cluster', {
+          type: 'string',
+          demandOption: true,
+          describe: 'Name of the cluster.',
+        })
+        .positional('service', {
+          type: 'string',
+          demandOption: true,
+          describe: "Name of the service in the agent's settings.",
+        })
+        .option('listen', {
+          type: 'string',
+          default: '127.0.0.1:0',
+          requiresArg: true,
+          describe:
+            'Local address; port 0 takes a free one. Whoever reaches it uses the service as you.',
+        })
+        .option('json', {
+          type: 'boolean',
+          default: false,
+          describe: 'Print the address as a JSON object.',
+        })
+        .example(
+          '$0 forward eu-1 prometheus --listen 127.0.0.1:9090',
+          'Reach a Prometheus in a data plane.',
+        ),
+    (args) => {
+      const settings = (): CallerSettings => callerSettings(args, surroundings)
+      const forward = async (): Promise<number> => {
+        const read = settings()
+        return await withGateways(read, (gateways) => run(args, read, gateways, surroundings))
+      }
+      done(forward())
+    },
+  )
+
+interface ForwardArguments {
+  readonly cluster: string
+  readonly service: string
+  readonly listen: string
+  readonly json: boolean
+}
+
+/** Lasts until a signal: gateways may come and go, and certificates be renewed, here or elsewhere. */
+async function run(
+  { cluster: name, service, listen, json }: ForwardArguments,
+  settings: CallerSettings,
+  gateways: GatewaysClient,
+  surroundings: Surroundings,
+): Promise<number> {
+  const { output } = surroundings
+  // Whoever has misspelt a name is told now, not at the first connection.
+  const { tunnels } = await gateways.getCluster(name, { timeoutMs: LOOK_MS_MAX })
+  const offered = [...new Set(tunnels.flatMap((tunnel) => tunnel.services.map((one) => one.name)))]
+  if (!offered.includes(service))
+    throw new PosternError(
+      'METHOD_UNKNOWN',
+      `cluster ${name} offers no service ${service}; it has ${offered.sort().join(', ') || 'none'}`,
+    )
+  const cluster = gateways.cluster(name)
+  const listener = new TcpListener((socket) => {
+    void cluster.forward(service, socket).then((code) => {
+      if (code !== undefined) output.note(`gateway: a connection to ${service} ended: ${code}`)
+    })
+  })
+  const renewal = renewalOf(settings, surroundings)
+  renewal?.start()
+  try {
+    const { address, port } = await listener.listen(parseAddress(listen, 0))
+    output.result(
+      json
+        ? JSON.stringify({ address, port })
+        : `forwarding ${address}:${String(port)} to ${service} of ${name}`,
+    )
+    return await new Promise<number>((resolve) => {
+      const unsubscribe = surroundings.onSignal(() => {
+        unsubscribe()
+        resolve(0)
+      })
+    })
+  } finally {
+    renewal?.stop()
+    listener.close()
+  }
+}
+
+function renewalOf(settings: CallerSettings, { output }: Surroundings): CallerRenewal | undefined {
+  const renewUrl = settings['identity.renewUrl']
+  if (renewUrl === undefined) return undefined
+  return new CallerRenewal({
+    files: {
+      certificateFile: settings['identity.certificateFile'],
+      keyFile: settings['identity.keyFile'],
+      bundleFile: settings['identity.bundleFile'],
+    },
+    renewUrl: new URL(renewUrl),
+    trustDomain: settings.trustDomain,
+    clock: systemClock,
+    onRenewed: (notAfterMs) => {
+      output.note(
+        `gateway: the certificate is renewed, until ${new Date(notAfterMs).toISOString()}`,
+      )
+    },
+    onFailed: ({ message }) => {
+      output.note(`gateway: the certificate could not be renewed: ${message}`)
+    },
+  })
+}

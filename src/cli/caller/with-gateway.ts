@@ -1,0 +1,64 @@
+import { connectGateway, type ConnectOptions } from '../../caller/connect.ts'
+import type { GatewayClient } from '../../caller/gateway-client.ts'
+import { connectGateways, type GatewaysClient } from '../../caller/gateways-client.ts'
+import { systemClock } from '../../base/system-clock.ts'
+import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
+import { finishRenewal } from './renewal.ts'
+import { type Surroundings, settingsOf, type SettingsArguments } from '../program/program.ts'
+
+/** Connects as the settings of a command say, uses the connection, and closes it. */
+export async function withGateway(
+  args: SettingsArguments,
+  surroundings: Surroundings,
+  use: (gateway: GatewayClient) => Promise<number>,
+): Promise<number> {
+  const settings = callerSettings(args, surroundings)
+  const gateway = await connectGateway({
+    ...connectOptions(settings),
+    address: settings['gateway.address'],
+  })
+  try {
+    return await use(gateway)
+  } finally {
+    gateway.close()
+  }
+}
+
+/** Connects to all gateways that the settings name, and keeps doing so while they are used. */
+export async function withGateways(
+  settings: CallerSettings,
+  use: (gateways: GatewaysClient) => Promise<number>,
+): Promise<number> {
+  const gateways = await connectGateways({
+    ...connectOptions(settings),
+    addresses: [settings['gateway.address'], ...settings['gateway.addresses']],
+  })
+  try {
+    return await use(gateways)
+  } finally {
+    gateways.close()
+  }
+}
+
+export function callerSettings(
+  args: SettingsArguments,
+  { environment }: Surroundings,
+): CallerSettings {
+  return settingsOf(CALLER_SETTINGS, args, environment).values
+}
+
+function connectOptions(settings: CallerSettings): Omit<ConnectOptions, 'address'> {
+  const serverName = settings['gateway.serverName']
+  const files = {
+    certificateFile: settings['identity.certificateFile'],
+    keyFile: settings['identity.keyFile'],
+    bundleFile: settings['identity.bundleFile'],
+  }
+  finishRenewal(files, systemClock.wallMs())
+  return {
+    ...(serverName === undefined ? {} : { serverName }),
+    trustDomain: settings.trustDomain,
+    files,
+    settings,
+  }
+}

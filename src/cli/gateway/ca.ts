@@ -1,0 +1,224 @@
+import type { Argv } from 'yargs'
+import { PosternError } from '../../base/errors.ts'
+import { parseAnswer } from '../../base/local-answer.ts'
+import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
+import type { Connected } from '../../gateway/access/access.ts'
+import {
+  type Authorities,
+  CaChange,
+  type ChangePhase,
+  type StepOptions,
+  gatewayFiles,
+} from '../../gateway/ca/ca.ts'
+import { askLocal } from '../../transport/local-socket.ts'
+import { rootPins } from '../../identity/certificate-files.ts'
+import { readProtection } from '../../identity/passphrase.ts'
+import { withStore, type StoreTools } from './store.ts'
+import { GATEWAY_SOCKET } from './drain.ts'
+import { humanSpan, table, type AddCommand, addStoreSettings } from '../program/program.ts'
+
+/** What a step means, said after it; next what to do. */
+const NEXT: Readonly<Record<ChangePhase, string>> = {
+  standby: 'No change is under way. Next: gateway ca prepare --root DIR [--new-root DIR]',
+  prepared:
+    'The next CA is trusted and issues nothing. Next: gateway ca activate once every agent has the bundle; or rollback',
+  activated:
+    'The new CA issues; the old one is trusted still. Next: gateway ca retire once no certificate under it lives; or rollback',
+}
+
+interface Change extends StoreTools {
+  readonly change: CaChange
+  readonly cas: Authorities
+}
+
+/** `gateway ca`: the change of a CA, step by step. */
+export const gatewayCa: AddCommand = (yargs, surroundings, done) =>
+  yargs.command('ca', 'Show the CAs, and replace an issuing CA or the root without a gap.', (y) =>
+    [status, prepare, step('activate'), step('retire'), step('rollback')]
+      .reduce((group, add) => add(group, surroundings, done), y)
+      .demandCommand(1, 'Name one of: status, prepare, activate, retire, rollback.'),
+  )
+
+const status: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'status',
+    'Show the CAs, where a change stands, and whom the next step would cut off.',
+    (y) => withJson(addStoreSettings(y, GATEWAY_SETTINGS)),
+    (args) => {
+      const run = withStore(args, surroundings, async (tools) => {
+        const facts = await statusOf(await changeOf(tools))
+        surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
+        return 0
+      })
+      done(run)
+    },
+  )
+
+const prepare: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'prepare',
+    'Make the next issuing CAs, under the root or under a new one, and hand agents the wider bundle.',
+    (y) =>
+      withJson(addStoreSettings(y, GATEWAY_SETTINGS))
+        .option('root', {
+          type: 'string',
+          demandOption: true,
+          requiresArg: true,
+          describe: 'Folder with root.pem and root.key, brought back for this step alone.',
+        })
+        .option('new-root', {
+          type: 'string',
+          requiresArg: true,
+          describe:
+            'Make a new root in this folder, to be taken away afterwards. Default: the root stays.',
+        })
+        .option('root-passphrase-file', {
+          type: 'string',
+          requiresArg: true,
+          describe: 'Passphrase of the keys of the roots.',
+        }),
+    (args) => {
+      const run = withStore(args, surroundings, async (tools) => {
+        const change = await changeOf(tools)
+        const file = args['root-passphrase-file']
+        await change.change.prepare(
+          {
+            rootFolder: args.root,
+            newRootFolder: args['new-root'],
+            rootProtection: readProtection({ file, command: [] }),
+          },
+          { ...orderOf(tools), isForced: false },
+        )
+        const facts = await statusOf(change)
+        surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
+        const roots = [args.root, args['new-root']].filter((folder) => folder !== undefined)
+        surroundings.output.note(
+          `Take ${roots.join(' and ')} off this machine again: the bundles of all steps are signed.`,
+        )
+        return 0
+      })
+      done(run)
+    },
+  )
+
+const STEPS = {
+  activate: 'Issue by the prepared CAs; agents renew within ca.renewSpread.',
+  retire: 'Trust the CA before no more.',
+  rollback: 'Undo the last step.',
+} as const
+
+function step(name: keyof typeof STEPS): AddCommand {
+  return (yargs, surroundings, done) =>
+    yargs.command(
+      name,
+      `${STEPS[name]} Refused while somebody would be cut off.`,
+      (y) =>
+        withJson(addStoreSettings(y, GATEWAY_SETTINGS)).option('force', {
+          type: 'boolean',
+          default: false,
+          alias: 'yes',
+          describe: 'Go on although agents or callers would be cut off.',
+        }),
+      (args) => {
+        const run = withStore(args, surroundings, async (tools) => {
+          const change = await changeOf(tools)
+          await change.change[name]({ ...orderOf(tools), isForced: args.force })
+          const facts = await statusOf(change)
+          surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
+          return 0
+        })
+        done(run)
+      },
+    )
+}
+
+function withJson<T>(y: Argv<T>) {
+  return y.option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
+}
+
+function orderOf({ actor, nowMs }: StoreTools): Omit<StepOptions, 'isForced'> {
+  return { actor, nowMs }
+}
+
+async function changeOf(tools: StoreTools): Promise<Change> {
+  const cas = await tools.authorities()
+  const connected = await whoIsConnected(tools.settings['status.socket'] ?? GATEWAY_SOCKET)
+  return { ...tools, cas, change: new CaChange(cas, tools.denials, connected) }
+}
+
+/** What the daemon says; undefined where none answers, and whoever holds a certificate counts as live. */
+async function whoIsConnected(socket: string): Promise<readonly Connected[] | undefined> {
+  try {
+    return parseAnswer(await askLocal(socket, 'connected')) as readonly Connected[]
+  } catch (error) {
+    if (error instanceof PosternError) return undefined
+    throw error
+  }
+}
+
+interface CaStatus {
+  readonly phase: ChangePhase
+  readonly bundleVersion: number
+  readonly generations: readonly {
+    readonly id: number
+    readonly phase: string
+    readonly root: string
+    readonly notAfter: string
+    readonly expiresInMs: number
+  }[]
+  /** Pins of the roots that are trusted. */
+  readonly pins: readonly string[]
+  readonly stragglers: readonly { readonly identity: string; readonly reason: string }[]
+}
+
+async function statusOf({ change, cas, settings, nowMs }: Change): Promise<CaStatus> {
+  const shown = cas.rows.filter(({ phase }) => phase !== 'retired' && phase !== 'abandoned')
+  return {
+    phase: change.phase,
+    bundleVersion: cas.bundle.version,
+    generations: shown.map((row) => {
+      const { notAfter } = cas.read(row).agents.certificate
+      return {
+        id: row.id,
+        phase: row.phase,
+        root: row.root_pin,
+        notAfter: notAfter.toISOString(),
+        expiresInMs: notAfter.getTime() - nowMs,
+      }
+    }),
+    pins:
+      cas.bundle.version === 0
+        ? rootPins(gatewayFiles(settings).bundleFile)
+        : [...new Set(shown.map(({ root_pin }) => root_pin))],
+    stragglers: await change.stragglers(nowMs),
+  }
+}
+
+function statusText({ phase, bundleVersion, generations, pins, stragglers }: CaStatus): string {
+  const rows = generations.map(({ id, phase: state, root, notAfter, expiresInMs }) => [
+    String(id),
+    state,
+    `${notAfter} (${humanSpan(expiresInMs)})`,
+    root,
+  ])
+  const lines = [
+    `phase     ${phase}`,
+    `bundle    ${String(bundleVersion)}`,
+    ...pins.map((pin) => `CA pin    ${pin}`),
+    '',
+    table(['CA', 'STATE', 'EXPIRES', 'ROOT'], rows),
+    '',
+    ...(stragglers.length === 0
+      ? []
+      : [
+          `not ready for the next step: ${String(stragglers.length)}`,
+          table(
+            ['WHO', 'WHY'],
+            stragglers.map(({ identity, reason }) => [identity, reason]),
+          ),
+          '',
+        ]),
+    NEXT[phase],
+  ]
+  return lines.join('\n')
+}

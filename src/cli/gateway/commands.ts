@@ -1,0 +1,34 @@
+import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
+import { judgeGatewaySettings } from '../../gateway/judge-settings.ts'
+import { configCommand, type AddCommand } from '../program/program.ts'
+import { gatewayCall, gatewayForward } from '../caller/caller.ts'
+import { gatewayCa } from './ca.ts'
+import { gatewayCerts } from './certs.ts'
+import { gatewayClusters } from './clusters.ts'
+import { gatewayDrain, gatewayStatus } from './drain.ts'
+import { gatewayEvents } from './events.ts'
+import { gatewayInit } from './init.ts'
+import { gatewayRun } from './run.ts'
+import { gatewayService } from '../service/service.ts'
+import { gatewayStore } from './store-backup.ts'
+import { gatewayTokens } from './tokens.ts'
+import { withPassphrase } from '../daemon/daemon.ts'
+
+export const GATEWAY_COMMANDS: readonly AddCommand[] = [
+  gatewayInit,
+  gatewayRun,
+  gatewayStatus,
+  gatewayDrain,
+  gatewayService,
+  gatewayTokens,
+  gatewayCerts,
+  gatewayCa,
+  gatewayEvents,
+  gatewayStore,
+  gatewayCall,
+  gatewayForward,
+  gatewayClusters,
+  configCommand(GATEWAY_SETTINGS, (values, ambient, environment) =>
+    judgeGatewaySettings(withPassphrase(values, environment), ambient),
+  ),
+]

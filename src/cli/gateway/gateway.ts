@@ -1,0 +1,1 @@
+export { GATEWAY_COMMANDS } from './commands.ts'

@@ -1,0 +1,117 @@
+import { GATEWAY_SETTINGS, type GatewaySettings } from '../../config/gateway-settings.ts'
+import { Gateway } from '../../gateway/gateway.ts'
+import { GatewayControl, gatewayMetrics } from '../../gateway/control/control.ts'
+import { LocalListener } from '../../transport/local-socket.ts'
+import { MonitorListener } from '../../transport/monitor-listen.ts'
+import type { Ambient } from '../../tunnel/process-parts.ts'
+import {
+  untilSignal,
+  type Orders,
+  withPassphrase,
+  tracerOf,
+  SystemdNotify,
+  type DaemonState,
+} from '../daemon/daemon.ts'
+import { GATEWAY_SOCKET } from './drain.ts'
+import { type AddCommand, type Surroundings, addSettings, settingsOf } from '../program/program.ts'
+
+/** `gateway run`: the daemon. */
+export const gatewayRun: AddCommand = (yargs, surroundings, done) =>
+  yargs.command(
+    'run',
+    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity, the peers and the log level anew.',
+    (y) => addSettings(y, GATEWAY_SETTINGS),
+    (args) => {
+      const { environment } = surroundings
+      const read = (): GatewaySettings =>
+        withPassphrase(settingsOf(GATEWAY_SETTINGS, args, environment).values, environment)
+      const start = async (): Promise<number> => await runGateway(read, surroundings)
+      done(start())
+    },
+  )
+
+async function runGateway(
+  read: () => GatewaySettings,
+  surroundings: Surroundings,
+): Promise<number> {
+  const settings = read()
+  const tracer = await tracerOf(settings, 'postern-gateway')
+  const ambient = { ...surroundings.ambient(settings['log.level'], 'gateway'), tracer }
+  const { clock, logger } = ambient
+  const gateway = await Gateway.open(settings, ambient)
+  const systemd = new SystemdNotify({
+    environment: surroundings.environment,
+    clock,
+    logger,
+    state: () => gatewayState(gateway),
+    startMs: 0,
+  })
+  await gateway.start()
+  systemd.start()
+  const orders: Orders = { drain: () => undefined }
+  const closings: (() => void)[] = []
+  try {
+    closings.push(await listenForOrders(settings, gateway, orders, ambient))
+    const at = settings['metrics.listen']
+    if (at !== undefined) {
+      const state = (): DaemonState => gatewayState(gateway)
+      const monitor = new MonitorListener(at, { metrics: gatewayMetrics(gateway, clock), state })
+      await monitor.listen()
+      closings.push(() => {
+        monitor.close()
+      })
+    }
+    const daemon = {
+      drain: () => gateway.drain(),
+      stop: () => {
+        gateway.stop()
+      },
+      reload: () => {
+        const next = read()
+        gateway.reload(next)
+        logger.setLevel?.(next['log.level'])
+      },
+    }
+    return await untilSignal(daemon, logger, surroundings, systemd, orders)
+  } finally {
+    for (const close of closings) close()
+    gateway.stop()
+    await tracer?.close()
+  }
+}
+
+/** Where no socket is named, one at the usual place is a convenience, and its lack no fault. */
+async function listenForOrders(
+  { 'status.socket': named }: GatewaySettings,
+  gateway: Gateway,
+  orders: Orders,
+  { clock, logger }: Ambient,
+): Promise<() => void> {
+  const control = new GatewayControl({
+    gateway,
+    drain: () => {
+      orders.drain()
+    },
+    clock,
+  })
+  const socket = new LocalListener(named ?? GATEWAY_SOCKET, (line) => control.answer(line))
+  try {
+    await socket.listen()
+  } catch (error) {
+    if (named !== undefined) throw error
+    const reason = error instanceof Error ? error.message : String(error)
+    logger.info({ reason }, 'gateway status and drain have no socket: set status.socket')
+  }
+  return () => {
+    socket.close()
+  }
+}
+
+function gatewayState({ isDraining, registry }: Gateway): DaemonState {
+  const tunnels = `${String(registry.tunnelCount)} tunnels of ${String(registry.clusters.size)} clusters`
+  return {
+    isReady: !isDraining,
+    isAlive: true,
+    text: isDraining ? `draining; ${tunnels}` : tunnels,
+  }
+}

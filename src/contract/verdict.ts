@@ -1,0 +1,11 @@
+/** The verdicts that a gateway gives on a certificate, to whoever proves to hold its key. */
+export const VERDICTS = [
+  'fine',
+  'expired',
+  'not-yet-valid',
+  'unknown-issuer',
+  'superseded',
+  'revoked',
+  'locked',
+] as const
+export type Verdict = (typeof VERDICTS)[number]

@@ -1,0 +1,6 @@
+export { Admission } from './admission.ts'
+export { AgentSide } from './agent-side.ts'
+export { CloneWatch } from './clone-watch.ts'
+export { comebackMs } from './comeback.ts'
+export { Notices } from './notices.ts'
+export { placesToTell } from './places-to-tell.ts'

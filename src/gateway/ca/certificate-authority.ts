@@ -1,0 +1,85 @@
+import type { Random } from '../../base/random.ts'
+import type { GatewaySettings } from '../../config/gateway-settings.ts'
+import type { KeyProtection } from '../../identity/key-protection.ts'
+import { protectionOf } from '../../identity/passphrase.ts'
+import type { Ambient } from '../../tunnel/process-parts.ts'
+import type { Records } from '../../store/records.ts'
+import type { Access, Denials } from '../access/access.ts'
+import { Authorities } from './authorities.ts'
+import { Crls } from './crls.ts'
+import { Issuer } from './issuer.ts'
+import { JwtJoin } from './jwt-join.ts'
+import type { OwnIdentity } from './own-identity.ts'
+import { Tokens } from './tokens.ts'
+
+export interface CertificateAuthorityPorts {
+  readonly settings: GatewaySettings
+  readonly directory: string
+  readonly access: Access
+  readonly protection: KeyProtection
+  /** What the gateway trusted before the store knew of any bundle. */
+  readonly initialBundlePem: string
+  readonly ambient: Ambient
+}
+
+/** The CA of a gateway: its authorities as they stand in the store, what they issue, and whom they revoke. */
+export class CertificateAuthority {
+  readonly authorities: Authorities
+  readonly issuer: Issuer
+  readonly crls: Crls
+
+  constructor(ports: CertificateAuthorityPorts) {
+    const { settings, directory, access, protection, initialBundlePem, ambient } = ports
+    const { records, denials } = access
+    const { trustDomain } = settings
+    const { clock, random } = ambient
+    const where = { records, directory, protection, trustDomain, initialBundlePem }
+    this.authorities = new Authorities(where)
+    this.crls = new Crls(this.authorities, denials, clock)
+    const { authorities } = this
+    this.issuer = issuerOf({ settings, records, denials, authorities, random })
+  }
+
+  /** Certificates of an issuer with this key are let in no more. */
+  isRetired(issuer: string): boolean {
+    return this.authorities.isRetired(issuer)
+  }
+}
+
+/** The CA of the settings; undefined where they name none. */
+export function caOf(
+  settings: GatewaySettings,
+  own: OwnIdentity,
+  access: Access | undefined,
+  ambient: Ambient,
+): CertificateAuthority | undefined {
+  const directory = settings['ca.directory']
+  if (directory === undefined || access === undefined) return undefined
+  const protection = protectionOf(settings)
+  const initialBundlePem = own.credential.bundlePem
+  const ports = { settings, directory, access, protection, initialBundlePem, ambient }
+  return new CertificateAuthority(ports)
+}
+
+export interface IssuerTools {
+  readonly settings: GatewaySettings
+  readonly records: Records
+  readonly denials: Denials
+  readonly authorities: Authorities
+  readonly random: Random
+}
+
+/** The issuer of a gateway with these settings: of the daemon, and of commands beside it. */
+export function issuerOf({ settings, records, denials, authorities, random }: IssuerTools): Issuer {
+  return new Issuer({
+    authorities,
+    trustDomain: settings.trustDomain,
+    leafLifetimeMs: settings['enroll.leafLifetime'],
+    expiredGraceMs: settings['enroll.expiredGrace'],
+    records,
+    denials,
+    tokens: new Tokens(records, random),
+    jwtJoin: new JwtJoin(settings['enroll.jwt']),
+    random,
+  })
+}

@@ -1,0 +1,250 @@
+import { PosternError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
+import { healthOffers, HealthBoard } from '../../dataplane/health.ts'
+import { diagnosticsOffers } from '../../dataplane/diagnostics.ts'
+import type { MuxStream } from '../../mux/stream.ts'
+import { CallCounts } from '../../rpc/call-counts.ts'
+import { statusNumber, statusOfCode } from '../../rpc/status.ts'
+import { RpcServer } from '../../rpc/server.ts'
+import { RpcConnection, type PeerWire, type ProcessParts } from '../../tunnel/rpc-connection.ts'
+import { identityUri } from '../../identity/name.ts'
+import { decodeMetadata } from '../../wire/metadata.ts'
+import { PAYLOAD_BYTES_MAX } from '../../wire/frame.ts'
+import {
+  CALLER_BYTES_MAX,
+  CREDIT_BYTES,
+  encodeName,
+  judgeBody,
+  KIND,
+  readHead,
+  type OpenHead,
+} from '../../wire/open-head.ts'
+import { gatewayOffers } from './gateway-service.ts'
+import type { Gatekeeper, PeerShare, PeerShares } from '../access/access.ts'
+import { isTunnel, type AgentTunnel, type Registry } from '../clusters/clusters.ts'
+import { Relay, type ArrivedOpen, type RelayHost } from './relay.ts'
+
+/** Of the streams that a tunnel can hold, what one caller may use up. */
+const CALLER_FRACTION = 3 / 4
+
+interface RelayedCaller extends RelayHost {
+  readonly caller: string
+  readonly share: PeerShare
+  /** Of a connection of our own: where a call with this trace context goes. */
+  readonly tunnelOf: ((mark: string) => AgentTunnel | undefined) | undefined
+}
+
+export interface CallerSidePorts {
+  readonly parts: ProcessParts
+  readonly registry: Registry
+  readonly shares: PeerShares
+  readonly logger: Logger
+  readonly gatekeeper: Gatekeeper
+}
+
+/** The gateway towards control-plane services: relays their calls, and answers some itself. */
+export class CallerSide {
+  readonly connections = new Set<RpcConnection>()
+  relayed = 0
+  /** Of relayed calls; canary calls are not among them. */
+  readonly counts = new CallCounts()
+  /** That went through, beside heads. */
+  readonly bytes = { toAgents: 0, toCallers: 0 }
+  readonly #options: CallerSidePorts
+  readonly #server: RpcServer
+
+  constructor(options: CallerSidePorts) {
+    this.#options = options
+    const { runtime } = options.parts
+    // Every verified caller may ask the gateway about itself; clusters have policies of their own.
+    this.#server = new RpcServer(runtime, () => undefined)
+    const own = [
+      ...gatewayOffers(options.registry),
+      ...healthOffers(new HealthBoard()),
+      ...diagnosticsOffers(runtime.clock),
+    ]
+    for (const offer of own) this.#server.offer(offer)
+  }
+
+  /**
+   * A TLS connection whose peer was judged to be a caller.
+   * @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED, IDENTITY_REVOKED
+   */
+  take(wire: PeerWire): void {
+    const { shares, gatekeeper } = this.#options
+    const denial = gatekeeper.judge(wire.facts)
+    if (denial !== undefined) {
+      const text = `${denial.code}: ${denial.rawMessage}`
+      gatekeeper.note('handshake.refused', wire.facts, text)
+      throw denial
+    }
+    const share = shares.enter(identityUri(wire.facts.identity))
+    try {
+      this.#connect(wire, share)
+    } catch (error) {
+      shares.leave(share)
+      throw error
+    }
+  }
+
+  /** A connection of our own: each of its calls goes into the tunnel that its trace context marks. */
+  takeOwn(wire: PeerWire, tunnelOf: (mark: string) => AgentTunnel | undefined): void {
+    this.#connect(wire, this.#options.shares.enter('canary'), tunnelOf)
+  }
+
+  /** Connections of callers, and streams that run over them; our own, of the canary, is none. */
+  report(): { callers: number; streams: number } {
+    const found = [...this.connections].filter(({ facts }) => facts.identity.role === 'caller')
+    const streams = found.reduce((sum, { session }) => sum + session.streamCount, 0)
+    return { callers: found.length, streams }
+  }
+
+  /** Cuts whoever is let in no more. */
+  sweep(): void {
+    for (const connection of [...this.connections]) {
+      // Our own has no certificate to be judged.
+      if (connection.facts.identity.role === 'gateway') continue
+      const denial = this.#options.gatekeeper.judge(connection.facts)
+      if (denial !== undefined) connection.close(denial)
+    }
+  }
+
+  #connect(wire: PeerWire, share: PeerShare, tunnelOf?: RelayedCaller['tunnelOf']): void {
+    const { logger, shares } = this.#options
+    const parts = { ...this.#options.parts, budget: share.budget }
+    const { identity, address } = wire.facts
+    const caller = identity.role === 'caller' ? identity.caller : ''
+    const from = this.#relayedCaller(caller, share, tunnelOf)
+    const facts = { peer: address, caller }
+    const connection = new RpcConnection(wire, 'acceptor', parts, {
+      onReady: () => {
+        logger.debug(facts, 'caller connected')
+      },
+      onOpen: (stream, bytes, start, end, isEnded) => {
+        let head: OpenHead
+        try {
+          if (CREDIT_BYTES + end - start > OPEN_BYTES_MAX) throw tooLarge()
+          head = readHead(bytes, start, end)
+          judgeBody(head, end, isEnded)
+          const { metadataStart, bodyStart } = head
+          decodeMetadata(bytes, metadataStart, bodyStart)
+        } catch (error) {
+          if (!(error instanceof PosternError)) throw error
+          stream.refuse(error.code, false, error.rawMessage)
+          return
+        }
+        if (head.cluster === '') {
+          const arrival = {
+            callerOf: () => ({ kind: 'service', name: caller }) as const,
+            nowMs: connection.session.nowMs,
+          }
+          this.#server.open(stream, arrival, bytes, start, end, isEnded)
+        } else this.#relay(stream, from, { head, bytes, start, end, isEnded })
+      },
+      onClosed: (closed, error) => {
+        this.connections.delete(closed)
+        shares.leave(share)
+        logger.debug({ ...facts, code: error.code, reason: error.rawMessage }, 'caller left')
+      },
+    })
+    this.connections.add(connection)
+  }
+
+  #relayedCaller(
+    caller: string,
+    share: PeerShare,
+    tunnelOf: RelayedCaller['tunnelOf'],
+  ): RelayedCaller {
+    const { parts, registry } = this.#options
+    const nowMs = (): number => parts.runtime.clock.nowMs()
+    const isOwn = tunnelOf !== undefined
+    const from: RelayedCaller = {
+      counts: isOwn ? new CallCounts() : this.counts,
+      onPassed: (isToAgent, bytes) => {
+        if (isOwn) return
+        if (isToAgent) this.bytes.toAgents += bytes
+        else this.bytes.toCallers += bytes
+      },
+      caller,
+      tunnelOf,
+      callerName: encodeName(caller),
+      share,
+      budget: share.budget,
+      nowMs,
+      watchDeadline: (entry) => {
+        parts.runtime.watchDeadline(entry)
+      },
+      forgetDeadline: (entry) => {
+        parts.runtime.forgetDeadline(entry)
+      },
+      onEnded: (tunnel) => {
+        endRelay(tunnel, caller)
+      },
+      onOutcome: ({ record }, isAnswered) => {
+        if (isAnswered) record.succeeded()
+        else record.failed(nowMs())
+      },
+      onCallerReset: () => {
+        share.resets.didReset(nowMs())
+      },
+      spanOf: ({ name, cluster, traceparent }) => {
+        const { tracer } = parts.runtime
+        // Canary calls mark their tunnels where others trace.
+        if (tracer === undefined || tunnelOf !== undefined) return undefined
+        const attributes = { 'postern.caller': caller, 'postern.cluster': cluster }
+        return tracer.start('relay', name, traceparent, attributes)
+      },
+      another: ({ cluster, name, kind }, tried) => {
+        const isForward = kind === KIND.forward
+        const next = registry.pick({ cluster, name, isForward, nowMs: nowMs(), tried })
+        return isTunnel(next) && this.#mayRelay(next, from) ? next : undefined
+      },
+    }
+    return from
+  }
+
+  #relay(stream: MuxStream, from: RelayedCaller, open: ArrivedOpen): void {
+    const { registry } = this.#options
+    const { clock } = this.#options.parts.runtime
+    const { cluster, name, kind, traceparent } = open.head
+    const isForward = kind === KIND.forward
+    const marked = from.tunnelOf?.(traceparent)
+    const found = marked ?? registry.pick({ cluster, name, isForward, nowMs: clock.nowMs() })
+    if (!isTunnel(found)) {
+      from.counts.ended(isForward, statusNumber(statusOfCode(found.code)), 0)
+      stream.refuse(found.code, true, found.text)
+      return
+    }
+    if (!this.#mayRelay(found, from)) {
+      from.counts.ended(isForward, statusNumber(statusOfCode('STREAM_LIMIT')), 0)
+      stream.refuse('STREAM_LIMIT', true, 'this caller has more than its part of the tunnel')
+      return
+    }
+    if (marked === undefined) this.relayed++
+    const hasOthers = marked === undefined && (registry.clusters.get(cluster)?.length ?? 0) > 1
+    new Relay(from, stream, found, open, hasOthers)
+  }
+
+  /** Counts the stream in, unless the caller has more than its part already. */
+  #mayRelay({ relays, connection }: AgentTunnel, { caller, share }: RelayedCaller): boolean {
+    const running = relays.get(caller) ?? 0
+    const isOver = running >= connection.session.peerStreamsMax * CALLER_FRACTION
+    if (isOver || !share.resets.mayOpen(this.#options.parts.runtime.clock.nowMs())) return false
+    relays.set(caller, running + 1)
+    return true
+  }
+}
+
+/** What is left to an OPEN to a gateway, which writes the caller's name into it (PROTOCOL 6.1). */
+const OPEN_BYTES_MAX = PAYLOAD_BYTES_MAX - CALLER_BYTES_MAX
+
+function tooLarge(): PosternError {
+  const text = `an OPEN to a gateway has at most ${String(OPEN_BYTES_MAX)} bytes`
+  return new PosternError('HEAD_TOO_LARGE', text)
+}
+
+function endRelay({ relays }: AgentTunnel, caller: string): void {
+  const left = (relays.get(caller) ?? 1) - 1
+  if (left === 0) relays.delete(caller)
+  else relays.set(caller, left)
+}

@@ -1,0 +1,1 @@
+export { CallerSide } from './caller-side.ts'

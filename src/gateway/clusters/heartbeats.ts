@@ -1,0 +1,53 @@
+import { printable } from '../../base/errors.ts'
+import type { Capacity, HeartbeatRequest, ServiceHealth } from '../../gen/postern/v1/tunnel_pb.js'
+import { rpcErrorOfCode } from '../../rpc/status.ts'
+import type { AgentHello } from './hello.ts'
+
+/** Of one tunnel: what changes of services may cause, and no more. */
+export const HEARTBEATS_PER_SECOND = 2
+export const HEARTBEATS_BURST = 50
+const SERVICES_MAX = 1024
+const REASON_MAX = 200
+
+/** What an agent last said of its services and its machine, judged. */
+export interface HeartbeatReport {
+  /** In wall-clock ms, by our clock. */
+  readonly atMs: number
+  readonly services: readonly ServiceHealth[]
+  /** Why each service that is down is. */
+  readonly down: ReadonlyMap<string, string>
+  readonly capacity: Capacity | undefined
+}
+
+/** Takes what it says of services that it offers, and lets go of the rest. @throws RpcError MALFORMED_CALL */
+export function judgeHeartbeat(
+  { services, capacity }: HeartbeatRequest,
+  { serviceNames }: AgentHello,
+  atMs: number,
+): HeartbeatReport {
+  if (services.length > SERVICES_MAX)
+    throw rpcErrorOfCode(
+      'MALFORMED_CALL',
+      `a heartbeat names over ${String(SERVICES_MAX)} services`,
+    )
+  // Of names that it registered, each once: a reload may be ahead of the registration.
+  const byName = new Map(services.map((service) => [service.name, service]))
+  const known = [...byName.values()].filter(({ name }) => serviceNames.has(name))
+  for (const service of known) {
+    service.reason = printable(service.reason, REASON_MAX)
+    service.sinceMs = clamped(service.sinceMs, atMs)
+  }
+  const down = known.filter(({ isDown }) => isDown)
+  return {
+    atMs,
+    services: known,
+    down: new Map(down.map(({ name, reason }) => [name, reason])),
+    capacity,
+  }
+}
+
+/** No time before 1970 or after now. */
+function clamped(timeMs: bigint, nowMs: number): bigint {
+  const latest = BigInt(Math.round(nowMs))
+  return timeMs < 0n ? 0n : timeMs > latest ? latest : timeMs
+}

@@ -1,0 +1,155 @@
+import type { ErrorCode } from '../../base/errors.ts'
+import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
+import type { AgentHello } from './hello.ts'
+import type { CallRecord } from './call-record.ts'
+import type { CanaryResult } from './canary-result.ts'
+import { ClusterErrors } from './cluster-errors.ts'
+import type { HeartbeatReport } from './heartbeats.ts'
+
+/** One tunnel that an agent holds, after it registered. */
+export interface AgentTunnel {
+  readonly cluster: string
+  readonly agent: string
+  readonly connection: RpcConnection
+  readonly hello: AgentHello
+  /** Drawn by the agent's process at its start; empty from earlier versions. */
+  readonly instance: string
+  /** Of the trust bundle that the agent holds. */
+  bundleVersion: number
+  /** Streams that are relayed into it, by caller. */
+  readonly relays: Map<string, number>
+  /** How calls into it fare. */
+  readonly record: CallRecord
+  canary: CanaryResult
+  /** What the agent last said of its services; undefined: nothing yet. */
+  report: HeartbeatReport | undefined
+  /** A tunnel under a later certificate of the same agent is there: this one gets no new streams. */
+  isOutdated: boolean
+}
+
+/** What a stream asks of the tunnel that it is to go into. */
+export interface Wanted {
+  readonly cluster: string
+  /** Method, or service of a forward. */
+  readonly name: string
+  readonly isForward: boolean
+  readonly nowMs: number
+  /** Tunnels that did not take it. */
+  readonly tried?: readonly AgentTunnel[]
+}
+
+/** Why no tunnel takes a stream. */
+export interface NoTunnel {
+  readonly code: ErrorCode
+  readonly text: string
+}
+
+/** Round trips below this are the same: what they differ by is chance. */
+const RTT_MS_MIN = 5
+
+/** Which clusters are connected, by which tunnels. */
+export class Registry {
+  readonly errors = new ClusterErrors()
+  readonly #clusters = new Map<string, AgentTunnel[]>()
+  #turn = 0
+
+  add(tunnel: AgentTunnel): void {
+    const tunnels = this.#clusters.get(tunnel.cluster)
+    if (tunnels === undefined) this.#clusters.set(tunnel.cluster, [tunnel])
+    else tunnels.push(tunnel)
+    this.#judgeAges(tunnel.cluster, tunnel.agent)
+  }
+
+  /** Undefined: it was not registered. */
+  remove(cluster: string, connection: RpcConnection): AgentTunnel | undefined {
+    const tunnels = this.#clusters.get(cluster) ?? []
+    const index = tunnels.findIndex((tunnel) => tunnel.connection === connection)
+    if (index === -1) return undefined
+    const [removed] = tunnels.splice(index, 1)
+    if (tunnels.length === 0) this.#clusters.delete(cluster)
+    else if (removed !== undefined) this.#judgeAges(cluster, removed.agent)
+    return removed
+  }
+
+  /** Of one agent's tunnels only those under its latest certificate are current. */
+  #judgeAges(cluster: string, agent: string): void {
+    const own = this.#clusters.get(cluster)?.filter((tunnel) => tunnel.agent === agent) ?? []
+    const endOf = ({ connection }: AgentTunnel): number => connection.facts.certificateNotAfterMs
+    const latest = Math.max(...own.map(endOf))
+    for (const tunnel of own) tunnel.isOutdated = endOf(tunnel) < latest
+  }
+
+  /**
+   * The tunnel for a stream: open, of those that offer what is called where some do, and where calls do
+   * not fail; then the one with the least to wait for, by streams and round trip; equals take turns.
+   */
+  pick(wanted: Wanted): AgentTunnel | NoTunnel {
+    const { cluster, tried } = wanted
+    const all = this.#clusters.get(cluster) ?? []
+    const [only] = all
+    if (all.length === 1 && only?.connection.session.isOpen === true && tried === undefined)
+      return downOn(only, wanted) ?? only
+    const open = all.filter(
+      (tunnel) => tunnel.connection.session.isOpen && tried?.includes(tunnel) !== true,
+    )
+    if (open.length === 0)
+      return { code: 'CLUSTER_UNKNOWN', text: `no tunnel of cluster ${cluster} is connected` }
+    const { nowMs } = wanted
+    const up = open.filter((tunnel) => downOn(tunnel, wanted) === undefined)
+    const [first] = open
+    if (up.length === 0 && first !== undefined) return downOn(first, wanted) as NoTunnel
+    const current = prefer(up, ({ isOutdated }) => !isOutdated)
+    const able = prefer(current, ({ hello }) => offers(hello, wanted))
+    return this.#best(prefer(able, ({ record }) => !record.isEjected(nowMs)))
+  }
+
+  #best(tunnels: readonly AgentTunnel[]): AgentTunnel {
+    const from = this.#turn++ % tunnels.length
+    let best = tunnels[from] as AgentTunnel
+    let bestCost = costOf(best)
+    for (let i = 1; i < tunnels.length; i++) {
+      const tunnel = tunnels[(from + i) % tunnels.length] as AgentTunnel
+      const cost = costOf(tunnel)
+      if (cost < bestCost) [best, bestCost] = [tunnel, cost]
+    }
+    return best
+  }
+
+  get clusters(): ReadonlyMap<string, readonly AgentTunnel[]> {
+    return this.#clusters
+  }
+
+  get tunnelCount(): number {
+    let count = 0
+    for (const tunnels of this.#clusters.values()) count += tunnels.length
+    return count
+  }
+}
+
+export function isTunnel(found: AgentTunnel | NoTunnel): found is AgentTunnel {
+  return 'connection' in found
+}
+
+/** Those that are better, or all where none is. */
+function prefer(
+  tunnels: readonly AgentTunnel[],
+  isBetter: (tunnel: AgentTunnel) => boolean,
+): readonly AgentTunnel[] {
+  const better = tunnels.filter(isBetter)
+  return better.length === 0 ? tunnels : better
+}
+
+function offers({ methodNames, serviceNames }: AgentHello, { name, isForward }: Wanted): boolean {
+  return (isForward ? serviceNames : methodNames).has(name)
+}
+
+/** Undefined: the service is up there, as far as is known, or it is no service. */
+function downOn({ report }: AgentTunnel, { name, isForward }: Wanted): NoTunnel | undefined {
+  const reason = isForward ? report?.down.get(name) : undefined
+  if (reason === undefined) return undefined
+  return { code: 'SERVICE_DOWN', text: `service ${name} is down: ${reason}` }
+}
+
+function costOf({ connection: { session } }: AgentTunnel): number {
+  return (session.streamCount + 1) * Math.max(session.rttMs ?? RTT_MS_MIN, RTT_MS_MIN)
+}

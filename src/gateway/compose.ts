@@ -1,0 +1,123 @@
+import type { GatewaySettings } from '../config/gateway-settings.ts'
+import { NetworkBudget } from '../transport/network-budget.ts'
+import type { TlsListener } from '../transport/tls-accept.ts'
+import type { Ambient } from '../tunnel/process-parts.ts'
+import type { ProcessParts } from '../tunnel/rpc-connection.ts'
+import {
+  type Access,
+  gatekeeperOf,
+  handshakeLimits,
+  peerListener,
+  PeerShares,
+} from './access/access.ts'
+import { Admission, AgentSide, CloneWatch, Notices } from './agents/agents.ts'
+import { caOf, type CertificateAuthority, type OwnIdentity } from './ca/ca.ts'
+import { CallerSide } from './callers/callers.ts'
+import { Canary } from './canary/canary.ts'
+import { Registry } from './clusters/clusters.ts'
+import { Enrolment } from './enrolment/enrolment.ts'
+
+/** Parts of the memory budget that one agent, and one caller, may use. */
+const AGENT_SHARE = 1 / 8
+const CALLER_SHARE = 1 / 4
+
+/** What a gateway has before its rooms: read from files, or opened. */
+export interface Ground {
+  readonly settings: GatewaySettings
+  readonly ambient: Ambient
+  readonly own: OwnIdentity
+  readonly parts: ProcessParts
+  /** Undefined: it has no store. */
+  readonly access: Access | undefined
+}
+
+export interface Rooms {
+  /** Undefined: it has no CA. */
+  readonly ca: CertificateAuthority | undefined
+  readonly registry: Registry
+  readonly admission: Admission
+  readonly agents: AgentSide
+  readonly callers: CallerSide
+  readonly canary: Canary
+  readonly notices: Notices
+  readonly clones: CloneWatch
+  readonly enrolment: Enrolment | undefined
+  /** For agents, and for callers. */
+  readonly listeners: readonly [TlsListener, TlsListener]
+}
+
+/** Makes the rooms of a gateway, in order. */
+export function composeRooms({ settings, ambient, own, parts, access }: Ground): Rooms {
+  const { clock } = ambient
+  const log = (component: string): Ambient['logger'] => ambient.logger.child({ component })
+  const registry = new Registry()
+  const { identity } = own.credential
+  const ca = caOf(settings, own, access, ambient)
+  const gatekeeper = gatekeeperOf(access, (issuer) => ca?.isRetired(issuer) === true, clock)
+  const admission = new Admission(settings['admission.rate'], settings['admission.burst'])
+  const shares = (fraction: number, connectionsMax: number): PeerShares =>
+    new PeerShares({ whole: parts.budget, fraction, connectionsMax })
+  const agents = new AgentSide({
+    ...{ parts, registry, identity, gatekeeper, admission, issuer: ca?.issuer },
+    shares: shares(AGENT_SHARE, settings['limits.tunnelsPerAgentMax']),
+    zone: settings.zone ?? '',
+    logger: log('agents'),
+    registerTimeoutMs: settings['handshake.timeout'],
+  })
+  const callers = new CallerSide({
+    ...{ parts, registry, gatekeeper, logger: log('callers') },
+    shares: shares(CALLER_SHARE, settings['limits.connectionsPerCallerMax']),
+  })
+  const intervalMs = settings['canary.interval']
+  const canary = new Canary({
+    ...{ parts, registry, identity, callers, intervalMs, logger: log('canary') },
+  })
+  const renewSpreadMs = settings['ca.renewSpread']
+  const notices = new Notices({ registry, ca, clock, logger: log('notices'), renewSpreadMs })
+  const clones = new CloneWatch({ registry, clock, settings, logger: ambient.logger, access })
+  const strangers = new NetworkBudget(clock)
+  const peers = { settings, ambient, credential: own.credential, strangers }
+  const listeners = [
+    peerListener('agents.listen', 'agent', peers, (wire) => {
+      agents.take(wire)
+    }),
+    peerListener('callers.listen', 'caller', peers, (wire) => {
+      callers.take(wire)
+    }),
+  ] as const
+  const limits = handshakeLimits(settings)
+  const enrolment =
+    ca === undefined || access === undefined
+      ? undefined
+      : new Enrolment({ settings, own, access, ca, limits, ambient, strangers })
+  const made = { ca, registry, admission, agents, callers, canary, notices, clones }
+  return { ...made, enrolment, listeners }
+}
+
+/** Says who hears of what happens in the rooms. */
+export function connectRooms(
+  { agents, callers, notices, canary, clones, enrolment, listeners }: Rooms,
+  { access, own }: Ground,
+): void {
+  agents.registered.add(({ tunnel, bundleVersion }) => {
+    notices.welcome(tunnel, bundleVersion)
+    clones.arrived(tunnel)
+    canary.watch(tunnel)
+  })
+  agents.left.add((tunnel) => {
+    canary.unwatch(tunnel)
+  })
+  clones.warned.add(({ tunnel, text }) => {
+    notices.warn(tunnel, text)
+  })
+  access?.changed.add(() => {
+    agents.sweep()
+    callers.sweep()
+  })
+  enrolment?.ownChanged.add(() => {
+    for (const listener of listeners) listener.use(own.credential)
+  })
+  enrolment?.news.add(() => {
+    notices.broadcast()
+  })
+}

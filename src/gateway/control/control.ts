@@ -1,0 +1,3 @@
+export { gatewayMetrics } from './metrics.ts'
+export { GatewayControl, type GatewayStatus } from './orders.ts'
+export type { GatewayRooms } from './rooms.ts'

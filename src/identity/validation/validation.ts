@@ -1,0 +1,7 @@
+export { type CertificateFacts, isSelfIssued, readCertificate } from './certificate.ts'
+export { readName } from './distinguished-name.ts'
+export { KEY_USAGE } from './extensions.ts'
+export { isHostName } from './match-names.ts'
+export { type PathVerdict, validatePath } from './path.ts'
+export { certificateFaults, USAGE_OIDS } from './rules.ts'
+export { isSignedBy } from './signature.ts'
