@@ -29,7 +29,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['health', 'credential', 'enrolment', 'doctor', 'services', 'tunnels'],
     ...['changes', 'notices', 'control'],
   ],
-  gateway: ['access', 'clusters', 'ca', 'canary', 'agents', 'callers', 'enrolment', 'control'],
+  gateway: [
+    ...['access', 'clusters', 'ca', 'operations', 'canary', 'agents', 'callers'],
+    ...['enrolment', 'control'],
+  ],
   cli: ['program', 'daemon', 'service', 'place', 'agent-certs', 'agent', 'caller', 'gateway'],
   identity: ['validation'],
 }
@@ -244,6 +247,17 @@ describe('the architecture', () => {
     expect(wrong).to.deep.equal([])
   })
 
+  it('says why, wherever an error is caught and not looked at', () => {
+    const wrong = sources.flatMap(({ path, text }) => silentCatches(path, text))
+    expect(wrong).to.deep.equal([])
+  })
+
+  it('keeps the files that make all rooms short', () => {
+    const roots = sources.filter(({ path }) => /^src\/(agent|gateway)\/\w+\.ts$/.test(path))
+    const long = roots.filter(({ text }) => text.split('\n').length > 150)
+    expect(long.map(({ path }) => path)).to.deep.equal([])
+  })
+
   it('calls time, chance, environment and exits only in their adapters', () => {
     const wrong = sources.flatMap(({ path, text }) =>
       BANS.filter(
@@ -310,6 +324,24 @@ function longFunctions(path: string, text: string, linesMax: number): string[] {
       const to = source.getLineAndCharacterOfPosition(node.getEnd()).line
       if (to - from + 1 > linesMax)
         found.push(`${path}:${String(from + 1)} has ${String(to - from + 1)} lines`)
+    }
+    node.forEachChild(visit)
+  }
+  visit(source)
+  return found
+}
+
+/** Blocks of catch that neither use the error nor hold a comment. */
+function silentCatches(path: string, text: string): string[] {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
+  const found: string[] = []
+  const visit = (node: ts.Node): void => {
+    if (ts.isCatchClause(node)) {
+      const name = node.variableDeclaration?.name.getText()
+      const body = node.block.getFullText()
+      const isUsed = name !== undefined && new RegExp(`\\b${name}\\b`).test(withoutComments(body))
+      const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1
+      if (!isUsed && !/\/\/|\/\*/.test(body)) found.push(`${path}:${String(line)}`)
     }
     node.forEachChild(visit)
   }

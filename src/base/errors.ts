@@ -31,8 +31,19 @@ export class PosternError extends Error {
 /** The error itself if it is ours, or an INTERNAL one around it. */
 export function asPosternError(error: unknown, code: ErrorCode = 'INTERNAL'): PosternError {
   if (error instanceof PosternError) return error
+  // Of another class that carries one of our codes, such as RpcError, the code and its recovery are kept.
+  const known = knownOf(error)
+  if (known !== undefined)
+    return new PosternError(known.code, known.rawMessage, {}, { cause: error })
   const message = error instanceof Error ? error.message : String(error)
   return new PosternError(code, message, {}, { cause: error })
+}
+
+function knownOf(error: unknown): { code: ErrorCode; rawMessage: string } | undefined {
+  if (!(error instanceof Error)) return undefined
+  const { code, rawMessage } = error as { code?: unknown; rawMessage?: unknown }
+  if (typeof code !== 'string' || typeof rawMessage !== 'string') return undefined
+  return Object.hasOwn(ERROR_CODES, code) ? { code: code as ErrorCode, rawMessage } : undefined
 }
 
 /** Text that came from outside, fit for one line of a log or a terminal. */

@@ -50,6 +50,7 @@ function contentOf({ certificateFile, keyFile, bundleFile }: KeyFilePaths): stri
   try {
     return [certificateFile, keyFile, bundleFile].map((path) => readFileSync(path, 'utf8')).join()
   } catch {
+    // They are being written: looked at again.
     return ''
   }
 }
@@ -60,6 +61,7 @@ function isWhole(files: KeyFilePaths): boolean {
     readCredential(files, 'caller', systemClock.wallMs())
     return true
   } catch {
+    // Whole is what can be used; the next look tries again.
     return false
   }
 }

@@ -152,6 +152,7 @@ function textOf(bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
+    // The decoder says only that it failed.
     throw new Error('it is not UTF-8; save it as UTF-8')
   }
 }

@@ -99,6 +99,7 @@ function patternOf(text: string | undefined): RegExp | undefined {
   try {
     return new RegExp(text)
   } catch {
+    // The pattern may hold what should not be printed.
     throw new Error('body must be a regular expression')
   }
 }

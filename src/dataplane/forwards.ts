@@ -78,8 +78,9 @@ async function forward(
     try {
       stream.accept(bridge)
       bridge.attach(stream)
-    } catch {
+    } catch (error) {
       socket.destroy()
+      if (!(error instanceof PosternError)) throw error
     }
   })
   cancelDeadline?.()

@@ -4,7 +4,7 @@ import { protectionOf } from '../identity/passphrase.ts'
 import type { AddressInfo } from '../transport/https-listen.ts'
 import { testMutualTls } from '../transport/self-test.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
-import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
+import type { RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Access, connectedBy, type Connected } from './access/access.ts'
 import { placesToTell } from './agents/agents.ts'
 import { OwnIdentity } from './ca/ca.ts'
@@ -22,16 +22,33 @@ export interface GatewayAddresses {
 
 /** The control-plane end: takes tunnels from agents, and calls from services, and joins them. */
 export class Gateway implements GatewayRooms {
-  readonly #ground: Ground
+  readonly parts: Ground['parts']
+  readonly own: Ground['own']
+  readonly access: Ground['access']
+  readonly ca: Rooms['ca']
+  readonly enrolment: Rooms['enrolment']
+  readonly registry: Rooms['registry']
+  readonly admission: Rooms['admission']
+  readonly callers: Rooms['callers']
+  readonly #ambient: Ambient
   readonly #rooms: Rooms
   #settings: GatewaySettings
   #isDraining = false
 
   private constructor(ground: Ground) {
-    this.#ground = ground
+    const rooms = composeRooms(ground)
+    connectRooms(rooms, ground)
+    this.#ambient = ground.ambient
     this.#settings = ground.settings
-    this.#rooms = composeRooms(ground)
-    connectRooms(this.#rooms, ground)
+    this.#rooms = rooms
+    this.parts = ground.parts
+    this.own = ground.own
+    this.access = ground.access
+    this.ca = rooms.ca
+    this.enrolment = rooms.enrolment
+    this.registry = rooms.registry
+    this.admission = rooms.admission
+    this.callers = rooms.callers
     this.#tell()
   }
 
@@ -50,42 +67,10 @@ export class Gateway implements GatewayRooms {
     }
   }
 
-  get parts(): ProcessParts {
-    return this.#ground.parts
-  }
-
-  get own(): OwnIdentity {
-    return this.#ground.own
-  }
-
-  get access(): Access | undefined {
-    return this.#ground.access
-  }
-
-  get ca(): Rooms['ca'] {
-    return this.#rooms.ca
-  }
-
-  get enrolment(): Rooms['enrolment'] {
-    return this.#rooms.enrolment
-  }
-
-  get registry(): Rooms['registry'] {
-    return this.#rooms.registry
-  }
-
-  get admission(): Rooms['admission'] {
-    return this.#rooms.admission
-  }
-
-  get callers(): Rooms['callers'] {
-    return this.#rooms.callers
-  }
-
   /** Resolves to the addresses bound. @throws LISTEN_FAILED */
   async start(): Promise<GatewayAddresses> {
     try {
-      const { clock, logger } = this.#ground.ambient
+      const { clock, logger } = this.#ambient
       if (!(await testMutualTls(this.own.credential, clock)))
         logger.warn({}, 'our own trust bundle does not vouch for us')
       const enrolment = await this.enrolment?.listen()
@@ -133,7 +118,7 @@ export class Gateway implements GatewayRooms {
     this.#isDraining = true
     for (const listener of this.#rooms.listeners) listener.close()
     const [agents, callers] = [[...this.#rooms.agents.connections], [...this.callers.connections]]
-    await drainConnections(agents, callers, this.#settings, this.#ground.ambient.clock)
+    await drainConnections(agents, callers, this.#settings, this.#ambient.clock)
     this.stop()
   }
 

@@ -83,6 +83,7 @@ export function isCrlOf(crl: CrlFacts, issuer: CertificateFacts): boolean {
     const key = createPublicKey({ key: issuer.publicKey, format: 'der', type: 'spki' })
     return verify(hash, crl.signed, key, crl.signature)
   } catch {
+    // A key or signature that cannot be read has signed nothing.
     return false
   }
 }

@@ -106,6 +106,7 @@ function judgedKey(publicKeyDer: Buffer): KeyObject {
   try {
     key = createPublicKey({ key: publicKeyDer, format: 'der', type: 'spki' })
   } catch {
+    // OpenSSL's own words say no more to whoever sent it.
     throw invalid('its key cannot be read')
   }
   const { namedCurve = '', modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}

@@ -77,6 +77,7 @@ export class Generations {
       const names = readdirSync(this.folder).filter((name) => NAME.test(name) && name < current)
       return names.sort().at(-1)
     } catch {
+      // None is there, or it cannot be read: nothing to name.
       return undefined
     }
   }
@@ -90,6 +91,7 @@ export class Generations {
       if (typeof bundleVersion !== 'number' || !Array.isArray(issuingKeys)) return NO_BUNDLE
       return { version: bundleVersion, issuingKeys: issuingKeys.map(String) }
     } catch {
+      // Of an earlier version, or spoilt: the bundle is asked for anew.
       return NO_BUNDLE
     }
   }

@@ -59,6 +59,7 @@ export class KeyProtection {
     try {
       return createPrivateKey({ key: pem, ...(isLocked ? { passphrase: this.#passphrase } : {}) })
     } catch {
+      // OpenSSL's words tell a wrong passphrase from a broken file by numbers only.
       if (isLocked)
         throw new PosternError('KEY_LOCKED', `${path}: the passphrase does not open it`, { path })
       throw new PosternError('KEY_MISMATCH', `${path} holds no private key in PEM`, { path })

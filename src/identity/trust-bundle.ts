@@ -118,6 +118,7 @@ export function claimedVersion(bytes: Uint8Array): number | undefined {
   try {
     return fromBinary(TrustBundleSchema, fromBinary(SignedBundleSchema, bytes).bundle).version
   } catch {
+    // What it is worth is judged by who takes it.
     return undefined
   }
 }

@@ -104,6 +104,7 @@ function coversAddress(entry: string, host: string): boolean {
     const [network, bits] = ipaddr.parseCIDR(entry)
     return network.kind() === address.kind() && address.match(network, bits)
   } catch {
+    // An entry that is no network matches nothing.
     return false
   }
 }

@@ -365,7 +365,11 @@ describe('revocation', function () {
       return later.includes('handshake.refused') && later.includes('IDENTITY_REVOKED')
     }, 'a refused handshake is written down')
     await rejection(agent.changes.renewal?.renewNow() ?? Promise.resolve(), 'IDENTITY_REVOKED')
-    expect((await plane.command('events', '--json')).stdout).to.include('enrolment.refused')
+    // Written down after it was answered.
+    await eventually(async () => {
+      const { stdout: all } = await plane.command('events', '--json')
+      return all.includes('enrolment.refused')
+    }, 'a refused renewal is written down')
     expect((await plane.command('events', '--last', '0')).status).to.equal(64)
   })
 })

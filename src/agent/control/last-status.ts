@@ -55,6 +55,7 @@ export function readFailedStart(stateDirectory: string): FailedStart | undefined
       ? undefined
       : { at, code, text }
   } catch {
+    // None is there, or it is spoilt.
     return undefined
   }
 }
@@ -67,6 +68,7 @@ export function readLastStatus(stateDirectory: string): LastStatus | undefined {
     const value = JSON.parse(readFileSync(path, 'utf8')) as LastStatus | null
     return isWhole(value) ? value : undefined
   } catch {
+    // None is there, or it is spoilt.
     return undefined
   }
 }

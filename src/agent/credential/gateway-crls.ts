@@ -94,6 +94,7 @@ function readable(der: Uint8Array): CrlFacts | undefined {
   try {
     return readCrl(Buffer.from(der))
   } catch {
+    // Whoever sent it sent no list.
     return undefined
   }
 }
@@ -106,6 +107,7 @@ function authority(der: Uint8Array, roots: readonly CertificateFacts[]): Certifi
     const maySign = basicConstraints?.isCa === true && (keyUsage & KEY_USAGE.cRLSign) !== 0
     return maySign && roots.some((root) => isSignedBy(facts, root)) ? [facts] : []
   } catch {
+    // Whoever sent it sent no certificate.
     return []
   }
 }

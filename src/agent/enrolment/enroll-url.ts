@@ -17,6 +17,7 @@ export function readEnrollUrl(folder: string): URL | undefined {
     const found = typeof url === 'string' ? new URL(url) : undefined
     return found?.protocol === 'https:' ? found : undefined
   } catch {
+    // None is there, or it is spoilt: it is not known.
     return undefined
   }
 }

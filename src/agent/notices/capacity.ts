@@ -43,6 +43,7 @@ function attempt<T extends object>(read: () => T): T | object {
   try {
     return read()
   } catch {
+    // What the system does not tell is left out.
     return {}
   }
 }

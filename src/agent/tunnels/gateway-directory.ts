@@ -156,6 +156,7 @@ function readAddress(text: string): Address | undefined {
   try {
     return parseAddress(text)
   } catch {
+    // A gateway said so: what is no address is left out.
     return undefined
   }
 }

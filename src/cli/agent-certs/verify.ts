@@ -198,6 +198,7 @@ export function subjectText({ der }: CertificateFacts): string {
   try {
     return new X509Certificate(der).subject.replaceAll('\n', ', ')
   } catch {
+    // Others of its fields are shown all the same.
     return '(unreadable)'
   }
 }

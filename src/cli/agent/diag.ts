@@ -125,6 +125,7 @@ function putJournal(put: (path: string, content: string) => void, notes: string[
     const text = execFileSync('journalctl', args, options)
     if (text !== '') put('journal.txt', text)
   } catch {
+    // The rest of the bundle is worth having without it.
     notes.push('there is no journal of the unit: journalctl is missing, or may not be read')
   }
 }

@@ -3,17 +3,15 @@ import { PosternError } from '../../base/errors.ts'
 import { parseAnswer } from '../../base/local-answer.ts'
 import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import type { Connected } from '../../gateway/access/access.ts'
+import type { ChangePhase } from '../../gateway/ca/ca.ts'
 import {
-  type Authorities,
-  CaChange,
-  type ChangePhase,
-  type StepOptions,
-  gatewayFiles,
-} from '../../gateway/ca/ca.ts'
+  CaOperations,
+  type CaStatus,
+  type StoreTools,
+} from '../../gateway/operations/operations.ts'
 import { askLocal } from '../../transport/local-socket.ts'
-import { rootPins } from '../../identity/certificate-files.ts'
 import { readProtection } from '../../identity/passphrase.ts'
-import { withStore, type StoreTools } from './store.ts'
+import { withStore } from './store.ts'
 import { GATEWAY_SOCKET } from './drain.ts'
 import { humanSpan, table, type AddCommand, addStoreSettings } from '../program/program.ts'
 
@@ -24,11 +22,6 @@ const NEXT: Readonly<Record<ChangePhase, string>> = {
     'The next CA is trusted and issues nothing. Next: gateway ca activate once every agent has the bundle; or rollback',
   activated:
     'The new CA issues; the old one is trusted still. Next: gateway ca retire once no certificate under it lives; or rollback',
-}
-
-interface Change extends StoreTools {
-  readonly change: CaChange
-  readonly cas: Authorities
 }
 
 /** `gateway ca`: the change of a CA, step by step. */
@@ -45,8 +38,8 @@ const status: AddCommand = (yargs, surroundings, done) =>
     'Show the CAs, where a change stands, and whom the next step would cut off.',
     (y) => withJson(addStoreSettings(y, GATEWAY_SETTINGS)),
     (args) => {
-      const run = withStore(args, surroundings, async (tools) => {
-        const facts = await statusOf(await changeOf(tools))
+      const run = withStore(args, surroundings, async (tools, { nowMs }) => {
+        const facts = await (await operationsOf(tools)).status(nowMs)
         surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
         return 0
       })
@@ -78,18 +71,14 @@ const prepare: AddCommand = (yargs, surroundings, done) =>
           describe: 'Passphrase of the keys of the roots.',
         }),
     (args) => {
-      const run = withStore(args, surroundings, async (tools) => {
-        const change = await changeOf(tools)
-        const file = args['root-passphrase-file']
-        await change.change.prepare(
-          {
-            rootFolder: args.root,
-            newRootFolder: args['new-root'],
-            rootProtection: readProtection({ file, command: [] }),
-          },
-          { ...orderOf(tools), isForced: false },
-        )
-        const facts = await statusOf(change)
+      const run = withStore(args, surroundings, async (tools, operator) => {
+        const operations = await operationsOf(tools)
+        const request = {
+          rootFolder: args.root,
+          newRootFolder: args['new-root'],
+          rootProtection: readProtection({ file: args['root-passphrase-file'], command: [] }),
+        }
+        const facts = await operations.prepare(request, operator)
         surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
         const roots = [args.root, args['new-root']].filter((folder) => folder !== undefined)
         surroundings.output.note(
@@ -120,10 +109,9 @@ function step(name: keyof typeof STEPS): AddCommand {
           describe: 'Go on although agents or callers would be cut off.',
         }),
       (args) => {
-        const run = withStore(args, surroundings, async (tools) => {
-          const change = await changeOf(tools)
-          await change.change[name]({ ...orderOf(tools), isForced: args.force })
-          const facts = await statusOf(change)
+        const run = withStore(args, surroundings, async (tools, operator) => {
+          const operations = await operationsOf(tools)
+          const facts = await operations.step(name, operator, args.force)
           surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
           return 0
         })
@@ -136,14 +124,9 @@ function withJson<T>(y: Argv<T>) {
   return y.option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
 }
 
-function orderOf({ actor, nowMs }: StoreTools): Omit<StepOptions, 'isForced'> {
-  return { actor, nowMs }
-}
-
-async function changeOf(tools: StoreTools): Promise<Change> {
-  const cas = await tools.authorities()
+async function operationsOf(tools: StoreTools): Promise<CaOperations> {
   const connected = await whoIsConnected(tools.settings['status.socket'] ?? GATEWAY_SOCKET)
-  return { ...tools, cas, change: new CaChange(cas, tools.denials, connected) }
+  return await CaOperations.open(tools, connected)
 }
 
 /** What the daemon says; undefined where none answers, and whoever holds a certificate counts as live. */
@@ -153,44 +136,6 @@ async function whoIsConnected(socket: string): Promise<readonly Connected[] | un
   } catch (error) {
     if (error instanceof PosternError) return undefined
     throw error
-  }
-}
-
-interface CaStatus {
-  readonly phase: ChangePhase
-  readonly bundleVersion: number
-  readonly generations: readonly {
-    readonly id: number
-    readonly phase: string
-    readonly root: string
-    readonly notAfter: string
-    readonly expiresInMs: number
-  }[]
-  /** Pins of the roots that are trusted. */
-  readonly pins: readonly string[]
-  readonly stragglers: readonly { readonly identity: string; readonly reason: string }[]
-}
-
-async function statusOf({ change, cas, settings, nowMs }: Change): Promise<CaStatus> {
-  const shown = cas.rows.filter(({ phase }) => phase !== 'retired' && phase !== 'abandoned')
-  return {
-    phase: change.phase,
-    bundleVersion: cas.bundle.version,
-    generations: shown.map((row) => {
-      const { notAfter } = cas.read(row).agents.certificate
-      return {
-        id: row.id,
-        phase: row.phase,
-        root: row.root_pin,
-        notAfter: notAfter.toISOString(),
-        expiresInMs: notAfter.getTime() - nowMs,
-      }
-    }),
-    pins:
-      cas.bundle.version === 0
-        ? rootPins(gatewayFiles(settings).bundleFile)
-        : [...new Set(shown.map(({ root_pin }) => root_pin))],
-    stragglers: await change.stragglers(nowMs),
   }
 }
 

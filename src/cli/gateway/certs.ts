@@ -4,38 +4,28 @@ import { PosternError } from '../../base/errors.ts'
 import { addressText } from '../../base/address.ts'
 import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import { duration } from '../../config/setting.ts'
+import { gatewayFiles } from '../../gateway/ca/ca.ts'
 import {
-  certificateOfSerial,
-  listCertificates,
-  type ListedCertificate,
-  issuerOf,
-  gatewayFiles,
-} from '../../gateway/ca/ca.ts'
-import { credentialsOfRow, type Denials, revokeWithRenewals } from '../../gateway/access/access.ts'
+  certificateRecords,
+  type CertificateRecord,
+  issueCaller,
+  judgeCaller,
+  revoke,
+  type Revoked,
+  type StoreTools,
+} from '../../gateway/operations/operations.ts'
 import { readCertificateFile } from '../../identity/certificate-files.ts'
-import { makeSigningRequest, readSigningRequest } from '../../identity/csr.ts'
-import { KEY_KINDS, makeKey, privatePem } from '../../identity/keys.ts'
-import { isLabel } from '../../identity/name.ts'
-import { pemText } from '../../identity/pem.ts'
+import { KEY_KINDS } from '../../identity/keys.ts'
 import { FOR_ALL, FOR_OWNER, makeFolder, writeState } from '../../identity/state-files.ts'
-import { readCertificate } from '../../identity/validation/validation.ts'
-import { withStore, type StoreTools } from './store.ts'
-import {
-  humanSpan,
-  table,
-  type AddCommand,
-  type Surroundings,
-  addStoreSettings,
-} from '../program/program.ts'
+import { withStore } from './store.ts'
+import { humanSpan, table, type AddCommand, addStoreSettings } from '../program/program.ts'
 
 const TTL = duration('Life of the certificate.', '720h', ['1h', '2160h'])
-const SERIAL = /^[0-9a-f]{6,40}$/
-const PIN = /^sha256:[0-9a-f]{64}$/
 
 /** `gateway certs`: what was issued, and what of it is let in no more. */
 export const gatewayCerts: AddCommand = (yargs, surroundings, done) =>
   yargs.command('certs', 'List, revoke and issue certificates.', (y) =>
-    [list, revoke, issue]
+    [list, revokeCommand, issue]
       .reduce((group, add) => add(group, surroundings, done), y)
       .demandCommand(1, 'Name one of: list, revoke, issue.'),
   )
@@ -55,66 +45,41 @@ const list: AddCommand = (yargs, surroundings, done) =>
         })
         .option('json', { type: 'boolean', default: false, describe: 'Print a JSON array.' }),
     (args) => {
-      const run = withStore(args, surroundings, async ({ records, denials, nowMs }) => {
-        const filter = {
-          cluster: args.cluster,
-          agent: args.agent,
-          ...(args.all ? {} : { liveAtMs: nowMs }),
-        }
-        const rows = await listCertificates(filter, records.database)
-        surroundings.output.result(
-          args.json
-            ? JSON.stringify(
-                rows.map((row) => describe(row, denials, nowMs)),
-                null,
-                2,
-              )
-            : listText(rows, denials, nowMs),
-        )
+      const run = withStore(args, surroundings, async (tools, { nowMs }) => {
+        const { cluster, agent } = args
+        const found = await certificateRecords(tools, { cluster, agent }, args.all, nowMs)
+        const json = (): string => JSON.stringify(found.map(describe), null, 2)
+        surroundings.output.result(args.json ? json() : listText(found, nowMs))
         return 0
       })
       done(run)
     },
   )
 
-function describe(row: ListedCertificate, denials: Denials, nowMs: number) {
-  const { serial, issuer, spki, grant } = row
+function describe({ serial, issuer, name, state, grant, key, ...times }: CertificateRecord) {
   return {
-    serial,
-    issuer,
-    identity: nameOf(row),
-    state: stateOf(row, denials, nowMs),
-    notBefore: new Date(row.not_before).toISOString(),
-    notAfter: new Date(row.not_after).toISOString(),
-    issuedAt: new Date(row.issued_at).toISOString(),
+    ...{ serial, issuer, identity: name, state },
+    notBefore: new Date(times.notBeforeMs).toISOString(),
+    notAfter: new Date(times.notAfterMs).toISOString(),
+    issuedAt: new Date(times.issuedAtMs).toISOString(),
     issuedFor: grant,
-    key: spki,
+    key,
   }
 }
 
-function nameOf({ cluster, agent, identity }: ListedCertificate): string {
-  return cluster === '' ? identity.replace(/^spiffe:\/\/[^/]+\//, '') : `${cluster}/${agent}`
-}
-
-function stateOf(row: ListedCertificate, denials: Denials, nowMs: number): string {
-  const denial = denials.judge(credentialsOfRow(row))
-  if (denial !== undefined) return denial.code === 'CLUSTER_LOCKED' ? 'locked' : 'revoked'
-  return row.not_after <= nowMs ? 'expired' : row.state
-}
-
-function listText(rows: readonly ListedCertificate[], denials: Denials, nowMs: number): string {
+function listText(found: readonly CertificateRecord[], nowMs: number): string {
   return table(
     ['SERIAL', 'IDENTITY', 'STATE', 'EXPIRES'],
-    rows.map((row) => [
-      row.serial,
-      nameOf(row),
-      stateOf(row, denials, nowMs),
-      row.not_after > nowMs ? `in ${humanSpan(row.not_after - nowMs)}` : 'over',
+    found.map(({ serial, name, state, notAfterMs }) => [
+      serial,
+      name,
+      state,
+      notAfterMs > nowMs ? `in ${humanSpan(notAfterMs - nowMs)}` : 'over',
     ]),
   )
 }
 
-const revoke: AddCommand = (yargs, surroundings, done) =>
+const revokeCommand: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
     'revoke [serial]',
     'Let a certificate, a key, an agent or a whole cluster in no more. Live tunnels are cut within a second.',
@@ -147,50 +112,23 @@ const revoke: AddCommand = (yargs, surroundings, done) =>
         })
         .example('$0 certs revoke 4f2a91 --config gateway.yaml --reason "laptop lost"', ''),
     (args) => {
-      done(withStore(args, surroundings, (tools) => runRevoke(args, tools, surroundings)))
+      const run = withStore(args, surroundings, async (tools, operator) => {
+        surroundings.output.result(revokedText(await revoke(tools, args, operator)))
+        return 0
+      })
+      done(run)
     },
   )
 
-interface RevokeArguments {
-  readonly serial: string | undefined
-  readonly key: string | undefined
-  readonly cluster: string | undefined
-  readonly agent: string | undefined
-  readonly reason: string
-}
-
-async function runRevoke(
-  { serial, key, cluster, agent, reason }: RevokeArguments,
-  { records, denials, actor, nowMs }: StoreTools,
-  { output }: Surroundings,
-): Promise<number> {
-  const ways = [serial, key, cluster].filter((way) => way !== undefined)
-  if (ways.length !== 1 || (agent !== undefined && cluster === undefined))
-    throw new PosternError(
-      'USAGE',
-      'name one of: a serial, --key, or --cluster with or without --agent',
-    )
-  const order = { reason: reason.slice(0, 200), actor, nowMs }
-  if (serial !== undefined) {
-    if (!SERIAL.test(serial))
-      throw new PosternError('USAGE', 'a serial is 6 or more hex digits, in lower case')
-    const row = await certificateOfSerial(serial, records.database)
-    const count = await revokeWithRenewals({ records, denials }, { certificate: row }, order)
-    output.result(`revoked: certificate ${row.serial} of ${nameOf(row)}${renewals(count)}`)
-  } else if (key !== undefined) {
-    if (!PIN.test(key)) throw new PosternError('USAGE', '--key is sha256: and 64 hex digits')
-    const count = await revokeWithRenewals({ records, denials }, { key }, order)
-    output.result(`revoked: every certificate of key ${key}${renewals(count)}`)
-  } else {
-    const rows = await listCertificates({ cluster, agent }, records.database)
-    const name = agent === undefined ? `cluster ${cluster ?? ''}` : `${cluster ?? ''}/${agent}`
-    if (rows.length === 0)
-      throw new PosternError('NOT_KNOWN', `no certificate was ever issued to ${name}`)
-    const kind = agent === undefined ? ('cluster' as const) : ('agent' as const)
-    await denials.deny({ kind, cluster: cluster ?? '', agent: agent ?? null }, order)
-    output.result(`revoked: all that ${name} holds; it comes back with a new join token`)
+function revokedText({ what, name, holder, renewed }: Revoked): string {
+  switch (what) {
+    case 'certificate':
+      return `revoked: certificate ${name} of ${holder}${renewals(renewed)}`
+    case 'key':
+      return `revoked: every certificate of key ${name}${renewals(renewed)}`
+    case 'holder':
+      return `revoked: all that ${name} holds; it comes back with a new join token`
   }
-  return 0
 }
 
 function renewals(count: number): string {
@@ -203,31 +141,21 @@ const issue: AddCommand = (yargs, surroundings, done) =>
     'Make a key and a certificate for a control-plane service that calls clusters.',
     issueOptions,
     (args) => {
-      const run = withStore(args, surroundings, async (tools) => {
-        const { caller, dir } = args
-        if (!isLabel(caller))
-          throw new PosternError('USAGE', '--caller must be 1 to 63 of a-z, 0-9 and inner hyphens')
+      const run = withStore(args, surroundings, async (tools, operator) => {
+        const { caller, dir, key: keyKind } = args
+        const request = { caller, keyKind, lifetimeMs: lifetimeOf(args.ttl) }
+        judgeCaller(caller)
         makeFolder(dir)
-        const authorities = await tools.authorities()
-        const issuer = issuerOf({ ...tools, authorities })
-        const key = await makeKey(args.key)
-        const request = readSigningRequest(makeSigningRequest(key))
-        const { actor, nowMs } = tools
-        const order = { actor, nowMs, lifetimeMs: lifetimeOf(args.ttl) }
-        const der = await issuer.issueCaller(caller, request, order)
-        const chain = [der, ...issuer.activeChain]
-          .map((one) => pemText('CERTIFICATE', one))
-          .join('')
-        writeState(join(dir, `${caller}.key`), privatePem(key), FOR_OWNER)
-        writeState(join(dir, `${caller}.pem`), chain, FOR_ALL)
-        writeState(join(dir, 'bundle.pem'), authorities.bundle.pem, FOR_ALL)
+        const issued = await issueCaller(tools, request, operator)
+        writeState(join(dir, `${caller}.key`), issued.keyPem, FOR_OWNER)
+        writeState(join(dir, `${caller}.pem`), issued.chainPem, FOR_ALL)
+        writeState(join(dir, 'bundle.pem'), issued.bundlePem, FOR_ALL)
         const settingsFile = join(dir, `${caller}.yaml`)
         writeState(settingsFile, callerSettings(caller, tools), FOR_ALL)
-        const { serial, notAfterMs } = readCertificate(der)
         const facts = {
           caller,
-          serial: serial.toString('hex'),
-          notAfter: new Date(notAfterMs).toISOString(),
+          serial: issued.serial,
+          notAfter: new Date(issued.notAfterMs).toISOString(),
           certificateFile: join(dir, `${caller}.pem`),
           keyFile: join(dir, `${caller}.key`),
           bundleFile: join(dir, 'bundle.pem'),

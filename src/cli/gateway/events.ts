@@ -2,8 +2,14 @@ import { PosternError } from '../../base/errors.ts'
 import { pause } from '../../base/pause.ts'
 import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import { parseDuration } from '../../config/setting.ts'
-import type { Records } from '../../store/records.ts'
-import { withStore, type StoreTools } from './store.ts'
+import {
+  eventsAfter,
+  lastEvents,
+  type EventFilter,
+  type EventRow,
+  type StoreTools,
+} from '../../gateway/operations/operations.ts'
+import { withStore } from './store.ts'
 import {
   table,
   type Output,
@@ -12,9 +18,7 @@ import {
   addStoreSettings,
 } from '../program/program.ts'
 
-const COUNT_MAX = 10_000
 const FOLLOW_MS = 1000
-const KIND = /^[a-z]+(\.[a-z]+|\.\*)?$/
 const HEADER = ['WHEN', 'WHAT', 'ABOUT', 'SERIAL', 'BY', 'FROM', 'WHY']
 
 interface EventArguments {
@@ -69,8 +73,8 @@ export const gatewayEvents: AddCommand = (yargs, surroundings, done) =>
         .example('$0 events --kind enrolment.refused --since 1h --follow', 'Watch who is refused.'),
     (args) => {
       done(
-        withStore(args, surroundings, async (tools) => {
-          const { last, rows } = await show(args, tools, surroundings.output)
+        withStore(args, surroundings, async (tools, { nowMs }) => {
+          const { last, rows } = await show(args, tools, nowMs, surroundings.output)
           if (args.follow) await follow(args, tools, surroundings, last)
           else if (rows === 0 && !args.json) surroundings.output.note('no event is of that kind')
           return 0
@@ -82,31 +86,26 @@ export const gatewayEvents: AddCommand = (yargs, surroundings, done) =>
 /** Prints those that are there; returns the id of the newest event, shown or not. */
 async function show(
   args: EventArguments,
-  { records, nowMs }: StoreTools,
+  tools: StoreTools,
+  nowMs: number,
   output: Output,
 ): Promise<{ last: number; rows: number }> {
-  const count = Number(args.last)
-  if (!/^\d+$/.test(args.last) || count < 1 || count > COUNT_MAX)
-    throw new PosternError('USAGE', `--last must be from 1 to ${String(COUNT_MAX)}`)
-  const query = selected(args, records).orderBy('id', 'desc').limit(count)
+  const count = /^\d+$/.test(args.last) ? Number(args.last) : Number.NaN
   const sinceMs = args.since === undefined ? undefined : timeOf(args.since, nowMs)
-  const newest = await records.database
-    .selectFrom('events')
-    .select('id')
-    .orderBy('id', 'desc')
-    .limit(1)
-    .executeTakeFirst()
-  const found = await (sinceMs === undefined ? query : query.where('at', '>=', sinceMs)).execute()
-  const rows = found.reverse()
+  const { rows, newestId } = await lastEvents(tools, filterOf(args), count, sinceMs)
   const text = args.json ? rows.map(jsonOf).join('\n') : table(HEADER, rows.map(cellsOf))
   if (rows.length > 0) output.result(text)
-  return { last: Math.max(newest?.id ?? 0, rows.at(-1)?.id ?? 0), rows: rows.length }
+  return { last: newestId, rows: rows.length }
 }
 
-/** Events come in one order, so that what is beyond the last one is new. */
+function filterOf({ identity, kind }: EventArguments): EventFilter {
+  return { identity, kinds: kind }
+}
+
+/** Prints what comes, until a signal. */
 async function follow(
   args: EventArguments,
-  { records, clock }: StoreTools,
+  tools: StoreTools,
   surroundings: Surroundings,
   from: number,
 ): Promise<void> {
@@ -118,37 +117,16 @@ async function follow(
   try {
     let last = from
     while (!stop.signal.aborted) {
-      const query = selected(args, records).where('id', '>', last)
-      for (const row of await query.orderBy('id').limit(COUNT_MAX).execute()) {
+      for (const row of await eventsAfter(tools, filterOf(args), last)) {
         last = row.id
         output.result(args.json ? jsonOf(row) : cellsOf(row).filter(Boolean).join('  '))
       }
-      await pause(clock, FOLLOW_MS, stop.signal)
+      await pause(tools.clock, FOLLOW_MS, stop.signal)
     }
   } finally {
     unsubscribe()
   }
 }
-
-function selected({ identity, kind = [] }: EventArguments, records: Records) {
-  const bad = kind.find((one) => !KIND.test(one))
-  if (bad !== undefined)
-    throw new PosternError('USAGE', `--kind ${bad} is not like certificate.revoked or token.*`)
-  let query = records.database.selectFrom('events').selectAll()
-  if (identity !== undefined) query = query.where('identity', 'like', `%${identity}%`)
-  if (kind.length === 0) return query
-  return query.where((where) =>
-    where.or(
-      kind.map((one) =>
-        one.endsWith('.*')
-          ? where('kind', 'like', `${one.slice(0, -1)}%`)
-          : where('kind', '=', one),
-      ),
-    ),
-  )
-}
-
-type EventRow = Awaited<ReturnType<ReturnType<typeof selected>['execute']>>[number]
 
 function timeOf(text: string, nowMs: number): number {
   const form = 'a span such as 90m or 24h, or a time such as 2026-01-31T12:00:00Z'
@@ -161,6 +139,7 @@ function timeOf(text: string, nowMs: number): number {
   try {
     return nowMs - parseDuration(text)
   } catch {
+    // It is neither a time nor a span.
     throw wrong
   }
 }

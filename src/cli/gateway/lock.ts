@@ -1,7 +1,5 @@
-import { PosternError } from '../../base/errors.ts'
 import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
-import { listCertificates } from '../../gateway/ca/ca.ts'
-import { isLabel } from '../../identity/name.ts'
+import { lockCluster, unlockCluster } from '../../gateway/operations/operations.ts'
 import { withStore } from './store.ts'
 import { type AddCommand, addStoreSettings } from '../program/program.ts'
 
@@ -20,18 +18,14 @@ export const clustersLock: AddCommand = (yargs, surroundings, done) =>
           describe: 'For the records, and for whoever is refused.',
         }),
     (args) => {
-      const run = withStore(args, surroundings, async ({ denials, records, actor, nowMs }) => {
-        const cluster = judged(args.cluster)
-        if (denials.isLocked(cluster)) {
-          surroundings.output.result(`cluster ${cluster} is locked already`)
-          return 0
-        }
-        const known = await listCertificates({ cluster }, records.database)
-        if (known.length === 0)
+      const run = withStore(args, surroundings, async (tools, operator) => {
+        const { cluster, reason } = args
+        const found = await lockCluster(tools, cluster, { ...operator, reason })
+        if (!found.isKnown && !found.wasLocked)
           surroundings.output.note(`warning: no certificate was ever issued to cluster ${cluster}`)
-        const order = { reason: args.reason.slice(0, 200), actor, nowMs }
-        await denials.deny({ kind: 'lock', cluster }, order)
-        surroundings.output.result(`cluster ${cluster} is locked`)
+        surroundings.output.result(
+          `cluster ${cluster} is locked${found.wasLocked ? ' already' : ''}`,
+        )
         return 0
       })
       done(run)
@@ -50,17 +44,11 @@ export const clustersUnlock: AddCommand = (yargs, surroundings, done) =>
         describe: 'Its name.',
       }),
     (args) => {
-      const run = withStore(args, surroundings, async ({ denials, actor, nowMs }) => {
-        const cluster = judged(args.cluster)
-        await denials.unlock(cluster, { reason: 'unlocked', actor, nowMs })
-        surroundings.output.result(`cluster ${cluster} is unlocked`)
+      const run = withStore(args, surroundings, async (tools, operator) => {
+        await unlockCluster(tools, args.cluster, operator)
+        surroundings.output.result(`cluster ${args.cluster} is unlocked`)
         return 0
       })
       done(run)
     },
   )
-
-function judged(cluster: string): string {
-  if (isLabel(cluster)) return cluster
-  throw new PosternError('USAGE', 'a cluster is named by 1 to 63 of a-z, 0-9 and inner hyphens')
-}

@@ -1,30 +1,16 @@
 import { PosternError } from '../../base/errors.ts'
-import { GATEWAY_SETTINGS, type GatewaySettings } from '../../config/gateway-settings.ts'
+import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import { duration } from '../../config/setting.ts'
-import { gatewayFiles, Tokens } from '../../gateway/ca/ca.ts'
-import type { TokenRow } from '../../store/schema.ts'
-import { rootPins } from '../../identity/certificate-files.ts'
-import { isLabel } from '../../identity/name.ts'
-import { localActor, openRecords } from './store.ts'
 import {
-  humanSpan,
-  table,
-  type AddCommand,
-  type Surroundings,
-  addStoreSettings,
-  settingsOf,
-} from '../program/program.ts'
+  createToken,
+  listTokens,
+  revokeToken,
+  type TokenRequest,
+} from '../../gateway/operations/operations.ts'
+import { withStore } from './store.ts'
+import { humanSpan, table, type AddCommand, addStoreSettings } from '../program/program.ts'
 
 const TTL = duration('Life of a token.', '1h', ['1m', '168h'])
-const USES_MAX = 10_000
-
-interface Tools {
-  readonly tokens: Tokens
-  readonly settings: GatewaySettings
-  readonly nowMs: number
-  readonly actor: string
-}
-
 /** `gateway tokens create | list | revoke`, on the gateway's own store. */
 export const gatewayTokens: AddCommand = (yargs, surroundings, done) =>
   yargs.command('tokens', 'Make, list and revoke join tokens, with which agents enrol.', (y) =>
@@ -68,11 +54,10 @@ const create: AddCommand = (yargs, surroundings, done) =>
         .example('$0 tokens create --config gateway.yaml --cluster eu-1 > token', 'For one agent.'),
     (args) => {
       const { output } = surroundings
-      const run = withTokens(args, surroundings, async ({ tokens, settings, nowMs, actor }) => {
-        const request = judged(args)
-        const { id, token } = await tokens.create({ ...request, actor }, nowMs)
-        const pins = rootPins(gatewayFiles(settings).bundleFile)
-        const expiresAt = new Date(nowMs + request.ttlMs).toISOString()
+      const run = withStore(args, surroundings, async (tools, operator) => {
+        const request = requestOf(args)
+        const { id, token, expiresAtMs, pins } = await createToken(tools, request, operator)
+        const expiresAt = new Date(expiresAtMs).toISOString()
         if (args.json) output.result(JSON.stringify({ id, token, expiresAt, pins }, null, 2))
         else output.result(token)
         output.note(
@@ -97,15 +82,14 @@ const list: AddCommand = (yargs, surroundings, done) =>
         describe: 'Print a JSON array.',
       }),
     (args) => {
-      const run = withTokens(args, surroundings, async ({ tokens, nowMs }) => {
-        const rows = (await tokens.list()).map((row) => ({
-          id: row.id,
-          cluster: row.cluster,
-          agent: row.agent,
-          usesLeft: row.uses_left,
-          expiresAt: new Date(row.expires_at).toISOString(),
-          state: stateOf(row, nowMs),
-        }))
+      const run = withStore(args, surroundings, async (tools, { nowMs }) => {
+        const rows = (await listTokens(tools, nowMs)).map(
+          ({ id, cluster, agent, usesLeft, expiresAtMs, state }) => ({
+            ...{ id, cluster, agent, usesLeft },
+            expiresAt: new Date(expiresAtMs).toISOString(),
+            state,
+          }),
+        )
         surroundings.output.result(
           args.json
             ? JSON.stringify(rows, null, 2)
@@ -138,8 +122,8 @@ const revoke: AddCommand = (yargs, surroundings, done) =>
         describe: 'The ID that create and list show.',
       }),
     (args) => {
-      const run = withTokens(args, surroundings, async ({ tokens, nowMs, actor }) => {
-        await tokens.revoke(args.id, actor, nowMs)
+      const run = withStore(args, surroundings, async (tools, operator) => {
+        await revokeToken(tools, args.id, operator)
         surroundings.output.result(`token ${args.id} is revoked`)
         return 0
       })
@@ -147,51 +131,15 @@ const revoke: AddCommand = (yargs, surroundings, done) =>
     },
   )
 
-function stateOf(row: TokenRow, nowMs: number): string {
-  if (row.revoked_at !== null) return 'revoked'
-  if (row.uses_left <= 0) return 'used up'
-  return row.expires_at <= nowMs ? 'expired' : 'good'
-}
-
-async function withTokens(
-  args: Readonly<Record<string, unknown>>,
-  surroundings: Surroundings,
-  act: (tools: Tools) => Promise<number>,
-): Promise<number> {
-  const { values } = settingsOf(GATEWAY_SETTINGS, args, surroundings.environment)
-  const { clock, random } = surroundings.ambient('error', 'gateway')
-  const records = await openRecords(values)
-  try {
-    const tokens = new Tokens(records, random)
-    const actor = localActor()
-    return await act({ tokens, settings: values, nowMs: clock.wallMs(), actor })
-  } finally {
-    await records.close()
-  }
-}
-
 /** @throws USAGE */
-function judged(args: {
+function requestOf(args: {
   readonly cluster: string
   readonly agent: string | undefined
   readonly uses: string
   readonly ttl: string
-}): { cluster: string; agent: string | undefined; uses: number; ttlMs: number } {
+}): TokenRequest {
   const { cluster, agent } = args
-  const uses = Number(args.uses)
-  for (const [option, name] of [
-    ['cluster', cluster],
-    ['agent', agent ?? 'none'],
-  ] as const)
-    if (!isLabel(name))
-      throw new PosternError('USAGE', `--${option} must be 1 to 63 of a-z, 0-9 and inner hyphens`)
-  if (!/^\d+$/.test(args.uses) || uses < 1 || uses > USES_MAX)
-    throw new PosternError('USAGE', `--uses must be a number from 1 to ${String(USES_MAX)}`)
-  if (agent !== undefined && uses > 1)
-    throw new PosternError(
-      'USAGE',
-      'a token for one agent has one use; leave out --agent or --uses',
-    )
+  const uses = /^\d+$/.test(args.uses) ? Number(args.uses) : Number.NaN
   try {
     return { cluster, agent, uses, ttlMs: TTL.parse(args.ttl) }
   } catch (error) {

@@ -46,6 +46,7 @@ function succeeds(command: string, ...args: readonly string[]): boolean {
     run(command, ...args)
     return true
   } catch {
+    // Its exit status is the answer.
     return false
   }
 }

@@ -1,7 +1,7 @@
 import type { Deadlined } from '../../base/deadline-wheel.ts'
 import { BUDGET_SHARE, type ByteBudget } from '../../base/byte-budget.ts'
 import type { Span } from '../../base/tracing.ts'
-import { asPosternError, type ErrorCode } from '../../base/errors.ts'
+import { asPosternError, PosternError, type ErrorCode } from '../../base/errors.ts'
 import type { MuxStream, StreamSink } from '../../mux/stream.ts'
 import { PAYLOAD_BYTES_MAX } from '../../wire/frame.ts'
 import {
@@ -138,7 +138,8 @@ export class Relay implements StreamSink, Deadlined {
     this.#answered(true)
     try {
       this.#near.accept(this)
-    } catch {
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error
       this.#far?.reset('BUDGET_EXHAUSTED')
     }
   }

@@ -29,6 +29,7 @@ export function keyFaults({ publicKey, keyAlgorithm }: CertificateFacts): string
   try {
     key = createPublicKey({ key: publicKey, format: 'der', type: 'spki' })
   } catch {
+    // The fault is the answer.
     return ['has a key that cannot be read']
   }
   const { modulusLength = 0, publicExponent = 0n, namedCurve = '' } = key.asymmetricKeyDetails ?? {}
@@ -62,6 +63,7 @@ export function isSignedBy(certificate: CertificateFacts, issuer: CertificateFac
     if (key.asymmetricKeyType !== needed) return false
     return new X509Certificate(certificate.der).verify(key)
   } catch {
+    // A key or signature that cannot be read has signed nothing.
     return false
   }
 }
