@@ -27,8 +27,8 @@ describe('known failures of this kind of program, in the sources', () => {
     expect(usersOf(/from 'node-forge'/)).to.deep.equal(['src/identity/pkcs12-import.ts'])
     // By import() alone: it is in the import graph of nothing else.
     expect(usersOf(/pkcs12-import/)).to.deep.equal(['src/cli/agent-certs/import.ts'])
-    expect(usersOf(/await import\('..\/identity\/pkcs12-import.ts'\)/)).to.have.lengthOf(1)
-    expect(usersOf(/from '..\/identity\/pkcs12-import/)).to.deep.equal([])
+    expect(usersOf(/await import\('[./]*identity\/pkcs12-import.ts'\)/)).to.have.lengthOf(1)
+    expect(usersOf(/from '[./]*identity\/pkcs12-import/)).to.deep.equal([])
   })
 
   it('X509ChainBuilder checks neither CA bits nor time nor trust: it decides nothing', () => {
@@ -79,7 +79,7 @@ describe('known failures of this kind of program, in the sources', () => {
   it('readers of PKCS#12 and CMS were attacked (CVE-2025-69421, CVE-2026-45447): nothing of the kind is read', () => {
     expect(
       usersOf(/\bpfx\b:|parseInternalValues|smime|cms -verify/i).filter(
-        (path) => !path.includes('gateway/est'),
+        (path) => path !== 'src/gateway/enrolment/est.ts',
       ),
     ).to.deep.equal([])
     expect(usersOf(/from 'pkijs'/)).to.deep.equal(['src/identity/pkcs12.ts'])

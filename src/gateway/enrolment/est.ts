@@ -78,7 +78,7 @@ async function readCsr({ body, header }: HttpRequest): Promise<SigningRequest> {
   const base64 = (await body()).toString('latin1').replace(/[\r\n\t ]+/g, '')
   if (base64.startsWith('-----BEGIN'))
     throw new PosternError('CSR_INVALID', 'the body must be base64 of DER, without PEM armour')
-  if (!BASE64.test(base64) || base64.length % 4 !== 0)
+  if (base64 === '' || !BASE64.test(base64))
     throw new PosternError('CSR_INVALID', 'the body is not base64 of DER')
   return readSigningRequest(Buffer.from(base64, 'base64'))
 }
