@@ -288,6 +288,30 @@ describe('the architecture', () => {
     expect(wrong).to.deep.equal([])
   })
 
+  it('is what docs/ARCHITECTURE.md says: the tour names files and functions that exist, the tables name the rooms', () => {
+    const document = readFileSync(join(ROOT, 'docs/ARCHITECTURE.md'), 'utf8')
+    const tour = document.split('## A tour')[1]?.split('\n## ')[0] ?? ''
+    let text = ''
+    const missing: string[] = []
+    let stops = 0
+    for (const [, token = ''] of tour.matchAll(/`([^`]+)`/g)) {
+      stops++
+      const file = sources.find(({ path }) => path === `src/${token}`)
+      if (token.includes('/')) text = file?.text ?? ''
+      const isThere = token.includes('/')
+        ? file !== undefined
+        : new RegExp(`\\b${token}\\b`).test(text)
+      if (!isThere) missing.push(token)
+    }
+    expect(stops).to.be.greaterThan(60)
+    expect(missing).to.deep.equal([])
+    for (const floor of ['agent', 'gateway']) {
+      const table = document.split(`| ${floor}/ | |`)[1]?.split('\n\n')[0] ?? ''
+      const named = [...table.matchAll(/\| `([a-z-]+)\/` \|/g)].map(([, room]) => room)
+      expect(named.sort()).to.deep.equal([...(ROOMS[floor] ?? [])].sort())
+    }
+  })
+
   it('commits no private key', () => {
     const wrong = [...sources, ...readSources('{test,scripts,bench}/**/*.ts')].filter(({ text }) =>
       /-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/]/.test(text),

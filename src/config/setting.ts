@@ -232,7 +232,7 @@ export function running<T>(setting: Setting<T>, runsProgram: (value: T) => boole
   return { ...setting, runsProgram }
 }
 
-/** Reads the fields of a row, and refuses those that are not named. */
+/** Refuses a row that has other fields than those named. */
 export function rowFields(row: Readonly<Record<string, unknown>>, names: readonly string[]): void {
   const unknown = Object.keys(row).find((name) => !names.includes(name))
   if (unknown !== undefined)

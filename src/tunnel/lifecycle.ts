@@ -11,7 +11,7 @@ import type { RpcConnection } from './rpc-connection.ts'
  *              |    v         v                      |
  *              backoff <------+      any state ------+
  *
- * A ready tunnel may also go over to another connection, and stays ready.
+ * A ready tunnel may also go over to another connection, and stays ready. Draining may begin in any state.
  */
 export type TunnelState =
   | { readonly name: 'idle' }
@@ -34,9 +34,9 @@ export type TunnelState =
   | { readonly name: 'closed' }
 
 const NEXT: Readonly<Record<TunnelState['name'], readonly TunnelState['name'][]>> = {
-  idle: ['connecting', 'closed'],
+  idle: ['connecting', 'draining', 'closed'],
   connecting: ['ready', 'backoff', 'draining', 'closed'],
-  ready: ['ready', 'connecting', 'backoff', 'draining', 'closed'],
+  ready: ['ready', 'backoff', 'draining', 'closed'],
   backoff: ['connecting', 'draining', 'closed'],
   draining: ['closed'],
   closed: [],

@@ -6,7 +6,7 @@ import { certificatesIn } from '../../identity/certificate-files.ts'
 import { Generations } from '../../identity/generations.ts'
 import { readCredential, type Credential } from '../../identity/key-files.ts'
 import { identityUri } from '../../identity/name.ts'
-import { readProtection } from '../../identity/passphrase.ts'
+import { protectionOf } from '../../identity/passphrase.ts'
 import { renewAtMs } from '../../identity/schedule.ts'
 import { validatePath } from '../../identity/validation/validation.ts'
 import { dialTls } from '../../transport/tls-dial.ts'
@@ -72,10 +72,7 @@ export function credentialSteps(
 
 /** @throws what readCredential throws, NOT_ENROLLED, CONFIG_INVALID */
 function read(settings: AgentSettings, nowMs: number): Credential {
-  const protection = readProtection({
-    file: settings['identity.passphraseFile'],
-    command: settings['identity.passphraseCommand'],
-  })
+  const protection = protectionOf(settings)
   const generations = new Generations(settings['state.directory'])
   const files = namedFiles(settings) ?? enrolledFiles(generations, settings)
   return readCredential(files, 'agent', nowMs, { protection, mayBeExpired: true })

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { asPosternError, PosternError } from '../../base/errors.ts'
+import { pause } from '../../base/pause.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { Generations } from '../../identity/generations.ts'
 import { identityUri } from '../../identity/name.ts'
-import { readProtection } from '../../identity/passphrase.ts'
+import { protectionOf } from '../../identity/passphrase.ts'
 import { backoffMs } from '../../tunnel/backoff.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import { egressOf } from '../../config/egress.ts'
@@ -27,10 +28,7 @@ export async function joinWhenNeeded(
 ): Promise<void> {
   if (!isManaged(settings)) return
   const folder = settings['state.directory']
-  const protection = readProtection({
-    file: settings['identity.passphraseFile'],
-    command: settings['identity.passphraseCommand'],
-  })
+  const protection = protectionOf(settings)
   const generations = new Generations(folder, protection)
   if (generations.current !== undefined) return
   const request = judgeJoin(settings)
@@ -60,7 +58,7 @@ export async function joinWhenNeeded(
       const facts = { code, reason, attempt: attempt + 1, delayMs: Math.round(delayMs) }
       if (isFinal) logger.error(facts, 'enrolment is refused: somebody must act, retrying slowly')
       else logger.warn(facts, 'could not enrol, retrying')
-      await pause(ambient, delayMs, signal)
+      await pause(clock, delayMs, signal)
     }
   }
 }
@@ -112,18 +110,4 @@ function readText(path: string): string {
     const text = `${path}: ${(error as Error).message}`
     throw new PosternError('FILE_UNREADABLE', text, { path }, { cause: error })
   }
-}
-
-async function pause({ clock }: Ambient, ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const cancel = clock.startTimer(ms, resolve)
-    signal.addEventListener(
-      'abort',
-      () => {
-        cancel()
-        resolve()
-      },
-      { once: true },
-    )
-  })
 }

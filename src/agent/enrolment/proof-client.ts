@@ -116,7 +116,7 @@ async function ask(
     const value: unknown = JSON.parse(answer.body)
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>
   } catch {
-    // Said below.
+    // Falls through to the error at the end.
   }
   throw invalidAnswer('it is no JSON object')
 }

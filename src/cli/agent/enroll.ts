@@ -8,7 +8,7 @@ import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { Generations } from '../../identity/generations.ts'
 import { KEY_KINDS, type KeyKind } from '../../identity/keys.ts'
 import { identityUri } from '../../identity/name.ts'
-import { readProtection } from '../../identity/passphrase.ts'
+import { protectionOf } from '../../identity/passphrase.ts'
 import { humanSpan, type AddCommand, type Surroundings, settingsOf } from '../program/program.ts'
 import { withProxy, withPassphrase } from '../daemon/daemon.ts'
 
@@ -110,10 +110,7 @@ async function runEnroll(args: EnrollArguments, surroundings: Surroundings): Pro
   const { output, environment } = surroundings
   const settings = enrollSettings(args, environment)
   const folder = settings['state.directory']
-  const protection = readProtection({
-    file: settings['identity.passphraseFile'],
-    command: settings['identity.passphraseCommand'],
-  })
+  const protection = protectionOf(settings)
   const generations = new Generations(folder, protection)
   if (generations.current !== undefined && !args.force) {
     const text = `${folder} holds an identity already; --force enrols anew`

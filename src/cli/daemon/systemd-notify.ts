@@ -59,7 +59,7 @@ export class SystemdNotify {
     this.#look()
   }
 
-  /** A reload begins; `done` says that it has ended. */
+  /** A reload begins; reloaded() says that it has ended. */
   reloading(): void {
     this.#send('RELOADING=1')
   }

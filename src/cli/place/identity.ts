@@ -8,7 +8,7 @@ import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { Generations } from '../../identity/generations.ts'
 import type { KeyFilePaths } from '../../identity/key-files.ts'
 import type { KeyProtection } from '../../identity/key-protection.ts'
-import { readProtection } from '../../identity/passphrase.ts'
+import { protectionOf } from '../../identity/passphrase.ts'
 import { type Surroundings, settingsOf } from '../program/program.ts'
 import { withPassphrase } from '../daemon/daemon.ts'
 
@@ -17,7 +17,7 @@ export interface Located {
   readonly files: KeyFilePaths
   /** Renewed by the agent itself. */
   readonly isManaged: boolean
-  /** How its key is encrypted; asked for by commands that read it. @throws what readProtection throws */
+  /** How its key is encrypted; asked for by commands that read it. @throws what protectionOf throws */
   readonly protection: () => KeyProtection
 }
 
@@ -59,10 +59,7 @@ export function locate(args: PlaceArguments, { environment }: Surroundings): Loc
       : settingsOf(AGENT_SETTINGS, flags, environment)
   const settings = withPassphrase(values, environment)
   const protection = (): KeyProtection =>
-    readProtection({
-      file: settings['identity.passphraseFile'],
-      command: settings['identity.passphraseCommand'],
-    })
+    protectionOf(settings)
   const named = namedFiles(settings)
   if (named !== undefined) return { files: named, isManaged: false, protection }
   const identity: IdentitySettings = settings

@@ -5,7 +5,7 @@ import { readCertificate } from '../../identity/validation/validation.ts'
 import type { Database, Records } from '../../store/records.ts'
 import type { CertificateRow, DenialRow } from '../../store/schema.ts'
 
-/** What of a certificate a denial can name. */
+/** The parts of a certificate that a denial can refer to. */
 export interface Credentials {
   /** Key identifier of the issuer, and serial, in hex. */
   readonly issuer: string

@@ -48,10 +48,6 @@ export class PeerShares {
     if (share.connections === 0) this.#shares.delete(share.name)
   }
 
-  get count(): number {
-    return this.#shares.size
-  }
-
   #make(name: string): PeerShare {
     const { whole, fraction } = this.#options
     const bytes = Math.min(whole.bytesMax, Math.max(SHARE_BYTES_MIN, whole.bytesMax * fraction))

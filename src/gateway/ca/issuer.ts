@@ -38,7 +38,7 @@ export interface Asker {
   readonly nowMs: number
 }
 
-/** Why a certificate is issued: every way to one ends in an `issue` that demands this. */
+/** The grounds for issuing a certificate. Every path that issues one ends in #issue, which requires a Grant. */
 interface Grant {
   readonly identity: Identity
   /** Token, workload token or certificate. */

@@ -224,7 +224,7 @@ export class Relay implements StreamSink, Deadlined {
     this.#near.reset('DEADLINE_EXCEEDED')
   }
 
-  /** What follows the OPEN went to one tunnel: the OPEN alone is no use to another. */
+  /** More than the OPEN has gone to this tunnel: the kept copy can no longer be replayed elsewhere. */
   #movedOn(stream: MuxStream): void {
     if (stream === this.#near) this.#forget()
   }

@@ -106,7 +106,7 @@ function fieldsOf(body: Buffer): Readonly<Record<string, unknown>> {
     const fields: unknown = JSON.parse(body.toString('utf8'))
     if (typeof fields === 'object' && fields !== null) return fields as Record<string, unknown>
   } catch {
-    // Said below.
+    // Falls through to the error at the end.
   }
   throw malformed('the body is no JSON object')
 }
