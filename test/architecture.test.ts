@@ -252,6 +252,11 @@ describe('the architecture', () => {
     expect(wrong).to.deep.equal([])
   })
 
+  it('documents every exported declaration', () => {
+    const wrong = sources.flatMap(({ path, text }) => undocumented(path, text))
+    expect(wrong).to.deep.equal([])
+  })
+
   it('keeps the files that make all rooms short', () => {
     const roots = sources.filter(({ path }) => /^src\/(agent|gateway)\/\w+\.ts$/.test(path))
     const long = roots.filter(({ text }) => text.split('\n').length > 150)
@@ -353,6 +358,15 @@ function longFunctions(path: string, text: string, linesMax: number): string[] {
   }
   visit(source)
   return found
+}
+
+function undocumented(path: string, text: string): string[] {
+  const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true)
+  return source.statements
+    .filter((one) => ts.canHaveModifiers(one))
+    .filter((one) => ts.getModifiers(one)?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword))
+    .filter((one) => ts.getJSDocCommentsAndTags(one).length === 0)
+    .map((one) => `${path}: ${one.getText().split('\n')[0] ?? ''}`)
 }
 
 /** Blocks of catch that neither use the error nor hold a comment. */

@@ -9,6 +9,7 @@ import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.t
 import { Services } from './services/services.ts'
 import { Tunnels } from './tunnels/tunnels.ts'
 
+/** The rooms of an agent that are made before its health. */
 export type Rooms = Omit<AgentRooms, 'settings' | 'startedAtMs' | 'health'> & {
   readonly heartbeat: Heartbeat
 }

@@ -1,5 +1,6 @@
 import { PosternError } from './errors.ts'
 
+/** A host name or IP address, and a port. */
 export interface Address {
   readonly host: string
   readonly port: number
@@ -23,6 +24,7 @@ export function parseAddress(text: string, portMin = 1): Address {
   return { host, port }
 }
 
+/** Returns an address as "host:port", or "[v6]:port". */
 export function addressText({ host, port }: Address): string {
   return `${host.includes(':') ? `[${host}]` : host}:${String(port)}`
 }

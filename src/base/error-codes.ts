@@ -12,4 +12,5 @@ export const ERROR_CODES = {
   ...PEER_ERRORS,
 } as const satisfies Record<string, ErrorCodeRow>
 
+/** The code of an error. */
 export type ErrorCode = keyof typeof ERROR_CODES

@@ -4,6 +4,7 @@
  */
 export type Recovery = 'retry' | 'reauthenticate' | 'give-up'
 
+/** One row of the table of errors: what to do, exit status, gRPC status, and what it means. */
 export interface ErrorCodeRow {
   readonly recovery: Recovery
   /** Exit status of a command that ends with this error (sysexits.h where it has a number). */
@@ -13,6 +14,7 @@ export interface ErrorCodeRow {
   readonly meaning: string
 }
 
+/** Makes a row of the table of errors. */
 export const row = (
   recovery: Recovery,
   exit: number,

@@ -2,6 +2,7 @@ import { ERROR_CODES, type ErrorCode, type Recovery } from './error-codes.ts'
 
 export type { ErrorCode, Recovery }
 
+/** Facts of an error, for the log. */
 export type ErrorFacts = Readonly<Record<string, string | number | boolean>>
 
 /**

@@ -12,6 +12,7 @@ export interface Logger {
 
 const nothing = (): void => undefined
 
+/** The logger that writes nothing. */
 export const silentLogger: Logger = {
   error: nothing,
   warn: nothing,

@@ -8,6 +8,7 @@ export interface MetricRow {
   readonly labels?: readonly string[]
 }
 
+/** One value of a metric, with its labels. */
 export interface Sample {
   readonly name: string
   readonly value: number

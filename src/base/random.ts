@@ -8,6 +8,7 @@ export interface Random {
   hex(count: number): string
 }
 
+/** Chance as the system gives it. */
 export const systemRandom: Random = {
   fraction: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
   hex: (count) => randomBytes(count).toString('hex'),

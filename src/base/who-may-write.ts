@@ -1,5 +1,6 @@
 import { accessSync, constants, statSync, type Stats } from 'node:fs'
 
+/** The user id of root. */
 export const ROOT = 0
 const OTHERS_MAY_WRITE = 0o022
 const STICKY = 0o1000

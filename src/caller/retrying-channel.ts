@@ -16,6 +16,7 @@ export interface Way {
   readonly channel: CallChannel
 }
 
+/** The values and collaborators that Retrying is given. */
 export interface RetryingParts {
   readonly clock: Clock
   readonly random: Random

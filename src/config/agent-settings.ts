@@ -242,4 +242,5 @@ export const AGENT_SETTINGS = {
   ...LOG_SETTINGS,
 } as const
 
+/** The settings of an agent, after they were read and judged. */
 export type AgentSettings = SettingsOf<typeof AGENT_SETTINGS>

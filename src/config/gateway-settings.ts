@@ -182,6 +182,7 @@ export const GATEWAY_SETTINGS = {
   ...LOG_SETTINGS,
 } as const
 
+/** The settings of a gateway, after they were read and judged. */
 export type GatewaySettings = SettingsOf<typeof GATEWAY_SETTINGS>
 
 /** Settings of the commands that call through a gateway. */
@@ -207,4 +208,5 @@ export const CALLER_SETTINGS = {
   'limits.sessionWindowBytesMax': SESSION_SETTINGS['limits.sessionWindowBytesMax'],
 } as const
 
+/** The settings of commands that call through a gateway. */
 export type CallerSettings = SettingsOf<typeof CALLER_SETTINGS>

@@ -20,6 +20,7 @@ export interface JwtRow {
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const OPTIONAL = ['agentClaim', 'jwksUrl', 'jwksFile', 'caFile'] as const
 
+/** Reads one row of `enroll.jwt`. Throws a plain Error for the loader to place. */
 export function readJwtRow(row: Readonly<Record<string, unknown>>): JwtRow {
   rowFields(row, ['cluster', 'issuer', 'audience', 'subject', ...OPTIONAL])
   const { cluster, issuer, audience, subject } = row

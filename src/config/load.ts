@@ -5,8 +5,10 @@ import { PosternError } from '../base/errors.ts'
 import { isOursToWrite, isReadOnlyMount, isSafeFolder } from '../base/who-may-write.ts'
 import type { SettingsOf, SettingsTable } from './setting.ts'
 
+/** The place that a setting's value came from. */
 export type Origin = 'flag' | 'environment' | 'file' | 'default'
 
+/** The flags, environment and file that settings are read from. */
 export interface Sources {
   /** By key, as text. */
   readonly flags: Readonly<Record<string, string | undefined>>
@@ -17,6 +19,7 @@ export interface Sources {
   readonly isPart?: boolean
 }
 
+/** Settings, each with its origin. */
 export interface Loaded<T extends SettingsTable> {
   readonly values: SettingsOf<T>
   readonly origins: Readonly<Record<keyof T & string, Origin>>
@@ -24,10 +27,12 @@ export interface Loaded<T extends SettingsTable> {
 
 const FILE_BYTES_MAX = 1024 * 1024
 
+/** Returns the flag of a setting, without the dashes. */
 export function flagName(key: string): string {
   return key.replaceAll('.', '-').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
+/** Returns the environment variable of a setting. */
 export function variableName(key: string): string {
   return `POSTERN_${flagName(key).replaceAll('-', '_').toUpperCase()}`
 }

@@ -12,6 +12,7 @@ export interface PeerRow {
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 
+/** Reads one row of `peers`. Throws a plain Error for the loader to place. */
 export function readPeer(row: Readonly<Record<string, unknown>>): PeerRow {
   rowFields(row, ['gateway', 'address', 'zone'])
   const { gateway, address, zone = '' } = row

@@ -8,6 +8,7 @@ const FIELDS = [
 ]
 const BODY_PATTERN_MAX = 256
 
+/** Reads one row of `probes`. Throws a plain Error for the loader to place. */
 export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
   rowFields(row, FIELDS)
   const service = textOf(row, 'service')

@@ -16,6 +16,7 @@ export const RELOADABLE: readonly (keyof AgentSettings)[] = [
   'log.level',
 ]
 
+/** The settings in force after a reload, and what has changed. */
 export interface Merged {
   readonly settings: AgentSettings
   /** Those that have changed, and are in force. */

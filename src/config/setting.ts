@@ -21,6 +21,7 @@ export interface Setting<T> {
 }
 
 // A table holds settings of many value types; each row checks its own.
+/** A table of settings, by name. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- see above
 export type SettingsTable = Readonly<Record<string, Setting<any>>>
 
@@ -50,12 +51,14 @@ function make<T>(
   return { kind, describe, defaultValue, defaultText, parse, format }
 }
 
+/** Makes a setting that may be absent. */
 export function optional<T>(setting: Setting<T>): Setting<T | undefined> {
   const format = (value: T | undefined): string =>
     value === undefined ? '' : setting.format(value)
   return { ...setting, format, isOptional: true } as Setting<T | undefined>
 }
 
+/** Makes a setting that is a text. */
 export function text(
   describe: string,
   defaultValue?: string,
@@ -75,10 +78,12 @@ export function masked(describe: string): Setting<string> {
   return { ...text(describe), format: hide }
 }
 
+/** Makes a setting that is the path of a file, relative to the settings file. */
 export function path(describe: string, defaultValue?: string): Setting<string> {
   return text(describe, defaultValue, /^[^\0]+$/, 'path')
 }
 
+/** Makes a setting that is one of a few words. */
 export function choice<const C extends string>(
   describe: string,
   defaultValue: C | undefined,
@@ -124,11 +129,13 @@ function anyAddress(
   return make('host:port', describe, initial, parse, addressText)
 }
 
+/** The least and the greatest value of a number. */
 export interface Bounds {
   readonly min: number
   readonly max: number
 }
 
+/** Makes a setting that is a whole number. */
 export function integer(describe: string, defaultValue: number, bounds: Bounds): Setting<number> {
   const kind = `${String(bounds.min)} to ${String(bounds.max)}`
   return make(kind, describe, defaultValue, (raw) => {

@@ -41,6 +41,7 @@ export const PASSPHRASE_SETTINGS = {
   ),
 } as const
 
+/** The settings of the log, of both programs. */
 export const LOG_SETTINGS = {
   'log.level': choice('Least severe log lines written to stderr.', 'info', [
     'debug',
@@ -50,6 +51,7 @@ export const LOG_SETTINGS = {
   ]),
 } as const
 
+/** The settings of metrics, of both programs. */
 export const METRICS_SETTINGS = {
   'metrics.listen': optional(
     listenAddress(
@@ -58,6 +60,7 @@ export const METRICS_SETTINGS = {
   ),
 } as const
 
+/** The settings of tracing, of both programs. */
 export const TRACING_SETTINGS = {
   'tracing.url': optional(
     text(
@@ -110,6 +113,7 @@ export const SESSION_SETTINGS = {
   ]),
 } as const
 
+/** The setting that names the gateway in TLS. */
 export const SERVER_NAME_SETTING = optional(
   text('DNS name that the gateway certificate must hold. Default: the host of gateway.address.'),
 )

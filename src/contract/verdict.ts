@@ -8,4 +8,5 @@ export const VERDICTS = [
   'revoked',
   'locked',
 ] as const
+/** The verdict of a gateway on a certificate. */
 export type Verdict = (typeof VERDICTS)[number]

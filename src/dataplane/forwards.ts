@@ -19,6 +19,7 @@ export interface ForwardService {
   readonly dataType: DataType
 }
 
+/** The values and collaborators that Forward is given. */
 export interface ForwardParts {
   readonly clock: Clock
   readonly logger: Logger

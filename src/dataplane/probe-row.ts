@@ -1,6 +1,8 @@
 import type { Address } from '../base/address.ts'
 
+/** The types of probe. */
 export const PROBE_TYPES = ['tcp', 'http', 'https', 'grpc', 'exec'] as const
+/** The type of a probe. */
 export type ProbeType = (typeof PROBE_TYPES)[number]
 
 /** One row of `probes:` how one service is looked after. Times are in ms. */

@@ -15,6 +15,7 @@ export interface ServiceHealth {
   readonly latencyMs: number | undefined
 }
 
+/** The values and collaborators that Probes is given. */
 export interface ProbesParts {
   readonly clock: Clock
   readonly random: Random

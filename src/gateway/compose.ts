@@ -31,6 +31,7 @@ export interface Ground {
   readonly access: Access | undefined
 }
 
+/** The rooms of a gateway. */
 export interface Rooms {
   /** Undefined: it has no CA. */
   readonly ca: CertificateAuthority | undefined

@@ -12,6 +12,7 @@ import { composeRooms, connectRooms, type Ground, type Rooms } from './compose.t
 import type { GatewayRooms } from './control/control.ts'
 import { drainConnections } from './drain.ts'
 
+/** The addresses that a gateway's listeners are bound to. */
 export interface GatewayAddresses {
   readonly agents: AddressInfo
   readonly callers: AddressInfo

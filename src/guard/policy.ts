@@ -22,6 +22,7 @@ export interface Crossing {
   readonly offeredDataType: DataType | undefined
 }
 
+/** The code and text that a stream is refused with. */
 export interface Refusal {
   readonly code: ErrorCode
   readonly text: string

@@ -36,9 +36,12 @@ const KEY_IDS = new Set(['2.5.29.14', '2.5.29.35'])
 
 export { KeyUsageFlags }
 
+/** The extended key usage of a TLS server (RFC 5280 section 4.2.1.12). */
 export const USAGE_SERVER = '1.3.6.1.5.5.7.3.1'
+/** The extended key usage of a TLS client (RFC 5280 section 4.2.1.12). */
 export const USAGE_CLIENT = '1.3.6.1.5.5.7.3.2'
 
+/** The time that a certificate is valid in. */
 export interface Validity {
   readonly notBefore: Date
   readonly notAfter: Date
@@ -52,6 +55,7 @@ export interface IssuingLimits {
   readonly keyKind?: KeyKind
 }
 
+/** The names, usages and life of a certificate that is to be issued. */
 export interface CertificateRequest extends Validity {
   /** For people only. */
   readonly commonName: string
@@ -63,10 +67,12 @@ export interface CertificateRequest extends Validity {
   readonly isCa?: boolean
 }
 
+/** A certificate that is to be issued for a key made along with it. */
 export interface LeafRequest extends CertificateRequest {
   readonly keyKind?: KeyKind
 }
 
+/** A certificate and its new key, in PEM. */
 export interface IssuedLeaf {
   readonly certificatePem: string
   readonly keyPem: string

@@ -7,6 +7,7 @@ import { isSelfIssued, readCertificate, type CertificateFacts } from './validati
 const FILE_BYTES_MAX = 4 * 1024 * 1024
 const SEQUENCE = 0x30
 
+/** The certificates that one file holds. */
 export interface CertificateFile {
   readonly certificates: readonly CertificateFacts[]
   /** One line for each certificate that cannot be decoded. */

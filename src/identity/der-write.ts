@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { TAG } from './der.ts'
 
 /** One element with its content; lengths in their shortest form. */
@@ -6,16 +7,20 @@ export function element(tag: number, ...parts: readonly Uint8Array[]): Buffer {
   return Buffer.concat([Buffer.from([tag]), lengthOf(content.length), content])
 }
 
+/** Writes a SEQUENCE (X.690 section 8.9). */
 export function sequence(...parts: readonly Uint8Array[]): Buffer {
   return element(TAG.sequence, ...parts)
 }
 
+/** Writes an OBJECT IDENTIFIER (X.690 section 8.19). */
 export function oid(text: string): Buffer {
   const [first = 0, second = 0, ...rest] = text.split('.').map(Number)
   return element(TAG.oid, Buffer.from([first * 40 + second, ...rest].flatMap(base128)))
 }
 
+/** Writes an INTEGER from 0 to 127 (X.690 section 8.3). */
 export function smallInteger(value: number): Buffer {
+  assert(value >= 0 && value < 128, 'a longer one would be read as negative')
   return element(TAG.integer, Buffer.from([value]))
 }
 

@@ -23,6 +23,7 @@ export function context(number: number, constructed: boolean): number {
   return 0x80 | (constructed ? 0x20 : 0) | number
 }
 
+/** One element of DER: its tag, and where its content lies. */
 export interface Tlv {
   readonly tag: number
   readonly content: Buffer
@@ -135,6 +136,7 @@ export function oidText(content: Buffer): string {
   return [root, first - root * 40, ...arcs.slice(1)].join('.')
 }
 
+/** Reads a BOOLEAN, which DER has as 00 or FF alone. */
 export function booleanOf(content: Buffer): boolean {
   if (content.length !== 1 || (content[0] !== 0 && content[0] !== 0xff)) {
     throw new Error('a boolean is neither 00 nor FF')
@@ -150,6 +152,7 @@ export function countOf(content: Buffer): number {
   return content.readUIntBE(0, content.length)
 }
 
+/** Refuses an INTEGER with needless leading bytes (X.690 section 8.3.2). */
 export function judgeInteger(content: Buffer): void {
   const [first, second] = content
   if (first === undefined) throw new Error('a number is empty')

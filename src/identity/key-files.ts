@@ -23,6 +23,7 @@ const ALL_MAY_READ = 0o007
 const TMPFS = 0x01021994
 const FILE_BYTES_MAX = 256 * 1024
 
+/** The files of one identity: certificate with chain, key, and bundle of roots. */
 export interface KeyFilePaths {
   /** PEM: leaf first, then the intermediates. */
   readonly certificateFile: string
@@ -50,6 +51,7 @@ export interface CredentialParts {
   readonly key: KeyObject
 }
 
+/** The values and collaborators that Read is given. */
 export interface ReadOptions {
   readonly protection?: KeyProtection
   /** Taken although its time is over: for who may renew it nevertheless. */

@@ -49,6 +49,7 @@ function keyOf(certificate: Buffer): KeyObject {
   }
 }
 
+/** The connection and purpose that a proof of a key must be for. */
 export interface ProofExpected {
   readonly purpose: ProofPurpose
   readonly exporter: Buffer

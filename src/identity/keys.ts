@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 
 /** Kinds of key that we make. P-256 unless somebody chooses otherwise. */
 export const KEY_KINDS = ['p256', 'p384', 'ed25519', 'rsa3072'] as const
+/** The name of a kind of key. */
 export type KeyKind = (typeof KEY_KINDS)[number]
 
 const generate = promisify(generateKeyPair)

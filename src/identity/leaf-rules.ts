@@ -15,6 +15,7 @@ const LIFE_MS_MAX = 91 * DAY_MS
 const CURVES = ['1.2.840.10045.3.1.7', '1.3.132.0.34']
 const EC_KEY = '1.2.840.10045.2.1'
 
+/** The trust domain and roles that a peer must be of. */
 export interface Expectation {
   /** Undefined: any; for who has no trust domain yet. */
   readonly trustDomain: string | undefined

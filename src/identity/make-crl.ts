@@ -12,12 +12,14 @@ import { TAG } from './der.ts'
 import { element } from './der-write.ts'
 import { cryptoKey, signingAlgorithm } from './keys.ts'
 
+/** One entry of a list of revoked certificates. */
 export interface RevokedSerial {
   /** Hex. */
   readonly serial: string
   readonly atMs: number
 }
 
+/** The content of a list of revoked certificates, before it is signed. */
 export interface CrlContent {
   /** Grows with every list of the same issuer. */
   readonly number: number

@@ -16,6 +16,7 @@ export type Identity =
     }
   | { readonly role: 'caller'; readonly trustDomain: string; readonly caller: string }
 
+/** The role that a certificate's name gives its holder. */
 export type Role = Identity['role']
 
 const DOMAIN = '(?<domain>[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?)'
@@ -30,6 +31,7 @@ export function isLabel(text: string): boolean {
   return ONE_LABEL.test(text)
 }
 
+/** Returns the URI that names an identity in a certificate. */
 export function identityUri(identity: Identity): string {
   const base = `spiffe://${identity.trustDomain}`
   switch (identity.role) {

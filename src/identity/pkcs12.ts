@@ -25,6 +25,7 @@ const ITERATIONS = 100_000
 
 type Engine = NonNullable<Parameters<PFX['makeInternalValues']>[1]>
 
+/** The key and certificates that go into a PKCS#12 file. */
 export interface Pkcs12Content {
   readonly keyPem: string
   /** DER, leaf first, then intermediates and roots. */

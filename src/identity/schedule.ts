@@ -9,6 +9,7 @@ const RETRY_MS = { min: 5000, max: 5 * 60_000 }
 /** Part of what is left of a life that a retry waits at most. */
 const RETRY_OF_REMAINING = 1 / 20
 
+/** The serial and validity that a renewal is planned by. */
 export interface Life {
   readonly serial: string
   readonly notBeforeMs: number

@@ -11,7 +11,9 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 
+/** The mode of files that hold secrets. */
 export const FOR_OWNER = 0o600
+/** The mode of files that anybody may read. */
 export const FOR_ALL = 0o644
 const FOLDER_FOR_OWNER = 0o700
 

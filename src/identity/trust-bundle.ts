@@ -33,6 +33,7 @@ export interface VerifiedBundle {
   readonly issuingKeys: readonly string[]
 }
 
+/** The roots, issuing keys and version that a trust bundle is made of. */
 export interface BundleContent {
   readonly trustDomain: string
   readonly version: number

@@ -36,6 +36,7 @@ export interface MuxLimits {
 const KIB = 1024
 const MIB = 1024 * KIB
 
+/** The limits of a session whose settings name none. */
 export const DEFAULT_MUX_LIMITS: MuxLimits = {
   streamsMax: 4096,
   sessionCreditBytes: 256 * KIB,

@@ -1,3 +1,5 @@
+import type { ByteBudget } from '../base/byte-budget.ts'
+import type { MuxLimits } from './limits.ts'
 import type { PosternError } from '../base/errors.ts'
 import type { GoAway } from '../wire/goaway.ts'
 import type { MuxStream } from './stream.ts'
@@ -18,4 +20,14 @@ export interface SessionOwner {
   onDrained(): void
   /** The session is over. What output is left should be written, then the connection closed. */
   onClosed(error: PosternError): void
+}
+
+/** The values and collaborators that MuxSession is given. */
+export interface MuxSessionOptions {
+  /** Who dialled the connection. The dialler opens odd stream ids, the acceptor even ones. */
+  readonly role: 'dialer' | 'acceptor'
+  readonly limits: MuxLimits
+  readonly budget: ByteBudget
+  readonly owner: SessionOwner
+  readonly nowMs: number
 }

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import type { ByteBudget } from '../base/byte-budget.ts'
 import { asPosternError, PosternError, type ErrorCode } from '../base/errors.ts'
 import { readU64 } from '../wire/byte-reader.ts'
 import { EXTENSION_TYPE_MIN, FLAG_END, FRAME } from '../wire/frame.ts'
@@ -16,12 +15,12 @@ import {
 } from '../wire/hello.ts'
 import { AbuseGuard } from './abuse.ts'
 import type { MuxLimits } from './limits.ts'
-import { Admission } from './admission.ts'
+import { OpenLimits } from './open-limits.ts'
 import { CallBacklog } from './call-backlog.ts'
 import { Liveness } from './liveness.ts'
 import { Output } from './output.ts'
 import { SessionWindow } from './receive-window.ts'
-import type { SessionOwner } from './session-owner.ts'
+import type { MuxSessionOptions, SessionOwner } from './session-owner.ts'
 import { refusalAfter } from './refusal-after.ts'
 import { StreamFrames } from './stream-frames.ts'
 import { StreamTable } from './stream-table.ts'
@@ -29,15 +28,6 @@ import type { StreamHost } from './stream-host.ts'
 import { MuxStream, type StreamSink } from './stream.ts'
 
 const RETRY = true
-
-export interface MuxSessionOptions {
-  /** Who dialled the connection. The dialler opens odd stream ids, the acceptor even ones. */
-  readonly role: 'dialer' | 'acceptor'
-  readonly limits: MuxLimits
-  readonly budget: ByteBudget
-  readonly owner: SessionOwner
-  readonly nowMs: number
-}
 
 /**
  * The multiplexer of one connection (docs/PROTOCOL.md): bytes and monotonic time in, bytes and
@@ -60,7 +50,7 @@ export class MuxSession implements StreamHost<MuxStream> {
   readonly #decoder = new FrameDecoder()
   readonly #abuse: AbuseGuard
   readonly #liveness: Liveness
-  readonly #admission: Admission
+  readonly #openLimits: OpenLimits
   readonly #backlog: CallBacklog
   #peer: Hello | undefined
   #goAwaySent = false
@@ -83,13 +73,13 @@ export class MuxSession implements StreamHost<MuxStream> {
     this.#table = new StreamTable(options.role)
     this.#backlog = new CallBacklog(budget)
     const { output } = this
-    this.#admission = new Admission({ limits, table: this.#table, output, abuse: this.#abuse })
+    this.#openLimits = new OpenLimits({ limits, table: this.#table, output, abuse: this.#abuse })
     this.#streamFrames = new StreamFrames({
       host: this,
       table: this.#table,
       abuse: this.#abuse,
       owner: options.owner,
-      refusal: () => (this.#goAwaySent ? 'GOING_AWAY' : this.#admission.refusal(this.nowMs)),
+      refusal: () => (this.#goAwaySent ? 'GOING_AWAY' : this.#openLimits.refusal(this.nowMs)),
     })
   }
 
@@ -272,7 +262,7 @@ export class MuxSession implements StreamHost<MuxStream> {
   }
 
   didReset(): void {
-    this.#admission.didReset(this.nowMs)
+    this.#openLimits.didReset(this.nowMs)
   }
 
   forget(stream: MuxStream): void {
@@ -374,7 +364,7 @@ export class MuxSession implements StreamHost<MuxStream> {
       throw new PosternError('CONNECTION_LOST', 'the session has ended')
     assert(this.#peer !== undefined, 'open before the peer said hello')
     if (!this.isOpen) throw refusalAfter(this.#goAwayReceived)
-    this.#admission.judgeOwn(this.#peer.streamsMax, this.nowMs)
+    this.#openLimits.judgeOwn(this.#peer.streamsMax, this.nowMs)
   }
 
   #writeNonce(type: number, nonce: number): void {

@@ -14,6 +14,7 @@ const RETRY = true
 /** Frames that belong to the session, never to a stream. */
 const SESSION_TYPES: readonly number[] = [FRAME.HELLO, FRAME.PING, FRAME.PONG, FRAME.GOAWAY]
 
+/** The values and collaborators that StreamFrames is given. */
 export interface StreamFramesParts {
   readonly host: StreamHost<MuxStream>
   readonly table: StreamTable

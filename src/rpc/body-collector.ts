@@ -52,6 +52,7 @@ export class BodyCollector {
 
 const NOTHING = Buffer.alloc(0)
 
+/** Makes the error of a message over its limit. */
 export function messageTooLarge(bytesMax: number): PosternError {
   return new PosternError('MESSAGE_TOO_LARGE', `a message exceeds ${String(bytesMax)} bytes`, {
     bytesMax,

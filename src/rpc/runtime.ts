@@ -8,6 +8,7 @@ import { STATUS_NAMES } from './status.ts'
 
 const TICK_MS = 8
 
+/** The limits of calls, for every connection of a process. */
 export interface RpcLimits {
   /** Largest message in either direction, in bytes. Crossed: RESOURCE_EXHAUSTED. */
   readonly messageBytesMax: number

@@ -56,13 +56,16 @@ export interface AccessRequest {
 /** Undefined: allowed. A text for the caller: denied, with the code. */
 export type Authorize = (request: AccessRequest) => Denial | undefined
 
+/** The reason that a stream is refused by policy. */
 export interface Denial {
   readonly code: ErrorCode
   readonly text: string
 }
 
+/** The name of a kind of method. */
 export type KindName = 'unary' | 'serverStream' | 'clientStream' | 'bidi' | 'forward'
 
+/** The numbers on the wire of the kinds of method. */
 export const KIND_NUMBERS: Readonly<Record<KindName, Kind>> = {
   unary: 1,
   serverStream: 2,

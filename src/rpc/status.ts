@@ -23,8 +23,10 @@ export const STATUS_NAMES = [
   'UNAUTHENTICATED',
 ] as const
 
+/** The name of a gRPC status. */
 export type StatusName = (typeof STATUS_NAMES)[number]
 
+/** Returns the number of a gRPC status. */
 export function statusNumber(name: StatusName): number {
   return STATUS_NAMES.indexOf(name)
 }
@@ -66,6 +68,7 @@ export function statusOfCode(code: ErrorCode): StatusName {
   return STATUS_NAMES.includes(name) ? name : 'UNKNOWN'
 }
 
+/** Makes the error that a caller sees for one of our codes. */
 export function rpcErrorOfCode(code: ErrorCode, text: string, notStarted = false): RpcError {
   const message = text === '' ? ERROR_CODES[code].meaning : text
   return new RpcError(statusOfCode(code), `${code}: ${message}`, { code, notStarted })

@@ -66,10 +66,12 @@ const KINDS: Readonly<Record<DescMethod['methodKind'], Exclude<KindName, 'forwar
   bidi_streaming: 'bidi',
 }
 
+/** Returns "package.Service/Method" of a described method. */
 export function methodName(method: DescMethod): string {
   return `${method.parent.typeName}/${method.name}`
 }
 
+/** Returns the kind of a described method. */
 export function methodKind(method: DescMethod): Exclude<KindName, 'forward'> {
   return KINDS[method.methodKind]
 }
@@ -127,6 +129,7 @@ function handlerOf(method: DescMethod, implementation: AnyFunction): MethodHandl
 /** Where calls go: one session, or whichever of several is open. */
 export type CallChannel = Pick<RpcChannel, 'unary' | 'serverStream' | 'clientStream' | 'bidi'>
 
+/** Makes a typed client of a service over a channel. */
 export function clientOf<S extends DescService>(service: S, channel: CallChannel): Client<S> {
   const entries = service.methods.map(
     (method) => [method.localName, callerOf(method, channel)] as const,

@@ -157,6 +157,7 @@ async function nameLineages(database: Kysely<Tables>): Promise<void> {
   }
 }
 
+/** Gives Kysely the migrations of the store, in order. */
 export const migrationProvider: MigrationProvider = {
   getMigrations: () => Promise.resolve(MIGRATIONS),
 }

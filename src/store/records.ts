@@ -5,6 +5,7 @@ import { migrationProvider } from './migrations.ts'
 import type { EventRow, RevisionRow, Tables } from './schema.ts'
 import { sqliteDialect } from './sqlite.ts'
 
+/** The store's database, or a transaction of it. */
 export type Database = Kysely<Tables>
 
 const OWNER_ONLY = 0o600
@@ -130,6 +131,7 @@ function cut<T extends string | null>(text: T, charsMax: number): T {
   return (text === null ? null : printable(text, charsMax)) as T
 }
 
+/** The version of the trust bundle that an agent says it holds. */
 export interface Acknowledgement {
   readonly cluster: string
   readonly agent: string
@@ -139,4 +141,5 @@ export interface Acknowledgement {
 }
 
 type Optional = 'identity' | 'serial' | 'address' | 'detail'
+/** An event before it has a number. */
 export type NewEvent = Omit<EventRow, 'id' | Optional> & Partial<Pick<EventRow, Optional>>

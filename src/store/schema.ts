@@ -12,6 +12,7 @@ export interface Tables {
   agents: AgentRow
 }
 
+/** A row of the table of join tokens; the token itself is in no column. */
 export interface TokenRow {
   /** Public part of the token. */
   id: string
@@ -29,6 +30,7 @@ export interface TokenRow {
 /** `pending` until its first use, `current` then, `superseded` once a later one was used. */
 export type CertificateState = 'pending' | 'current' | 'superseded'
 
+/** A row of the table of certificates that were issued. */
 export interface CertificateRow {
   /** Subject key identifier of the issuer, hex, and the serial, hex: what names a certificate. */
   issuer: string
@@ -58,6 +60,7 @@ export interface CertificateRow {
  */
 export type DenialKind = 'certificate' | 'key' | 'agent' | 'cluster' | 'lock'
 
+/** A row of the table of denials. */
 export interface DenialRow {
   id: number
   kind: DenialKind
@@ -114,6 +117,7 @@ export interface AgentRow {
   seen_at: number
 }
 
+/** A row of the record of events. */
 export interface EventRow {
   id: Generated<number>
   at: number

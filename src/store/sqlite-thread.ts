@@ -6,6 +6,7 @@ import { storeError } from './store-error.ts'
 /** How long a statement waits for another process, in ms. */
 const WAIT_MS_MAX = 5000
 
+/** The rows of a query, or the count of what a statement changed. */
 export interface SqliteResult {
   readonly rows: unknown[]
   readonly changes: bigint

@@ -6,6 +6,7 @@ export type WorkerRequest =
   | { readonly id: number; readonly isNext: true }
   | { readonly id: number; readonly isEnd: true }
 
+/** The answer of the store's thread to one request. */
 export type WorkerAnswer =
   | { readonly id: number; readonly rows: readonly unknown[]; readonly hasMore: boolean }
   | { readonly id: number; readonly changes: string; readonly lastId: string }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { once } from './edge.ts'
 import { networkOf, peerKey } from './handshake-gate.ts'
 
+/** The most connections that are held at once. */
 export interface ConnectionLimits {
   readonly max: number
   /** Of one network: IPv4 address or IPv6 /64. */

@@ -18,6 +18,7 @@ export interface Proxy {
   readonly password: string
 }
 
+/** The ways out of a network, as settings name them. */
 export interface EgressSettings {
   /** `http://[user[:password]@]host[:port]` or `socks5://…`; undefined or empty: none. */
   readonly proxy?: string | undefined
@@ -27,6 +28,7 @@ export interface EgressSettings {
   readonly noProxy?: readonly string[]
 }
 
+/** A host and a port that are to be reached. */
 export interface Target {
   readonly host: string
   readonly port: number
@@ -58,6 +60,7 @@ export class Egress {
   }
 }
 
+/** The egress that goes out directly, without a proxy. */
 export const DIRECT = new Egress()
 
 /** For logs and people: without user and password. */

@@ -7,6 +7,7 @@ import { ignoreErrors, on, once } from './edge.ts'
 import { HandshakeGate, type HandshakeLimits } from './handshake-gate.ts'
 import type { NetworkBudget } from './network-budget.ts'
 
+/** The values and collaborators that Front is given. */
 export interface FrontOptions {
   readonly address: Address
   readonly limits: HandshakeLimits

@@ -17,6 +17,7 @@ export interface HandshakeLimits {
   readonly bytesMax: number
 }
 
+/** The limits of a listener whose settings name none. */
 export const DEFAULT_HANDSHAKE_LIMITS: HandshakeLimits = {
   pendingMax: 1024,
   pendingPerAddressMax: 512,
@@ -75,6 +76,7 @@ export function networkOf(address: string): string {
   return Buffer.from(parsed.toByteArray().slice(0, 8)).toString('hex')
 }
 
+/** The values and collaborators that Gate is given. */
 export interface GatePorts {
   readonly clock: Clock
   /** What networks have left of the event loop. */

@@ -37,6 +37,7 @@ const KEEP_ALIVE_MS = 5000
 /** How often Node looks whether a request is too slow; half a minute by default. */
 const SLOWNESS_CHECK_MS = 1000
 
+/** A request whose head was judged; its body is read only when it is asked for. */
 export interface HttpRequest {
   readonly method: string
   /** Without the query. */
@@ -52,6 +53,7 @@ export interface HttpRequest {
   readonly exporter: () => Buffer | undefined
 }
 
+/** The values and collaborators that Https is given. */
 export interface HttpsOptions {
   readonly address: Address
   readonly credential: Credential

@@ -15,6 +15,7 @@ import { rootsOf, TLS_OPTIONS } from './tls-options.ts'
 const ANSWER_BYTES_MAX = 64 * 1024
 const HTTPS_PORT = 443
 
+/** A request that we send. */
 export interface HttpsCall {
   readonly url: URL
   readonly method: 'GET' | 'POST'
@@ -24,12 +25,14 @@ export interface HttpsCall {
   readonly signal: AbortSignal
 }
 
+/** The answer to a request that we sent, bounded and decoded. */
 export interface HttpsAnswer {
   readonly status: number
   readonly header: (name: string) => string | undefined
   readonly body: string
 }
 
+/** The roots, issuing keys and own identity that a request of ours goes with. */
 export interface Trust {
   /** Roots that the server must chain to, in PEM. */
   readonly bundlePem: string

@@ -13,6 +13,7 @@ const CONNECTIONS = { max: 64, perNetworkMax: 16 }
 const SLOWNESS_CHECK_MS = 1000
 const TEXT_MAX = 1000
 
+/** The state that /livez and /readyz tell. */
 export interface ProbedState {
   readonly isReady: boolean
   /** Not stuck: what is not alive needs a restart. */
@@ -21,6 +22,7 @@ export interface ProbedState {
   readonly text: string
 }
 
+/** The values and collaborators that Monitor is given. */
 export interface MonitorParts {
   readonly metrics: Metrics
   readonly state: () => ProbedState

@@ -46,6 +46,7 @@ export function namesOf(certificate: X509Certificate): {
   return { subject: inOneLine(subjectAltName) ?? inOneLine(subject), issuer: inOneLine(issuer) }
 }
 
+/** Returns the subject of a refused peer, as far as TLS let us see it; for the log alone. */
 export function subjectOf(socket: TLSSocket): string | undefined {
   return SUBJECTS.get(socket)?.subject
 }

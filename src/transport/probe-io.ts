@@ -11,6 +11,7 @@ const BODY_BYTES_MAX = 64 * 1024
 const GRPC_CHECK = '/grpc.health.v1.Health/Check'
 const GRPC_PREFIX_BYTES = 5
 
+/** One look at an HTTP service. */
 export interface HttpProbe {
   readonly target: Address
   readonly path: string
@@ -19,6 +20,7 @@ export interface HttpProbe {
   readonly caPem: string | undefined
 }
 
+/** The result of one look at an HTTP service. */
 export interface HttpProbed {
   readonly status: number
   /** The first 64 KiB. */

@@ -3,6 +3,7 @@ import type { LookupFunction } from 'node:net'
 import { PosternError } from '../base/errors.ts'
 import { forbiddenReason } from './target-rules.ts'
 
+/** The chance and the listener that a rotated lookup of a name is given. */
 export interface RotatedLookup {
   /** Uniform in [0, 1): which of the addresses comes first. */
   readonly fraction: () => number

@@ -14,6 +14,7 @@ import { judgeHostName } from '../identity/host-name.ts'
 import { claimsOf, rememberSubject, subjectOf } from './peer-subject.ts'
 import type { TlsWire } from './tls-wire.ts'
 
+/** The values and collaborators that Dial is given. */
 export interface DialOptions {
   readonly host: string
   readonly port: number

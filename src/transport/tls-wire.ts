@@ -22,6 +22,7 @@ export interface TlsFacts {
   readonly certificate: Buffer
 }
 
+/** The listeners that a wire calls. */
 export interface WireListener {
   onBytes(chunk: Buffer): void
   onClosed(error: PosternError | undefined): void

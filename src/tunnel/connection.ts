@@ -22,6 +22,7 @@ export interface Wire {
   destroy(): void
 }
 
+/** The values and collaborators that Connection is given. */
 export interface ConnectionParts {
   readonly role: 'dialer' | 'acceptor'
   readonly wire: Wire

@@ -42,6 +42,7 @@ const NEXT: Readonly<Record<TunnelState['name'], readonly TunnelState['name'][]>
   closed: [],
 }
 
+/** Holds the state of one tunnel, and lets it take the steps of the diagram alone. */
 export class Lifecycle {
   #state: TunnelState = { name: 'idle' }
   readonly #onTransition: (from: TunnelState, to: TunnelState) => void

@@ -29,6 +29,7 @@ export interface ProcessParts {
   readonly slabs: SlabPool
 }
 
+/** The listeners that a connection calls. */
 export interface RpcConnectionEvents {
   /** The session may be used. */
   onReady(connection: RpcConnection): void

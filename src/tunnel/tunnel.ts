@@ -16,6 +16,7 @@ import {
   type RpcConnectionEvents,
 } from './rpc-connection.ts'
 
+/** The values and collaborators that Tunnel is given. */
 export interface TunnelOptions {
   readonly process: ProcessParts
   readonly logger: Logger

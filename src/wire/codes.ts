@@ -52,10 +52,12 @@ const INTERNAL_NUMBER = 255
 /** Numbers and codes that may travel, for docs and tests. */
 export const WIRE_CODES: readonly (readonly [number, ErrorCode])[] = CODES
 
+/** Returns the number that stands for a code on the wire (PROTOCOL section 8). */
 export function wireNumber(code: ErrorCode): number {
   return BY_CODE.get(code) ?? INTERNAL_NUMBER
 }
 
+/** Returns the code of a number on the wire; a number that is unknown stands for INTERNAL. */
 export function codeOfWireNumber(number: number): ErrorCode {
   return BY_NUMBER.get(number) ?? 'INTERNAL'
 }

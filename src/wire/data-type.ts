@@ -18,6 +18,7 @@ export const DATA_TYPES = {
   },
 } as const satisfies Record<string, DataTypeRow>
 
+/** One row of the table of data types: its number on the wire, whether it crosses, and what it holds. */
 export interface DataTypeRow {
   readonly number: number
   /** `relay`: in memory only, never stored or logged on either side. */
@@ -29,13 +30,16 @@ export interface DataTypeRow {
 /** What no wildcard of a policy allows: its services are named one by one. */
 export const NAMED_ONLY: readonly DataType[] = ['service-traffic']
 
+/** The name of a data type. */
 export type DataType = keyof typeof DATA_TYPES
 
+/** The names of all data types, in the order of the table. */
 export const DATA_TYPE_NAMES = Object.keys(DATA_TYPES) as readonly DataType[]
 
 /** The number in OPEN of a call whose caller leaves the type to the agent. */
 export const DATA_TYPE_UNSPECIFIED = 0
 
+/** Returns the number of a data type on the wire; 0 stands for none declared. */
 export function dataTypeNumber(type: DataType | undefined): number {
   return type === undefined ? DATA_TYPE_UNSPECIFIED : DATA_TYPES[type].number
 }

@@ -6,6 +6,7 @@
  * A frame with the largest payload is 16 384 bytes: exactly one TLS record.
  */
 export const HEADER_BYTES = 8
+/** The largest payload of one frame, in bytes. */
 export const PAYLOAD_BYTES_MAX = 16_376
 
 /** Frame types (PROTOCOL 3.1). From 0x80 up: ignored by a receiver that does not know them. */
@@ -30,6 +31,7 @@ export const EXTENSION_TYPE_MIN = 0x80
 /** On OPEN and DATA: nothing follows in this direction. */
 export const FLAG_END = 0x01
 
+/** The payload lengths that one type of frame may have, in bytes. */
 export interface LengthRange {
   readonly min: number
   readonly max: number

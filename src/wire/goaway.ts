@@ -20,6 +20,7 @@ export interface GoAway {
   readonly alternates: readonly string[]
 }
 
+/** Writes a GOAWAY frame. */
 export function writeGoAway(writer: FrameWriter, goAway: GoAway): void {
   writer.begin(FRAME.GOAWAY, 0, 0)
   writer.u32(goAway.lastId)

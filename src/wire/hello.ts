@@ -7,6 +7,7 @@ import type { FrameWriter } from './frame-writer.ts'
 export const MAGIC = 0x5053_544e
 /** The versions of docs/PROTOCOL.md that this code speaks. */
 export const VERSION_MIN = 1
+/** The highest version of the protocol that this build speaks. */
 export const VERSION_MAX = 1
 
 /** The first frame of either side (PROTOCOL 4). */
@@ -23,6 +24,7 @@ export interface Hello {
   readonly streamCredit: number
 }
 
+/** Writes the HELLO frame that opens a session. */
 export function writeHello(writer: FrameWriter, hello: Hello): void {
   writer.begin(FRAME.HELLO, 0, 0)
   writer.u32(MAGIC)

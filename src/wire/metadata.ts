@@ -4,7 +4,9 @@ import { PosternError } from '../base/errors.ts'
 /** Key-value pairs beside a call: keys in lower-case ASCII, values UTF-8 without control characters. */
 export type Metadata = Readonly<Record<string, string>>
 
+/** The largest block of metadata, in bytes. */
 export const METADATA_BYTES_MAX = 8192
+/** The most entries that one block of metadata holds. */
 export const METADATA_ENTRIES_MAX = 64
 
 const KEY = /^[a-z0-9_.-]{1,128}$/

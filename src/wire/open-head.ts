@@ -4,6 +4,7 @@ import type { FrameWriter } from './frame-writer.ts'
 
 /** What a stream carries (PROTOCOL 5.1). `forward` is a byte stream to a named service. */
 export const KIND = { unary: 1, serverStream: 2, clientStream: 3, bidi: 4, forward: 5 } as const
+/** The number of a kind of stream. */
 export type Kind = (typeof KIND)[keyof typeof KIND]
 
 /** `traceparent` of W3C Trace Context, section 3.2. */
@@ -56,6 +57,7 @@ function shortText(text: string): Buffer {
   return Buffer.concat([Buffer.from([bytes.length]), bytes])
 }
 
+/** The fields that a head is written from. */
 export interface HeadFields {
   readonly kind: Kind
   readonly dataType: number
@@ -81,6 +83,7 @@ export function bodyRoom(head: HeadFields): number {
   return PAYLOAD_BYTES_MAX - CALLER_BYTES_MAX - headBytes(head)
 }
 
+/** Writes the head of an OPEN, after the credit. */
 export function writeHead(writer: FrameWriter, head: HeadFields): void {
   writer.u8(head.kind)
   writer.u8(head.dataType)

@@ -22,6 +22,7 @@ export interface Trailer {
 
 const NONE = Buffer.alloc(0)
 
+/** Writes the TRAILER that ends a call, with its body where it has one. */
 export function writeTrailer(
   writer: FrameWriter,
   status: number,

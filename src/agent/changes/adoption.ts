@@ -12,6 +12,7 @@ import type { AgentCredential, CredentialStore } from '../credential/credential.
 /** Files that somebody else changes are looked at this often. */
 const WATCH_MS = 5000
 
+/** The values and collaborators that Adoption is given. */
 export interface AdoptionPorts {
   readonly store: CredentialStore
   readonly clock: Clock

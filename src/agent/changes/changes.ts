@@ -24,6 +24,7 @@ export interface Prover {
   readonly ready: readonly { readonly connection: RpcConnection }[]
 }
 
+/** The values and collaborators that CredentialChanges is given. */
 export interface CredentialChangesPorts {
   readonly settings: AgentSettings
   readonly ambient: Ambient

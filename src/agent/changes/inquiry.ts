@@ -9,6 +9,7 @@ import { bundlesSince, diagnose, type Diagnosis } from '../enrolment/enrolment.t
 /** The gateway is asked why at most this often. */
 const ASK_APART_MS = 15_000
 
+/** The values and collaborators that Inquiry is given. */
 export interface InquiryPorts {
   readonly store: CredentialStore
   readonly clock: Clock

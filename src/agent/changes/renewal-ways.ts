@@ -12,6 +12,7 @@ const RENEW_MS_MAX = 20_000
 /** What a gateway answered: certificates in DER, ours among them or by itself. */
 export type Answered = readonly Buffer[]
 
+/** The ways over which a renewal may be asked for. */
 export interface RenewalWays {
   readonly store: CredentialStore
   readonly prover: Prover

@@ -15,6 +15,7 @@ import type { Answered } from './renewal-ways.ts'
 /** The wall clock is looked at this often: one long timer would sleep through suspend and steps. */
 const POLL_MS = 15_000
 
+/** The values and collaborators that Renewal is given. */
 export interface RenewalPorts {
   /** The credential and the bundle in use, and where the next one is put. */
   readonly store: Pick<CredentialStore, 'generations' | 'credential' | 'trust' | 'renewalError'>

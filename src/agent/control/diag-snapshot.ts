@@ -19,6 +19,7 @@ export interface Inside {
   readonly uptimeMs: number
 }
 
+/** Takes the snapshot of a daemon for its support file. */
 export async function inside(
   agent: AgentRooms,
   clock: Clock,

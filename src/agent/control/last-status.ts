@@ -46,6 +46,7 @@ export function noteStart(
   }
 }
 
+/** Reads why the last start failed; undefined: it did not, or nobody knows. */
 export function readFailedStart(stateDirectory: string): FailedStart | undefined {
   try {
     const path = join(stateDirectory, START_NAME)
@@ -78,6 +79,7 @@ function isWhole(value: LastStatus | null): value is LastStatus {
   return typeof value?.savedAt === 'string' && value.status.version === VERSION
 }
 
+/** The values and collaborators that LastStatus is given. */
 export interface LastStatusParts {
   readonly agent: AgentRooms
   readonly clock: Clock

@@ -70,6 +70,7 @@ export const AGENT_METRICS: readonly MetricRow[] = [
   },
 ]
 
+/** Makes the metrics of an agent, which are read when somebody asks. */
 export function agentMetrics(agent: AgentRooms, clock: Clock): Metrics {
   return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent, clock.wallMs())))
 }

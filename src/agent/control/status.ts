@@ -77,6 +77,7 @@ export interface AgentStatus {
   } | null
 }
 
+/** The status of one tunnel. */
 export interface TunnelStatus {
   readonly state: string
   /** Since when the tunnel is up; null while it is not. */
@@ -107,6 +108,7 @@ export interface TunnelStatus {
   readonly nextTryAt: string | null
 }
 
+/** Sums up how the rooms of an agent are. It changes nothing. */
 export function agentStatus(agent: AgentRooms, nowWallMs: number): AgentStatus {
   const { settings, parts, store, changes, notices, services } = agent
   const { credential } = store

@@ -10,6 +10,7 @@ import {
 /** A clock that is behind by no more than this is no reason to refuse a certificate. */
 const SKEW_MS_MAX = 5 * 60_000
 
+/** The key, trust domain and roots that an issued certificate must fit. */
 export interface Expected {
   readonly known: readonly CertificateFacts[]
   readonly roots: readonly CertificateFacts[]
@@ -56,6 +57,7 @@ export function decoded(der: Buffer): CertificateFacts {
   }
 }
 
+/** Makes the error of an answer to enrolment that cannot be used. */
 export function invalidAnswer(text: string): PosternError {
   return new PosternError('ENROL_ANSWER_INVALID', `the answer is not taken: ${text}`)
 }

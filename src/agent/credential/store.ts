@@ -18,7 +18,9 @@ import { GatewayCrls } from './gateway-crls.ts'
 /** A certificate with less left, or with less than a quarter of its life, should have been renewed. */
 const EXPIRY_WARN_MS = 3_600_000
 
+/** The identity of an agent. */
 export type AgentIdentity = Extract<Identity, { role: 'agent' }>
+/** The credential of an agent. */
 export type AgentCredential = Credential & { readonly identity: AgentIdentity }
 
 /** The credential and the trust bundle that are in force together. */

@@ -202,9 +202,11 @@ export function gatewayRefusal(
   return new GatewayCrls(folder, silentLogger).refusalOf(certificate, issuingKeys)
 }
 
+/** The advice where a gateway's certificate is revoked or its CA retired. */
 export const GATEWAY_FIX =
   'somebody uses a stolen key of a gateway, or it was not given another: ask who runs it'
 
+/** Makes the step of something that failed. */
 export function failed(name: string, error: unknown, fix: string): CheckStep {
   const { code, rawMessage } = error instanceof PosternError ? error : asPosternError(error)
   return { name, outcome: 'FAIL', text: `${code}: ${rawMessage}`, fix }

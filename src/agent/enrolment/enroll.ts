@@ -15,6 +15,7 @@ import { writeEnrollUrl } from './enroll-url.ts'
 import { invalidAnswer, judgeIssued } from '../credential/credential.ts'
 import { bundlesSince } from './proof-client.ts'
 
+/** The gateway, token and trust that an agent enrolls with. */
 export interface EnrollRequest {
   readonly gateway: URL
   readonly token: string
@@ -29,6 +30,7 @@ export interface EnrollRequest {
   readonly onStep: (text: string) => void
 }
 
+/** The identity that enrolment has given. */
 export interface Enrolled {
   readonly identity: Identity
   readonly notAfterMs: number

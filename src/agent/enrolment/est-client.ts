@@ -82,6 +82,7 @@ export async function pinnedBundle(
   )
 }
 
+/** Asks for the CA certificates (RFC 7030 section 4.1). @throws ENROL_FAILED, ENROL_ANSWER_INVALID and network codes */
 export async function caCertificates(gateway: URL, trust: Trust): Promise<CertificateFacts[]> {
   const signal = AbortSignal.timeout(REQUEST_MS_MAX)
   const url = operation(gateway, 'cacerts')

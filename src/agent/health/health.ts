@@ -5,6 +5,7 @@ import type { Timeline } from './timeline.ts'
 
 const JUDGE_MS = 1000
 
+/** The values and collaborators that Health is given. */
 export interface HealthPorts {
   readonly clock: Clock
   readonly timeline: Timeline

@@ -1,3 +1,4 @@
+/** The health of an agent in one word. */
 export type HealthName = 'healthy' | 'degraded' | 'down'
 
 /** Why an agent is not healthy, as it is seen at one moment. */
@@ -11,6 +12,7 @@ export interface Reason {
   readonly isDelayed?: boolean
 }
 
+/** The health of an agent, since when, and why. */
 export interface Verdict {
   readonly health: HealthName
   /** Since when it is that, in wall-clock ms. */

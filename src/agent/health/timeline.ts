@@ -4,6 +4,7 @@ import { printable } from '../../base/errors.ts'
 const EVENTS_MAX = 100
 const TEXT_MAX = 300
 
+/** The kinds of event on the timeline. */
 export const EVENT_KINDS = [
   'started',
   'stopping',
@@ -15,6 +16,7 @@ export const EVENT_KINDS = [
   'settings',
   'warning',
 ] as const
+/** The kind of an event on the timeline. */
 export type EventKind = (typeof EVENT_KINDS)[number]
 
 /** Something that a person who asks what happened at 03:12 wants to know. */

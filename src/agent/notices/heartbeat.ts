@@ -13,6 +13,7 @@ import { readCapacity } from './capacity.ts'
 
 const SEND_MS_MAX = 10_000
 
+/** The values and collaborators that Heartbeat is given. */
 export interface HeartbeatPorts {
   readonly settings: AgentSettings
   readonly clock: Clock

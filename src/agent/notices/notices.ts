@@ -22,6 +22,7 @@ const WARNINGS_PER_NOTICE = 4
 /** A warning is a reason not to be healthy for this long. */
 const WARNING_MS = 3_600_000
 
+/** The values and collaborators that Notices is given. */
 export interface NoticesPorts {
   readonly logger: Logger
   readonly clock: Clock

@@ -18,6 +18,7 @@ import type { OtherTunnels } from './tunnel-set.ts'
 
 const INSTANCE_BYTES = 16
 
+/** The values and collaborators that Dialer is given. */
 export interface DialerPorts {
   readonly settings: AgentSettings
   readonly ambient: Ambient

@@ -15,6 +15,7 @@ export interface OtherTunnels {
   readonly held: () => readonly Occupied[]
 }
 
+/** The values and collaborators that TunnelSet is given. */
 export interface TunnelSetPorts {
   readonly clock: Clock
   readonly directory: GatewayDirectory

@@ -17,6 +17,7 @@ import { GatewayDirectory } from './gateway-directory.ts'
 import { TunnelSet, type OtherTunnels } from './tunnel-set.ts'
 import { TunnelUpkeep } from './upkeep.ts'
 
+/** The values and collaborators that Tunnels is given. */
 export interface TunnelsPorts {
   readonly settings: AgentSettings
   readonly ambient: Ambient

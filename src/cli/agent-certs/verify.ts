@@ -25,6 +25,7 @@ interface VerifyArguments {
   readonly json: boolean
 }
 
+/** `agent certs verify`: judges certificates in files as a handshake would. */
 export const certsVerify: AddCommand = (yargs, surroundings, done) =>
   yargs.command(
     'verify',

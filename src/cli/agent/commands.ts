@@ -11,6 +11,7 @@ import { agentStatusCommand } from './status.ts'
 import { agentRun } from './run.ts'
 import { withPassphrase, withToken, withProxy } from '../daemon/daemon.ts'
 
+/** The commands of agent, in the order of its help. */
 export const AGENT_COMMANDS: readonly AddCommand[] = [
   agentRun,
   agentEnroll,

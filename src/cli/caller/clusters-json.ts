@@ -1,6 +1,7 @@
 import type { AgentTunnel, Cluster } from '../../gen/postern/v1/gateway_pb.js'
 import type { Capacity } from '../../gen/postern/v1/tunnel_pb.js'
 
+/** Returns a cluster as `--json` prints it. */
 export function clusterJson({ name, tunnels, errors }: Cluster): object {
   const told = errors.map(({ atMs, agent, code, text }) => ({
     at: isoTime(atMs),
@@ -11,6 +12,7 @@ export function clusterJson({ name, tunnels, errors }: Cluster): object {
   return { name, tunnels: tunnels.map(tunnelJson), errors: told }
 }
 
+/** Returns a time of a message as ISO 8601; null where there is none. */
 export function isoTime(ms: bigint): string {
   return new Date(Number(ms)).toISOString()
 }

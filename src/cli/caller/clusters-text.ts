@@ -23,6 +23,7 @@ function canaryCell({ canaryMs, canaryFailures }: AgentTunnel): string {
   return canaryMs === undefined ? '-' : `${canaryMs.toFixed(1)} ms`
 }
 
+/** Returns the table of `gateway clusters list`. */
 export function listText(clusters: readonly Cluster[], nowMs: number): string {
   if (clusters.length === 0) return 'no cluster is connected'
   const rows = clusters.flatMap(({ name, tunnels }) =>
@@ -37,6 +38,7 @@ function servicesCell({ serviceCount, downCount }: AgentTunnel): string {
     : `${String(serviceCount)} (${String(downCount)} down)`
 }
 
+/** Returns the text of `gateway clusters show`. */
 export function showText({ name, tunnels, errors }: Cluster, nowMs: number): string {
   const offers = tunnels.flatMap(({ agent, methods, services, health }) => [
     ...services.map((service) => [

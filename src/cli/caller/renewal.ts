@@ -14,6 +14,7 @@ import { FOR_ALL, FOR_OWNER, writeState } from '../../identity/state-files.ts'
 
 const LOOK_MS = 60_000
 
+/** The values and collaborators that CallerRenewal is given. */
 export interface CallerRenewalOptions {
   readonly files: KeyFilePaths
   /** enroll.renewListen of the gateway. */

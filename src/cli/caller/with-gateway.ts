@@ -40,6 +40,7 @@ export async function withGateways(
   }
 }
 
+/** Reads the settings of a command that calls through a gateway. */
 export function callerSettings(
   args: SettingsArguments,
   { environment }: Surroundings,

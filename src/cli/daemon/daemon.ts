@@ -2,6 +2,7 @@ import type { Logger } from '../../base/logger.ts'
 import type { Surroundings } from '../program/program.ts'
 import type { SystemdNotify } from './systemd-notify.ts'
 
+/** What a signal can do to a daemon. */
 export interface Daemon {
   drain(): Promise<void>
   stop(): void

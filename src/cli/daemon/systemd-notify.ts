@@ -21,6 +21,7 @@ export interface DaemonState {
   readonly text: string
 }
 
+/** The values and collaborators that SystemdNotify is given. */
 export interface SystemdNotifyParts {
   readonly environment: Environment
   readonly clock: Clock

@@ -1,5 +1,6 @@
 import type { Tracer } from '../../base/tracing.ts'
 
+/** The settings that say where spans go. */
 export interface TracingSettings {
   readonly 'tracing.url': string | undefined
   readonly 'tracing.percent': number

@@ -14,6 +14,7 @@ import { gatewayStore } from './store-backup.ts'
 import { gatewayTokens } from './tokens.ts'
 import { withPassphrase } from '../daemon/daemon.ts'
 
+/** The commands of gateway, in the order of its help. */
 export const GATEWAY_COMMANDS: readonly AddCommand[] = [
   gatewayInit,
   gatewayRun,

@@ -12,6 +12,7 @@ import {
   settingsOf,
 } from '../program/program.ts'
 
+/** The path of the gateway's socket where no setting names another. */
 export const GATEWAY_SOCKET = '/run/postern/gateway.sock'
 const UNHEALTHY = 1
 const GONE = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE']

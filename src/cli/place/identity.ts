@@ -26,6 +26,7 @@ interface PlaceArguments {
   readonly config?: string | undefined
 }
 
+/** Adds the options that say where an identity lies. */
 export function withPlace<T>(y: Argv<T>) {
   return y
     .option('state-directory', {
@@ -58,8 +59,7 @@ export function locate(args: PlaceArguments, { environment }: Surroundings): Loc
       ? settingsOf(rows, flags, environment)
       : settingsOf(AGENT_SETTINGS, flags, environment)
   const settings = withPassphrase(values, environment)
-  const protection = (): KeyProtection =>
-    protectionOf(settings)
+  const protection = (): KeyProtection => protectionOf(settings)
   const named = namedFiles(settings)
   if (named !== undefined) return { files: named, isManaged: false, protection }
   const identity: IdentitySettings = settings

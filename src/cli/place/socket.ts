@@ -2,6 +2,7 @@ import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import type { SettingsOf } from '../../config/setting.ts'
 import { settingsOf } from '../program/program.ts'
 
+/** The arguments that say where the socket of a daemon lies. */
 export interface SocketArguments {
   readonly socket?: string | undefined
   readonly config?: string | undefined
@@ -30,6 +31,7 @@ const PLACES = {
   'state.directory': AGENT_SETTINGS['state.directory'],
 }
 
+/** Returns the path of the daemon's socket: named, or of its settings. */
 export function socketPath(args: SocketArguments, environment: Environment): string {
   const explicit = args.socket ?? args['status-socket']
   return explicit ?? placesOf(args, environment)['status.socket']

@@ -22,6 +22,7 @@ export interface Output {
   note(text: string): void
 }
 
+/** Writes results to stdout and notes to stderr. */
 export const processOutput: Output = {
   result: (text) => {
     process.stdout.write(`${visible(text)}\n`)
@@ -47,6 +48,7 @@ export function table(header: readonly string[], rows: readonly (readonly string
 
 const BYTES_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
 
+/** Returns a number of bytes as people read it. */
 export function humanBytes(bytes: number): string {
   let value = bytes
   let unit = 0
@@ -54,6 +56,7 @@ export function humanBytes(bytes: number): string {
   return `${unit === 0 ? String(value) : value.toFixed(1)} ${BYTES_UNITS[unit] ?? ''}`
 }
 
+/** Returns a span of time as people read it. */
 export function humanSpan(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000))
   if (seconds < 120) return `${String(seconds)} s`

@@ -74,6 +74,7 @@ function describeError(error: unknown): string {
   return `[INTERNAL] ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
 }
 
+/** Returns the exit status of a program that ended with an error. */
 export function exitStatus(error: unknown): number {
   if (error instanceof PosternError) return ERROR_CODES[error.code].exit
   return error instanceof RpcError ? FAILED : ERROR_CODES.INTERNAL.exit

@@ -2,6 +2,7 @@ import type { Argv } from 'yargs'
 import { flagName, loadSettings, variableName, type Loaded } from '../../config/load.ts'
 import type { SettingsTable } from '../../config/setting.ts'
 
+/** The arguments of a command line, by option. */
 export interface SettingsArguments {
   readonly config?: string | undefined
   readonly [flag: string]: unknown

@@ -11,6 +11,7 @@ export interface Step {
   act(): void
 }
 
+/** The program, user and files of a service that is to be installed. */
 export interface ServiceFacts {
   readonly unit: string
   readonly user: string
@@ -26,6 +27,7 @@ export interface ServicePlace {
 const at = ({ root }: ServicePlace, path: string): string => join(root, path)
 const isReal = ({ root }: ServicePlace): boolean => root === '/'
 
+/** Returns where the unit of a program lies. */
 export function unitPath(place: ServicePlace, unit: string): string {
   return at(place, `/etc/systemd/system/${unit}`)
 }
@@ -51,6 +53,7 @@ function succeeds(command: string, ...args: readonly string[]): boolean {
   }
 }
 
+/** Makes the step that creates the user of a service. */
 export function userStep(place: ServicePlace, { user, home }: ServiceFacts): Step {
   const passwd = at(place, '/etc/passwd')
   const where = isReal(place) ? [] : ['--prefix', place.root]
@@ -86,6 +89,7 @@ export function fileStep(
   }
 }
 
+/** Makes the step that removes a file. */
 export function removeStep(place: ServicePlace, path: string): Step {
   const file = at(place, path)
   return {
@@ -114,10 +118,12 @@ export function systemctlStep(
   }
 }
 
+/** Tells whether this machine runs systemd. */
 export function isSystemd(): boolean {
   return existsSync('/run/systemd/system')
 }
 
+/** Asks systemd for the state of a unit. */
 export function unitState(unit: string): { enabled: boolean; active: boolean } {
   return {
     enabled: succeeds('systemctl', 'is-enabled', '--quiet', unit),

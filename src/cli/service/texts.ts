@@ -76,6 +76,7 @@ SystemCallErrorNumber=EPERM
 WantedBy=multi-user.target
 `
 
+/** The systemd unit of the gateway. */
 export const GATEWAY_UNIT = `[Unit]
 Description=Postern gateway: takes the tunnels of agents and the calls of services
 Documentation=file:///usr/share/doc/postern/README.md
@@ -147,6 +148,7 @@ SystemCallErrorNumber=EPERM
 WantedBy=multi-user.target
 `
 
+/** The settings file that an agent's service begins with. */
 export const EXAMPLE_CONFIG = `# Settings of the Postern agent. A key may stand alone, as here, or nested: gateway: { address: ... }.
 # What is a comment shows an example, or the default. agent config check judges this file.
 

@@ -25,6 +25,7 @@ export interface Order {
   readonly nowMs: number
 }
 
+/** The denial that a peer falls under. */
 export type Denied = Pick<
   Partial<DenialRow>,
   'issuer' | 'serial' | 'spki' | 'cluster' | 'agent' | 'lineage'

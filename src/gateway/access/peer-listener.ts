@@ -8,6 +8,7 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { PeerWire } from '../../tunnel/rpc-connection.ts'
 import { wrongPort } from './wrong-port.ts'
 
+/** The values and collaborators that PeerListener is given. */
 export interface PeerListenerPorts {
   readonly settings: GatewaySettings
   readonly ambient: Ambient

@@ -8,6 +8,7 @@ const SHARE_BYTES_MIN = 4 * 1024 * 1024
 /** Of the resets that one session tolerates: several callers share a tunnel. */
 const RESETS_FRACTION = 1 / 4
 
+/** The values and collaborators that PeerShares is given. */
 export interface PeerSharesOptions {
   readonly whole: ByteBudget
   /** Of the whole budget, what one identity may use up. */

@@ -4,6 +4,7 @@ import type { Records } from '../../store/records.ts'
 const BATCH = 1000
 const HOUR_MS = 3_600_000
 
+/** How long events and certificates are kept, and how many events. */
 export interface Retention {
   /** How long events are kept, in ms, and how many of them at most. */
   readonly eventsKeepMs: number

@@ -48,6 +48,7 @@ type Welcome = MessageInitShape<typeof RegisterResponseSchema>
 type Renewal = MessageInitShape<typeof RenewResponseSchema>
 type GatewayIdentity = Extract<Identity, { role: 'gateway' }>
 
+/** The values and collaborators that AgentSide is given. */
 export interface AgentSidePorts {
   readonly parts: ProcessParts
   readonly registry: Registry

@@ -12,6 +12,7 @@ const WATCH_MS_MIN = 1000
 /** A live agent is heard from within one interval of pings; half of one more is for the way. */
 const PINGS = 1.5
 
+/** The values and collaborators that CloneWatch is given. */
 export interface CloneWatchPorts {
   readonly registry: Registry
   readonly clock: Clock

@@ -13,6 +13,7 @@ const TELL_MS_MAX = 20_000
 
 type Notice = MessageInitShape<typeof NoticeSchema>
 
+/** The values and collaborators that Notices is given. */
 export interface NoticesPorts {
   readonly registry: Registry
   /** Undefined: this gateway has no CA, and nothing to tell of one. */

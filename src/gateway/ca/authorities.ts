@@ -11,6 +11,7 @@ import { isSelfIssued } from '../../identity/validation/validation.ts'
 import type { Records } from '../../store/records.ts'
 import type { AuthorityRow } from '../../store/schema.ts'
 
+/** The values and collaborators that Authorities is given. */
 export interface AuthoritiesParts {
   readonly records: Records
   /** ca.directory. */

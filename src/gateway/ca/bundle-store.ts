@@ -2,6 +2,7 @@ import { PosternError } from '../../base/errors.ts'
 import type { Database, Records } from '../../store/records.ts'
 import type { BundleContentKind } from '../../store/schema.ts'
 
+/** A trust bundle that was signed for a later step of a change. */
 export interface AheadBundle {
   readonly version: number
   readonly content: BundleContentKind

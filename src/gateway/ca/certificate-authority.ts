@@ -12,6 +12,7 @@ import { JwtJoin } from './jwt-join.ts'
 import type { OwnIdentity } from './own-identity.ts'
 import { Tokens } from './tokens.ts'
 
+/** The values and collaborators that CertificateAuthority is given. */
 export interface CertificateAuthorityPorts {
   readonly settings: GatewaySettings
   readonly directory: string
@@ -61,6 +62,7 @@ export function caOf(
   return new CertificateAuthority(ports)
 }
 
+/** The store, CAs and settings that an issuer is made of. */
 export interface IssuerTools {
   readonly settings: GatewaySettings
   readonly records: Records

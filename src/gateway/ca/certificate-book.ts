@@ -5,6 +5,7 @@ import { readCertificate } from '../../identity/validation/validation.ts'
 import type { Database } from '../../store/records.ts'
 import type { CertificateRow, CertificateState } from '../../store/schema.ts'
 
+/** A certificate that was just issued, with its grounds. */
 export interface Issued {
   readonly der: Buffer
   readonly identity: Identity
@@ -57,6 +58,7 @@ export async function findCertificate(
   return row?.spki === spkiPin(publicKey) ? row : undefined
 }
 
+/** The certificates that a list is limited to. */
 export interface CertificateFilter {
   readonly cluster?: string | undefined
   readonly agent?: string | undefined
@@ -82,8 +84,10 @@ const LISTED = [
   'identity',
   'lineage',
 ] as const
+/** A certificate as it stands in the store. */
 export type ListedCertificate = Pick<CertificateRow, (typeof LISTED)[number]>
 
+/** Lists certificates of the store, newest last. */
 export async function listCertificates(
   { cluster, agent, issuer, liveAtMs, expiresAfterMs }: CertificateFilter,
   within: Database,

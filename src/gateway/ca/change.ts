@@ -24,6 +24,7 @@ const ROUNDS = 3
 const FOLDER_BYTES = 4
 const ROUND: readonly BundleContentKind[] = ['both', 'old', 'new']
 
+/** The folders of the roots that a change is prepared with. */
 export interface PrepareRequest {
   /** Where the root lies: root.pem and root.key, brought back from where they are kept. */
   readonly rootFolder: string
@@ -32,6 +33,7 @@ export interface PrepareRequest {
   readonly rootProtection: KeyProtection
 }
 
+/** The values and collaborators that Step is given. */
 export interface StepOptions {
   readonly actor: string
   readonly nowMs: number

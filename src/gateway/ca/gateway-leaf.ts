@@ -10,14 +10,17 @@ import { BACKDATE_MS } from '../../identity/schedule.ts'
 /** A gateway renews itself, so that a week is plenty; it may also have been off for longer. */
 const GATEWAY_MS = 7 * 86_400_000
 
+/** The identity of a gateway. */
 export type GatewayIdentity = Extract<Identity, { role: 'gateway' }>
 
+/** The names and key kind of a gateway's next certificate. */
 export interface GatewayLeafRequest {
   readonly identity: GatewayIdentity
   readonly dnsNames: readonly string[]
   readonly keyKind: KeyKind
 }
 
+/** A gateway's new certificate and key. */
 export interface GatewayLeaf {
   readonly key: KeyObject
   readonly der: Buffer
@@ -41,6 +44,7 @@ export async function makeGatewayLeaf(
   return { key, der: Buffer.from(certificate.rawData) }
 }
 
+/** The chain, bundle and key protection that a gateway's certificate is installed with. */
 export interface LeafSurroundings {
   /** What is sent behind the leaf, in DER. */
   readonly chain: readonly Buffer[]

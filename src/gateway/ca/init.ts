@@ -11,9 +11,12 @@ import { BACKDATE_MS } from '../../identity/schedule.ts'
 import { installLeaf, makeGatewayLeaf } from './gateway-leaf.ts'
 
 const DAY_MS = 86_400_000
+/** The life of a root, in ms. */
 export const ROOT_MS = 10 * 365 * DAY_MS
+/** The life of an issuing CA, in ms. */
 export const ISSUING_MS = 365 * DAY_MS
 
+/** The names and folders that a new gateway is made with. */
 export interface InitRequest {
   readonly folder: string
   readonly trustDomain: string
@@ -30,6 +33,7 @@ export interface InitRequest {
   readonly passphraseFile?: string | undefined
 }
 
+/** The files that gateway init has written. */
 export interface InitResult {
   /** `sha256:HEX` of the root's key. */
   readonly pin: string

@@ -19,6 +19,7 @@ const NAME_BYTES = 4
 
 type AgentIdentity = Extract<Identity, { role: 'agent' }>
 
+/** The values and collaborators that Issuer is given. */
 export interface IssuerParts {
   readonly authorities: Authorities
   readonly trustDomain: string

@@ -16,6 +16,7 @@ import { credentialsOf, type Credentials } from '../access/access.ts'
 import { installLeaf, makeGatewayLeaf, type GatewayIdentity } from './gateway-leaf.ts'
 import type { Records } from '../../store/records.ts'
 
+/** The credential of a gateway. */
 export type GatewayCredential = Credential & { readonly identity: GatewayIdentity }
 
 /** The settings that say where a gateway's identity lies. */

@@ -8,6 +8,7 @@ import type { TokenRow } from '../../store/schema.ts'
 const SECRET_BYTES = 32
 const ID_BYTES = 6
 
+/** The cluster, uses and life of a join token, and who makes it. */
 export interface TokenRequest {
   readonly cluster: string
   readonly agent: string | undefined

@@ -34,6 +34,7 @@ interface RelayedCaller extends RelayHost {
   readonly tunnelOf: ((mark: string) => AgentTunnel | undefined) | undefined
 }
 
+/** The values and collaborators that CallerSide is given. */
 export interface CallerSidePorts {
   readonly parts: ProcessParts
   readonly registry: Registry

@@ -14,6 +14,7 @@ const CALL_MS_MAX = 10_000
 /** Calls at the same time are spread over this part of an interval. */
 const SPREAD = 0.1
 
+/** The values and collaborators that Canary is given. */
 export interface CanaryPorts {
   readonly parts: ProcessParts
   readonly registry: Registry

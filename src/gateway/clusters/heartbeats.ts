@@ -5,6 +5,7 @@ import type { AgentHello } from './hello.ts'
 
 /** Of one tunnel: what changes of services may cause, and no more. */
 export const HEARTBEATS_PER_SECOND = 2
+/** The heartbeats of one tunnel that are taken at once. */
 export const HEARTBEATS_BURST = 50
 const SERVICES_MAX = 1024
 const REASON_MAX = 200

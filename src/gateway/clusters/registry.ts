@@ -126,6 +126,7 @@ export class Registry {
   }
 }
 
+/** Tells a tunnel from the reason that there is none. */
 export function isTunnel(found: AgentTunnel | NoTunnel): found is AgentTunnel {
   return 'connection' in found
 }

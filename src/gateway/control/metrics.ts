@@ -101,6 +101,7 @@ export const GATEWAY_METRICS: readonly MetricRow[] = [
   },
 ]
 
+/** Makes the metrics of a gateway, which are read when somebody asks. */
 export function gatewayMetrics(gateway: GatewayRooms, clock: Clock): Metrics {
   return new Metrics(GATEWAY_METRICS, async () => [
     ...tunnelSamples(gateway),

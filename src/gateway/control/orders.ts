@@ -29,6 +29,7 @@ export interface GatewayStatus {
   readonly certificate: { readonly notAfter: string; readonly expiresInMs: number }
 }
 
+/** The values and collaborators that GatewayControl is given. */
 export interface GatewayControlParts {
   readonly gateway: GatewayRooms
   /** Begins to drain, as SIGTERM does. */

@@ -12,6 +12,7 @@ import { EnrolmentHttp } from './http.ts'
 import { Est } from './est.ts'
 import { Proofs } from './proofs.ts'
 
+/** The values and collaborators that Enrolment is given. */
 export interface EnrolmentPorts {
   readonly settings: GatewaySettings
   readonly own: OwnIdentity

@@ -10,6 +10,7 @@ import { notAllowed, text, type HttpResponse } from '../../transport/http-answer
 import type { HttpRequest } from '../../transport/https-listen.ts'
 import type { Authorities, Issuer } from '../ca/ca.ts'
 
+/** The values and collaborators that Est is given. */
 export interface EstParts {
   readonly issuer: Issuer
   readonly authorities: Authorities
@@ -113,6 +114,7 @@ function base64Body(type: string, der: Buffer): HttpResponse {
   }
 }
 
+/** Makes the answer 401 with the challenge of HTTP Basic (RFC 7617). */
 export function unauthorized(body: string): HttpResponse {
   const answer = text(401, body)
   return { ...answer, headers: { ...answer.headers, 'WWW-Authenticate': 'Basic realm="postern"' } }

@@ -14,6 +14,7 @@ import type { Proofs } from './proofs.ts'
 const CRL = /^\/crl\/([0-9a-z]{1,64})\.crl$/
 const BUNDLES = /^bundles\/(\d{1,9})$/
 
+/** The values and collaborators that EnrolmentHttp is given. */
 export interface EnrolmentHttpParts {
   readonly est: Est
   readonly proofs: Proofs

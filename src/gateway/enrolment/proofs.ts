@@ -18,6 +18,7 @@ const VERDICT_OF: Partial<Record<ErrorCode, Verdict>> = {
   CLUSTER_LOCKED: 'locked',
 }
 
+/** The values and collaborators that Proofs is given. */
 export interface ProofsParts {
   readonly issuer: Issuer
   readonly trustDomain: string

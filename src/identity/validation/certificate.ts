@@ -27,6 +27,7 @@ export interface CertificateFacts {
   readonly extensions: Extensions
 }
 
+/** The algorithm of a public key, with its curve where it has one. */
 export interface KeyAlgorithm {
   readonly oid: string
   /** Named curve of an EC key; undefined where parameters are spelled out. */

@@ -3,6 +3,7 @@ import { DerReader, oidText, readOne, TAG } from '../der.ts'
 /** One attribute in canonical form: "oid=text", or the hex of what is no text. */
 export type Rdn = string
 
+/** A name of X.501: a form for comparison, and one for people. */
 export interface DistinguishedName {
   /** Each relative name as one string, in order. Equal names have equal strings. */
   readonly rdns: readonly Rdn[]

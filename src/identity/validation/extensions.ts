@@ -31,11 +31,13 @@ export interface Extensions {
   readonly broken: readonly string[]
 }
 
+/** The subtrees that a CA permits and excludes (RFC 5280 section 4.2.1.10). */
 export interface NameConstraints {
   readonly permitted: readonly GeneralName[]
   readonly excluded: readonly GeneralName[]
 }
 
+/** The object identifiers of the extensions that we know. */
 export const OID = {
   subjectKeyId: '2.5.29.14',
   keyUsage: '2.5.29.15',
@@ -49,6 +51,7 @@ export const OID = {
   authorityInfoAccess: '1.3.6.1.5.5.7.1.1',
 } as const
 
+/** The bits of keyUsage (RFC 5280 section 4.2.1.3). */
 export const KEY_USAGE = {
   digitalSignature: 1 << 0,
   keyEncipherment: 1 << 2,

@@ -8,6 +8,7 @@ export type GeneralName =
   | { readonly kind: 'directory'; readonly value: DistinguishedName }
   | { readonly kind: 'other'; readonly value: number }
 
+/** The kind of a GeneralName. */
 export type NameKind = GeneralName['kind']
 
 const TAGS = {
@@ -43,6 +44,7 @@ export function readGeneralName(reader: DerReader): GeneralName {
   }
 }
 
+/** Reads a sequence of GeneralName (RFC 5280 section 4.2.1.6). */
 export function readGeneralNames(value: Buffer): GeneralName[] {
   const reader = new DerReader(value)
   const inner = reader.enter(TAG.sequence)

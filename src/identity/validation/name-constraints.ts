@@ -6,6 +6,7 @@ import { liesInSubtree } from './match-names.ts'
 /** Comparisons of one path. More than any honest chain needs, and done in a few milliseconds. */
 const COMPARISONS_MAX = 250_000
 
+/** The constraint that a name violates, and where it stands. */
 export interface ConstraintFault {
   /** Index in the path of the certificate whose name is at fault. */
   readonly index: number
@@ -68,6 +69,7 @@ function isSameKind(name: GeneralName, base: GeneralName): boolean {
   return name.kind === base.kind && (name.kind !== 'other' || name.value === base.value)
 }
 
+/** Returns a GeneralName as people read it. */
 export function nameText({ kind, value }: GeneralName): string {
   if (typeof value === 'string') return `${kind}:${value}`
   if (Buffer.isBuffer(value)) return `${kind}:${value.toString('hex')}`

@@ -10,6 +10,7 @@ const PATH_LENGTH_MAX = 10
 /** Signatures verified in one search; a hostile set of intermediates costs no more. */
 const SIGNATURES_MAX = 256
 
+/** The leaf, what may stand above it, the roots, the time and the role to judge for. */
 export interface PathRequest {
   readonly leaf: CertificateFacts
   /** Not trusted; only those that a path needs are judged. */
@@ -29,6 +30,7 @@ export interface Fault {
   readonly text: string
 }
 
+/** The path that was found, or the faults of the best one. */
 export interface PathVerdict {
   readonly isValid: boolean
   /** Leaf first; the valid path, or the one that came closest. */

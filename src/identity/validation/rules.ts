@@ -4,9 +4,12 @@ import { isPresentableDnsName } from './match-names.ts'
 import { algorithmFaults, keyFaults } from './signature.ts'
 
 const SERIAL_BYTES_MAX = 20
+/** The extended key usages of each role in TLS. */
 export const USAGE_OIDS = { client: '1.3.6.1.5.5.7.3.2', server: '1.3.6.1.5.5.7.3.1' } as const
+/** The role of a peer in TLS. */
 export type PeerRole = keyof typeof USAGE_OIDS
 
+/** The time, and the role in TLS, that a certificate is judged for. */
 export interface Surroundings {
   readonly timeMs: number
   readonly role: PeerRole | undefined

@@ -8,7 +8,8 @@ import type { StreamTable } from './stream-table.ts'
 /** Of the peer's limit on resets, so that a few under way cannot cross it. */
 const OWN_RESETS = 0.75
 
-export interface AdmissionParts {
+/** The values and collaborators that OpenLimits is given. */
+export interface OpenLimitsParts {
   readonly limits: MuxLimits
   readonly table: StreamTable
   readonly output: Output
@@ -16,12 +17,12 @@ export interface AdmissionParts {
 }
 
 /** Whether one more stream may be opened on a session, by the peer or by us. */
-export class Admission {
-  readonly #parts: AdmissionParts
+export class OpenLimits {
+  readonly #parts: OpenLimitsParts
   /** Peers are taken to have the limits that we have: PROTOCOL 9 says what they must grant. */
   readonly #ownResets: ResetAllowance
 
-  constructor(parts: AdmissionParts) {
+  constructor(parts: OpenLimitsParts) {
     this.#parts = parts
     const { resetsPerSecond, resetsBurst } = parts.limits
     this.#ownResets = new ResetAllowance(resetsPerSecond * OWN_RESETS, resetsBurst * OWN_RESETS)
