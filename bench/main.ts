@@ -51,9 +51,25 @@ function writeDocuments(rows: readonly Row[]): void {
   }
 }
 
+const HELP = `npm run bench -- [--quick] [--json] [--only GROUP] [--write]
+
+Measures against references in the same run, and prints a table; exit 1 where a goal is missed.
+  --quick       short rounds: to see that it works, not to be quoted
+  --only GROUP  one of: ${Object.keys(GROUPS).join(', ')}
+  --json        print JSON
+  --write       put the table into docs/PERFORMANCE.md and README.md`
+if (process.argv.includes('--help')) {
+  console.log(HELP)
+  process.exit(0)
+}
+
 const rows: Row[] = []
 const pace = process.argv.includes('--quick') ? QUICK : FULL
 const only = option('--only')
+if (only !== undefined && !(only in GROUPS)) {
+  console.error(`--only ${only} is none of: ${Object.keys(GROUPS).join(', ')}`)
+  process.exit(64)
+}
 for (const [name, measure] of Object.entries(GROUPS)) {
   if (only !== undefined && only !== name) continue
   const rig = await Rig.create()

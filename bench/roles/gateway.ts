@@ -186,6 +186,12 @@ function tunnelAddress(): Promise<string> {
   return Promise.resolve(tunnel?.connection.facts.address ?? '')
 }
 
+/** Round trip of the last ping through the agent's tunnel, in ms. */
+function rtt(): Promise<number> {
+  const tunnel = gateway.registry.clusters.get('bench')?.[0]
+  return Promise.resolve(tunnel?.connection.session.rttMs ?? 0)
+}
+
 export const role = {
   start,
   unary,
@@ -198,4 +204,5 @@ export const role = {
   busy,
   monitor,
   tunnelAddress,
+  rtt,
 }
