@@ -105,13 +105,15 @@ export class RetryingChannel implements CallChannel {
           return await call(way.channel, left)
         } catch (error) {
           lastError = asRpcError(error)
+          // Whatever the closing connection says of it: it ended because its caller has finished.
+          if (closed.aborted) throw finished(lastError.notStarted)
           if (!mayBeOffered(lastError)) throw error
         }
       } else {
         tried.clear()
         await this.#pause(attempt++, options.signal)
       }
-      if (closed.aborted) throw rpcErrorOfCode('SHUTDOWN', 'the caller has finished', true)
+      if (closed.aborted) throw finished(true)
       if (options.signal?.aborted === true) throw rpcErrorOfCode('CANCELLED', '', true)
       if (clock.nowMs() >= endAtMs) throw lastError
     }
@@ -123,6 +125,10 @@ export class RetryingChannel implements CallChannel {
     const both = signal === undefined ? closed : AbortSignal.any([signal, closed])
     return pause(clock, PAUSE.minMs + backoffMs(attempt, PAUSE, random), both)
   }
+}
+
+function finished(notStarted: boolean): RpcError {
+  return rpcErrorOfCode('SHUTDOWN', 'the caller has finished', notStarted)
 }
 
 function noWay(): RpcError {

@@ -137,4 +137,13 @@ describe('a channel over several gateways', () => {
     await errorOf(read(over(wayOf(fine, draining), second)))
     expect([got.length, second.asked.length]).to.deep.equal([3, 0])
   })
+
+  it('says that the caller has finished, whatever the connection says that it closes', async () => {
+    const closes: Answer = () => {
+      closing.abort()
+      throw rpcErrorOfCode('CONNECTION_LOST', 'closed')
+    }
+    const error = await errorOf(over(wayOf(closes)).unary('m', Buffer.alloc(0)))
+    expect(error).to.include({ code: 'SHUTDOWN', notStarted: false })
+  })
 })
