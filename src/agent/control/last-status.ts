@@ -2,6 +2,7 @@ import { existsSync, readFileSync, statSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CancelTimer, Clock } from '../../base/clock.ts'
 import { asPosternError, printable, type PosternError } from '../../base/errors.ts'
+import { every } from '../../base/every.ts'
 import type { Logger } from '../../base/logger.ts'
 import { VERSION } from '../../base/version.ts'
 import { FOR_OWNER, makeFolder, writeState } from '../../identity/state-files.ts'
@@ -101,12 +102,15 @@ export class LastStatusKeeper {
   }
 
   start(): void {
-    this.#cancelTimer = this.#parts.clock.startTimer(LOOK_MS, () => {
-      this.start()
-      const { agent, clock } = this.#parts
-      const isNews = agent.timeline.count !== this.#savedCount
-      if (isNews || clock.nowMs() - this.#savedAtMs >= SAVE_MS) this.save()
-    })
+    this.#cancelTimer = every(
+      this.#parts.clock,
+      () => LOOK_MS,
+      () => {
+        const { agent, clock } = this.#parts
+        const isNews = agent.timeline.count !== this.#savedCount
+        if (isNews || clock.nowMs() - this.#savedAtMs >= SAVE_MS) this.save()
+      },
+    )
   }
 
   stop(): void {
