@@ -49,7 +49,6 @@ const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^@opentelemetry\//, ['tracing']],
   [/^jose$/, ['gateway']],
   [/^prom-client$/, ['base']],
-  [/^yargs$/, ['cli']],
   [/^pino$/, ['cli']],
   [/^yaml$/, ['config']],
   [/^(kysely|node:sqlite)$/, ['store', 'gateway']],
@@ -100,6 +99,11 @@ const BANS: readonly Ban[] = [
     allowedIn: ['src/cli/program/early-signals.ts', 'src/cli/program/output.ts'],
   },
   { pattern: /\bconsole\./, instead: 'Output or Logger', allowedIn: [] },
+  {
+    pattern: /'yargs'/,
+    instead: 'command({ path, describe, options, run })',
+    allowedIn: ['src/cli/program/command-line.ts'],
+  },
   {
     pattern: /rejectUnauthorized: false|checkServerIdentity: \(\) => undefined/,
     instead: 'nothing: TLS always verifies, but for one read that a pin judges',

@@ -3,23 +3,19 @@ import { certsRenew, certsRotateKey } from './renew.ts'
 import { certsNeedsRenewal, certsShow } from './show.ts'
 import { certsImport } from './import.ts'
 import { certsVerify } from './verify.ts'
-import type { AddCommand } from '../program/program.ts'
-
-const COMMANDS = [
-  certsShow,
-  certsRenew,
-  certsRotateKey,
-  certsVerify,
-  certsExport,
-  certsImport,
-  certsNeedsRenewal,
-]
+import { group } from '../program/program.ts'
 
 /** `agent certs`: what the agent's certificates are, and whether they hold. */
-export const agentCerts: AddCommand = (yargs, surroundings, done) =>
-  yargs.command('certs', 'Show, renew, judge, export and import certificates.', (y) =>
-    COMMANDS.reduce((group, add) => add(group, surroundings, done), y).demandCommand(
-      1,
-      'Name one of: show, renew, rotate-key, verify, export, import, needs-renewal.',
-    ),
-  )
+export const agentCerts = group({
+  path: 'certs',
+  describe: 'Show, renew, judge, export and import certificates.',
+  commands: [
+    certsShow,
+    certsRenew,
+    certsRotateKey,
+    certsVerify,
+    certsExport,
+    certsImport,
+    certsNeedsRenewal,
+  ],
+})

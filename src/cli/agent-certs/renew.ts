@@ -1,4 +1,3 @@
-import type { Argv } from 'yargs'
 import { renewOnce } from '../../agent/renew-once.ts'
 import type { Renewed } from '../../agent/control/control.ts'
 import { parseAnswer } from '../../base/local-answer.ts'
@@ -7,58 +6,53 @@ import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { KEY_KINDS } from '../../identity/keys.ts'
 import { askLocal } from '../../transport/local-socket.ts'
 import { socketPath } from '../place/place.ts'
-import { humanSpan, type AddCommand, type Surroundings, settingsOf } from '../program/program.ts'
+import {
+  humanSpan,
+  type ArgumentsOf,
+  type Surroundings,
+  settingsOf,
+  command,
+  JSON_OPTION,
+  type OptionTable,
+} from '../program/program.ts'
 import { withPassphrase, withProxy } from '../daemon/daemon.ts'
 
 const RENEW_MS_MAX = 60_000
 
-interface RenewArguments {
-  readonly config: string | undefined
-  readonly socket: string | undefined
-  readonly json: boolean
-}
+type RenewArguments = ArgumentsOf<typeof RENEW_OPTIONS>
+
+const RENEW_OPTIONS = {
+  config: { type: 'string', describe: 'File of the daemon. (POSTERN_CONFIG)' },
+  socket: {
+    type: 'string',
+    describe: 'The socket of the daemon; default: status.socket of the settings.',
+  },
+  ...JSON_OPTION,
+} as const satisfies OptionTable
 
 /** `agent certs renew`: now, and waits for it. */
-export const certsRenew: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'renew',
+export const certsRenew = command({
+  path: 'renew',
+  describe:
     'Renew the certificate now, with a new key, and say what has changed. Works with and without the daemon.',
-    renewOptions,
-    (args) => {
-      done(renew(args, undefined, surroundings))
-    },
-  )
+  options: RENEW_OPTIONS,
+  run: (args, surroundings) => renew(args, undefined, surroundings),
+})
 
 /** `agent certs rotate-key`: the same, where the key is the point. */
-export const certsRotateKey: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'rotate-key',
-    'Change to a new key, of another kind where one is named, with a certificate for it.',
-    (y) =>
-      renewOptions(y).option('key', {
-        choices: KEY_KINDS,
-        requiresArg: true,
-        describe: 'Kind of the new key. Default: as it is.',
-      }),
-    (args) => {
-      done(renew(args, args.key, surroundings))
+export const certsRotateKey = command({
+  path: 'rotate-key',
+  describe: 'Change to a new key, of another kind where one is named, with a certificate for it.',
+  options: {
+    ...RENEW_OPTIONS,
+    key: {
+      type: 'string',
+      choices: KEY_KINDS,
+      describe: 'Kind of the new key. Default: as it is.',
     },
-  )
-
-function renewOptions(y: Argv) {
-  return y
-    .option('config', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'File of the daemon. (POSTERN_CONFIG)',
-    })
-    .option('socket', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'The socket of the daemon; default: status.socket of the settings.',
-    })
-    .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
-}
+  },
+  run: (args, surroundings) => renew(args, args.key, surroundings),
+})
 
 async function renew(
   args: RenewArguments,

@@ -6,58 +6,46 @@ import { spkiPin } from '../../identity/keys.ts'
 import { renewAtMs } from '../../identity/schedule.ts'
 import type { CertificateFacts } from '../../identity/validation/validation.ts'
 import { subjectText } from './verify.ts'
-import { humanSpan, type AddCommand } from '../program/program.ts'
-import { locate, withPlace, type Located } from '../place/place.ts'
+import { humanSpan, command, JSON_OPTION } from '../program/program.ts'
+import { locate, PLACE_OPTIONS, type Located } from '../place/place.ts'
 
 const BAR_CELLS = 20
 /** As in the field: 0 means "act", so that it fits an ExecCondition of systemd. */
 const NEEDS_RENEWAL = { yes: 0, no: 1, noFile: 2 } as const
 
 /** `agent certs show`: what the agent's certificate is, until when, and when it is renewed. */
-export const certsShow: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'show',
-    "Show the agent's certificate, its chain and its roots, from the files.",
-    (y) =>
-      withPlace(y).option('json', {
-        type: 'boolean',
-        default: false,
-        describe: 'Print one JSON object.',
-      }),
-    (args) => {
-      const show = (): number => {
-        const nowMs = surroundings.ambient('error', 'certs').clock.wallMs()
-        const facts = describe(locate(args, surroundings), nowMs)
-        surroundings.output.result(
-          args.json ? JSON.stringify(facts, null, 2) : humanText(facts, nowMs),
-        )
-        return 0
-      }
-      done(Promise.resolve().then(show))
-    },
-  )
+export const certsShow = command({
+  path: 'show',
+  describe: "Show the agent's certificate, its chain and its roots, from the files.",
+  options: {
+    ...PLACE_OPTIONS,
+    ...JSON_OPTION,
+  },
+  run: (args, surroundings) => {
+    const nowMs = surroundings.ambient('error', 'certs').clock.wallMs()
+    const facts = describe(locate(args, surroundings), nowMs)
+    surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : humanText(facts, nowMs))
+    return 0
+  },
+})
 
 /** `agent certs needs-renewal`, for scripts. */
-export const certsNeedsRenewal: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'needs-renewal',
-    'Say by the exit status whether it is due. 0: yes, 1: no, 2: there is no certificate.',
-    withPlace,
-    (args) => {
-      const ask = (): number => {
-        const nowMs = surroundings.ambient('error', 'certs').clock.wallMs()
-        try {
-          const { dueAt } = describe(locate(args, surroundings), nowMs)
-          return Date.parse(dueAt) <= nowMs ? NEEDS_RENEWAL.yes : NEEDS_RENEWAL.no
-        } catch (error) {
-          if (!(error instanceof PosternError)) throw error
-          surroundings.output.note(`agent: ${error.message}`)
-          return NEEDS_RENEWAL.noFile
-        }
-      }
-      done(Promise.resolve().then(ask))
-    },
-  )
+export const certsNeedsRenewal = command({
+  path: 'needs-renewal',
+  describe: 'Say by the exit status whether it is due. 0: yes, 1: no, 2: there is no certificate.',
+  options: { ...PLACE_OPTIONS },
+  run: (args, surroundings) => {
+    const nowMs = surroundings.ambient('error', 'certs').clock.wallMs()
+    try {
+      const { dueAt } = describe(locate(args, surroundings), nowMs)
+      return Date.parse(dueAt) <= nowMs ? NEEDS_RENEWAL.yes : NEEDS_RENEWAL.no
+    } catch (error) {
+      if (!(error instanceof PosternError)) throw error
+      surroundings.output.note(`agent: ${error.message}`)
+      return NEEDS_RENEWAL.noFile
+    }
+  },
+})
 
 interface Description {
   readonly identity: string

@@ -8,7 +8,7 @@ import {
 } from '../../identity/validation/validation.ts'
 import { judgeLeaf, leafFaults } from '../../identity/leaf-rules.ts'
 import { checkOwn } from './check.ts'
-import { table, type Output, type AddCommand } from '../program/program.ts'
+import { table, type Output, command, JSON_OPTION } from '../program/program.ts'
 
 const INVALID = 1
 const EPOCH_SECONDS = /^\d{1,11}$/
@@ -26,70 +26,54 @@ interface VerifyArguments {
 }
 
 /** `agent certs verify`: judges certificates in files as a handshake would. */
-export const certsVerify: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'verify',
+export const certsVerify = command({
+  path: 'verify',
+  describe:
     'Judge a certificate chain by RFC 5280; without --leaf our own, against bundle and gateway. Exit 0: valid, 1: not, with every broken rule.',
-    (y) =>
-      y
-        .option('leaf', {
-          type: 'string',
-          requiresArg: true,
-          describe:
-            'File with the certificate, PEM or DER. More in it count as intermediates. Default: our own, step by step.',
-        })
-        .option('config', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'Without --leaf: file of the daemon. (POSTERN_CONFIG)',
-        })
-        .option('intermediates', {
-          type: 'string',
-          array: true,
-          requiresArg: true,
-          default: [] as string[],
-          describe: 'Files with certificates that may stand between; they are not trusted.',
-        })
-        .option('roots', {
-          type: 'string',
-          array: true,
-          requiresArg: true,
-          default: [] as string[],
-          describe: 'Files with the certificates that are trusted; needed with --leaf.',
-        })
-        .option('name', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'DNS name or address that the certificate must hold.',
-        })
-        .option('time', {
-          type: 'string',
-          requiresArg: true,
-          describe:
-            'Time to judge at: a date (UTC), a time with a zone (ISO 8601), or seconds since 1970. Default: now.',
-        })
-        .option('role', {
-          choices: ['client', 'server'] as const,
-          requiresArg: true,
-          describe:
-            'What it is used as: judged as a handshake would, chain and rules for leaves. Default: the chain alone.',
-        })
-        .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
-        .example(
-          '$0 certs verify --leaf agent.pem --roots bundle.pem --role client',
-          'Would our agents be let in with this?',
-        ),
-    (args) => {
-      const nowMs = (): number => surroundings.ambient('error', 'certs').clock.wallMs()
-      const { leaf } = args
-      const run = async (): Promise<number> => {
-        if (leaf !== undefined) return runVerify({ ...args, leaf }, nowMs, surroundings.output)
-        if (args.roots.length > 0) throw new PosternError('USAGE', '--leaf is missing')
-        return await checkOwn(args, surroundings)
-      }
-      done(run())
+  options: {
+    leaf: {
+      type: 'string',
+      describe:
+        'File with the certificate, PEM or DER. More in it count as intermediates. Default: our own, step by step.',
     },
-  )
+    config: { type: 'string', describe: 'Without --leaf: file of the daemon. (POSTERN_CONFIG)' },
+    intermediates: {
+      type: 'strings',
+      describe: 'Files with certificates that may stand between; they are not trusted.',
+    },
+    roots: {
+      type: 'strings',
+      describe: 'Files with the certificates that are trusted; needed with --leaf.',
+    },
+    name: { type: 'string', describe: 'DNS name or address that the certificate must hold.' },
+    time: {
+      type: 'string',
+      describe:
+        'Time to judge at: a date (UTC), a time with a zone (ISO 8601), or seconds since 1970. Default: now.',
+    },
+    role: {
+      type: 'string',
+      choices: ['client', 'server'],
+      describe:
+        'What it is used as: judged as a handshake would, chain and rules for leaves. Default: the chain alone.',
+    },
+    ...JSON_OPTION,
+  },
+  examples: [
+    [
+      '$0 certs verify --leaf agent.pem --roots bundle.pem --role client',
+      'Would our agents be let in with this?',
+    ],
+  ],
+  run: async (args, surroundings) => {
+    const nowMs = (): number => surroundings.ambient('error', 'certs').clock.wallMs()
+    const { leaf } = args
+
+    if (leaf !== undefined) return runVerify({ ...args, leaf }, nowMs, surroundings.output)
+    if (args.roots.length > 0) throw new PosternError('USAGE', '--leaf is missing')
+    return await checkOwn(args, surroundings)
+  },
+})
 
 function runVerify(
   args: VerifyArguments & { readonly leaf: string },

@@ -2,7 +2,7 @@ import { judgeAgentSettings } from '../../agent/judge-settings.ts'
 import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { agentCerts } from '../agent-certs/agent-certs.ts'
 import { agentEnroll } from './enroll.ts'
-import { configCommand, type AddCommand } from '../program/program.ts'
+import { configCommand, type Command, type CommandGroup } from '../program/program.ts'
 import { agentHealth } from './health.ts'
 import { agentDiag } from './diag.ts'
 import { agentDoctor } from './doctor.ts'
@@ -12,7 +12,7 @@ import { agentRun } from './run.ts'
 import { withPassphrase, withToken, withProxy } from '../daemon/daemon.ts'
 
 /** The commands of agent, in the order of its help. */
-export const AGENT_COMMANDS: readonly AddCommand[] = [
+export const AGENT_COMMANDS: readonly (Command | CommandGroup)[] = [
   agentRun,
   agentEnroll,
   agentStatusCommand,

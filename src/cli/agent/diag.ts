@@ -19,11 +19,10 @@ import { AGENT_SETTINGS, type AgentSettings } from '../../config/agent-settings.
 import { askLocal } from '../../transport/local-socket.ts'
 import {
   settingsJson,
-  type AddCommand,
   type Surroundings,
-  addSettings,
   settingsOf,
   type SettingsArguments,
+  command,
 } from '../program/program.ts'
 import { withProxy, withPassphrase } from '../daemon/daemon.ts'
 
@@ -33,21 +32,20 @@ const JOURNAL_MS_MAX = 10_000
 const UNIT = 'postern-agent'
 
 /** `agent diag`: everything that a support ticket needs, and no secret. */
-export const agentDiag: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'diag',
+export const agentDiag = command({
+  path: 'diag',
+  describe:
     'Write a tar.gz for a support ticket: status, events, settings, log, metrics, doctor, versions, heap and handles. No key, token or password is in it. Works without the daemon, with less.',
-    (y) =>
-      addSettings(y, AGENT_SETTINGS).option('out', {
-        type: 'string',
-        requiresArg: true,
-        describe:
-          'The file to write; default: postern-diag-TIME.tar.gz here. One that is there is kept.',
-      }),
-    (args) => {
-      done(collect(args, args.out, surroundings))
+  settings: { table: AGENT_SETTINGS },
+  options: {
+    out: {
+      type: 'string',
+      describe:
+        'The file to write; default: postern-diag-TIME.tar.gz here. One that is there is kept.',
     },
-  )
+  },
+  run: (args, surroundings) => collect(args, args.out, surroundings),
+})
 
 async function collect(
   args: SettingsArguments,

@@ -1,15 +1,22 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Argv } from 'yargs'
 import { egressOf } from '../../config/egress.ts'
 import { enroll, type EnrollRequest } from '../../agent/enrolment/enrolment.ts'
 import { PosternError } from '../../base/errors.ts'
 import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { Generations } from '../../identity/generations.ts'
-import { KEY_KINDS, type KeyKind } from '../../identity/keys.ts'
+import { KEY_KINDS } from '../../identity/keys.ts'
 import { identityUri } from '../../identity/name.ts'
 import { protectionOf } from '../../identity/passphrase.ts'
-import { humanSpan, type AddCommand, type Surroundings, settingsOf } from '../program/program.ts'
+import {
+  type ArgumentsOf,
+  humanSpan,
+  type Surroundings,
+  settingsOf,
+  command,
+  JSON_OPTION,
+  type OptionTable,
+} from '../program/program.ts'
 import { withProxy, withPassphrase } from '../daemon/daemon.ts'
 
 const PIN = /^sha256:[0-9a-f]{64}$/
@@ -18,93 +25,70 @@ const OTHERS_MAY_READ = 0o077
 /** Name of the systemd credential that a token may come in (LoadCredential=join-token:...). */
 const CREDENTIAL = 'join-token'
 
-interface EnrollArguments {
-  readonly gateway: string
-  readonly 'token-file': string | undefined
-  readonly 'ca-pin': readonly string[]
-  readonly 'ca-bundle': string | undefined
-  readonly 'trust-domain': string | undefined
-  readonly key: KeyKind
-  readonly force: boolean
-  readonly json: boolean
-  readonly 'state-directory': string | undefined
-  readonly 'passphrase-file': string | undefined
-  readonly config: string | undefined
-}
+const ENROLL_OPTIONS = {
+  gateway: {
+    type: 'string',
+    required: true,
+    describe: 'Enrolment address of the gateway: https://host:port.',
+  },
+  'token-file': {
+    type: 'string',
+    describe: `File with the join token, - for standard input. Default: the systemd credential ${CREDENTIAL}.`,
+  },
+  'ca-pin': {
+    type: 'strings',
+    describe: 'Pins of the roots to trust, sha256:HEX, as gateway init and tokens create print.',
+  },
+  'ca-bundle': {
+    type: 'string',
+    describe: 'File with the roots to trust in PEM, in place of a pin.',
+  },
+  'trust-domain': {
+    type: 'string',
+    describe: 'Trust domain of gateway and certificate. Default: whichever they name.',
+  },
+  key: {
+    type: 'string',
+    choices: KEY_KINDS,
+    default: 'p256',
+    describe: 'Kind of the key, which is made here and never leaves.',
+  },
+  force: {
+    type: 'boolean',
+    default: false,
+    describe: 'Enrol anew although there is an identity already.',
+  },
+  'state-directory': {
+    type: 'string',
+    describe: `Where to keep it. (POSTERN_STATE_DIRECTORY) Default: ${AGENT_SETTINGS['state.directory'].defaultText}`,
+  },
+  'passphrase-file': {
+    type: 'string',
+    describe: 'Encrypt the key on disk. Default: as the settings say (identity.passphraseFile).',
+  },
+  config: {
+    type: 'string',
+    describe: 'File of the daemon: its state directory, passphrase and proxy. (POSTERN_CONFIG)',
+  },
+  ...JSON_OPTION,
+} as const satisfies OptionTable
+
+type EnrollArguments = ArgumentsOf<typeof ENROLL_OPTIONS>
 
 /** `agent enroll`: from a join token to a certificate of our own. */
-export const agentEnroll: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'enroll',
+export const agentEnroll = command({
+  path: 'enroll',
+  describe:
     'Get a certificate for a join token. Safe to repeat: a crash or lost answer costs nothing.',
-    enrollOptions,
-    (args) => {
-      done(runEnroll(args, surroundings))
-    },
-  )
-
-function enrollOptions(y: Argv) {
-  return y
-    .option('gateway', {
-      type: 'string',
-      demandOption: true,
-      requiresArg: true,
-      describe: 'Enrolment address of the gateway: https://host:port.',
-    })
-    .option('token-file', {
-      type: 'string',
-      requiresArg: true,
-      describe: `File with the join token, - for standard input. Default: the systemd credential ${CREDENTIAL}.`,
-    })
-    .option('ca-pin', {
-      type: 'string',
-      array: true,
-      requiresArg: true,
-      default: [] as string[],
-      describe: 'Pins of the roots to trust, sha256:HEX, as gateway init and tokens create print.',
-    })
-    .option('ca-bundle', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'File with the roots to trust in PEM, in place of a pin.',
-    })
-    .option('trust-domain', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'Trust domain of gateway and certificate. Default: whichever they name.',
-    })
-    .option('key', {
-      choices: KEY_KINDS,
-      default: 'p256' as const,
-      requiresArg: true,
-      describe: 'Kind of the key, which is made here and never leaves.',
-    })
-    .option('force', {
-      type: 'boolean',
-      default: false,
-      describe: 'Enrol anew although there is an identity already.',
-    })
-    .option('state-directory', {
-      type: 'string',
-      requiresArg: true,
-      describe: `Where to keep it. (POSTERN_STATE_DIRECTORY) Default: ${AGENT_SETTINGS['state.directory'].defaultText}`,
-    })
-    .option('passphrase-file', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'Encrypt the key on disk. Default: as the settings say (identity.passphraseFile).',
-    })
-    .option('config', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'File of the daemon: its state directory, passphrase and proxy. (POSTERN_CONFIG)',
-    })
-    .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
-    .example(
+  options: ENROLL_OPTIONS,
+  examples: [
+    [
       '$0 enroll --gateway https://gateway.example.com:7445 --token-file token --ca-pin sha256:4f…',
       'Become an agent of the cluster that the token is for.',
-    )
-}
+    ],
+  ],
+  run: (args, surroundings) => runEnroll(args, surroundings),
+})
 
 async function runEnroll(args: EnrollArguments, surroundings: Surroundings): Promise<number> {
   const { output, environment } = surroundings

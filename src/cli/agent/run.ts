@@ -22,7 +22,7 @@ import {
   SystemdNotify,
   type DaemonState,
 } from '../daemon/daemon.ts'
-import { type AddCommand, type Surroundings, addSettings, settingsOf } from '../program/program.ts'
+import { type Surroundings, settingsOf, command } from '../program/program.ts'
 
 /** What depends on the unit waits no longer than this for the first tunnel. */
 const START_MS = 60_000
@@ -30,30 +30,29 @@ const START_MS = 60_000
 const STUCK_MS = 60_000
 
 /** `agent run`: the daemon. */
-export const agentRun: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'run',
+export const agentRun = command({
+  path: 'run',
+  describe:
     'Run the daemon: keep a tunnel to the gateway, and serve calls, until SIGTERM. SIGHUP reads identity and settings anew.',
-    (y) => addSettings(y, AGENT_SETTINGS),
-    (args) => {
-      const { environment } = surroundings
-      const read = (): AgentSettings => {
-        const { values } = settingsOf(AGENT_SETTINGS, args, environment)
-        return withProxy(withPassphrase(withToken(values, environment), environment), environment)
-      }
-      const start = async (): Promise<number> => {
-        const settings = read()
-        try {
-          return await runAgent(settings, read, surroundings)
-        } catch (error) {
-          // For agent status, which is all that is left to ask.
-          noteStart(settings['state.directory'], asPosternError(error), systemClock.wallMs())
-          throw error
-        }
-      }
-      done(start())
-    },
-  )
+  settings: { table: AGENT_SETTINGS },
+  options: {},
+  run: async (args, surroundings) => {
+    const { environment } = surroundings
+    const read = (): AgentSettings => {
+      const { values } = settingsOf(AGENT_SETTINGS, args, environment)
+      return withProxy(withPassphrase(withToken(values, environment), environment), environment)
+    }
+
+    const settings = read()
+    try {
+      return await runAgent(settings, read, surroundings)
+    } catch (error) {
+      // For agent status, which is all that is left to ask.
+      noteStart(settings['state.directory'], asPosternError(error), systemClock.wallMs())
+      throw error
+    }
+  },
+})
 
 async function runAgent(
   settings: AgentSettings,

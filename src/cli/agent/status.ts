@@ -3,7 +3,7 @@ import { PosternError } from '../../base/errors.ts'
 import { parseAnswer } from '../../base/local-answer.ts'
 import { askLocal } from '../../transport/local-socket.ts'
 import { SOCKET_OPTIONS, socketPath, statePath, type SocketArguments } from '../place/place.ts'
-import type { AddCommand, Surroundings } from '../program/program.ts'
+import { type Surroundings, command, JSON_OPTION } from '../program/program.ts'
 import { statusText } from './status-text.ts'
 
 const UNHEALTHY = 1
@@ -17,23 +17,22 @@ interface StatusArguments extends SocketArguments {
 }
 
 /** `agent status`: does it work, since when, to where, how well, what needs attention, what happened lately. */
-export const agentStatusCommand: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'status',
+export const agentStatusCommand = command({
+  path: 'status',
+  describe:
     'Show whether the tunnel works, and what happened lately. Exit 0: healthy, 1: degraded or down, 3: no daemon runs; then the last known state is shown. docs/STATUS.md describes --json.',
-    (y) =>
-      y
-        .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
-        .option('watch', {
-          type: 'boolean',
-          default: false,
-          describe: 'Print it again each second, until Ctrl-C; with --json a line each time.',
-        })
-        .options(SOCKET_OPTIONS),
-    (args) => {
-      done(args.watch ? watch(args, surroundings) : show(args, surroundings, 'status'))
+  options: {
+    ...JSON_OPTION,
+    watch: {
+      type: 'boolean',
+      default: false,
+      describe: 'Print it again each second, until Ctrl-C; with --json a line each time.',
     },
-  )
+    ...SOCKET_OPTIONS,
+  },
+  run: (args, surroundings) =>
+    args.watch ? watch(args, surroundings) : show(args, surroundings, 'status'),
+})
 
 async function watch(args: StatusArguments, surroundings: Surroundings): Promise<number> {
   let isOver = false

@@ -16,7 +16,7 @@ import { file_postern_v1_gateway } from '../../gen/postern/v1/gateway_pb.js'
 import type { CallOptions } from '../../rpc/channel.ts'
 import { methodKind, splitMethodName } from '../../rpc/typed.ts'
 import { withGateway } from './with-gateway.ts'
-import { type AddCommand, type Surroundings, addSettings } from '../program/program.ts'
+import { type Surroundings, command } from '../program/program.ts'
 
 /** Descriptions of every method that an agent or a gateway of this version offers. */
 const REGISTRY = createRegistry(
@@ -27,72 +27,49 @@ const REGISTRY = createRegistry(
 const ITSELF = '-'
 
 /** `gateway call CLUSTER METHOD --data JSON`. */
-export const gatewayCall: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'call <cluster> <method>',
-    'Call a method of a connected cluster.',
-    (y) =>
-      addSettings(y, CALLER_SETTINGS)
-        .positional('cluster', {
-          type: 'string',
-          demandOption: true,
-          describe: 'Name of the cluster; "-" is the gateway itself.',
-        })
-        .positional('method', {
-          type: 'string',
-          demandOption: true,
-          describe: 'package.Service/Method',
-        })
-        .option('data', {
-          type: 'string',
-          default: '{}',
-          requiresArg: true,
-          describe:
-            'The request as JSON; a JSON array of requests where the method takes a stream; "-" reads standard input.',
-        })
-        .option('stream', {
-          type: 'boolean',
-          default: false,
-          describe: 'Expect a stream of responses: one line of JSON each, as it comes.',
-        })
-        .option('limit', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'End the call after this many responses of a stream.',
-        })
-        .option('timeout', {
-          type: 'string',
-          default: '30s',
-          requiresArg: true,
-          describe: 'Deadline of the call, such as 500ms or 5s; 0s: none.',
-        })
-        .option('metadata', {
-          type: 'string',
-          array: true,
-          default: [],
-          describe: 'key=value, one or more; may be given again.',
-        })
-        .option('json', {
-          type: 'boolean',
-          default: false,
-          describe: 'Print a single response on one line.',
-        })
-        .example(
-          "$0 call eu-1 grpc.health.v1.Health/Check --data '{}'",
-          'Ask an agent for its health.',
-        ),
-    (args) => {
-      const run = async (): Promise<number> => {
-        // The command line is judged before the settings, and both before anything is dialled.
-        const planned = await plan(args, surroundings)
-        const cluster = args.cluster === ITSELF ? '' : args.cluster
-        return await withGateway(args, surroundings, (gateway) =>
-          call(gateway.cluster(cluster), planned, surroundings),
-        )
-      }
-      done(run())
+export const gatewayCall = command({
+  path: 'call <cluster> <method>',
+  describe: 'Call a method of a connected cluster.',
+  settings: { table: CALLER_SETTINGS },
+  options: {
+    cluster: {
+      type: 'string',
+      required: true,
+      describe: 'Name of the cluster; "-" is the gateway itself.',
     },
-  )
+    method: { type: 'string', required: true, describe: 'package.Service/Method' },
+    data: {
+      type: 'string',
+      default: '{}',
+      describe:
+        'The request as JSON; a JSON array of requests where the method takes a stream; "-" reads standard input.',
+    },
+    stream: {
+      type: 'boolean',
+      default: false,
+      describe: 'Expect a stream of responses: one line of JSON each, as it comes.',
+    },
+    limit: { type: 'string', describe: 'End the call after this many responses of a stream.' },
+    timeout: {
+      type: 'string',
+      default: '30s',
+      describe: 'Deadline of the call, such as 500ms or 5s; 0s: none.',
+    },
+    metadata: { type: 'strings', describe: 'key=value, one or more; may be given again.' },
+    json: { type: 'boolean', default: false, describe: 'Print a single response on one line.' },
+  },
+  examples: [
+    ["$0 call eu-1 grpc.health.v1.Health/Check --data '{}'", 'Ask an agent for its health.'],
+  ],
+  run: async (args, surroundings) => {
+    // The command line is judged before the settings, and both before anything is dialled.
+    const planned = await plan(args, surroundings)
+    const cluster = args.cluster === ITSELF ? '' : args.cluster
+    return await withGateway(args, surroundings, (gateway) =>
+      call(gateway.cluster(cluster), planned, surroundings),
+    )
+  },
+})
 
 interface CallArguments {
   readonly method: string

@@ -6,52 +6,40 @@ import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-setti
 import { TcpListener } from '../../transport/tcp-listen.ts'
 import { callerSettings, withGateways } from './with-gateway.ts'
 import { CallerRenewal } from './renewal.ts'
-import { type AddCommand, type Surroundings, addSettings } from '../program/program.ts'
+import { type Surroundings, command } from '../program/program.ts'
 
 const LOOK_MS_MAX = 10_000
 
 /** `gateway forward CLUSTER SERVICE --listen HOST:PORT`. */
-export const gatewayForward: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'forward <cluster> <service>',
-    'Make a named service of a cluster a local TCP port, until SIGTERM or SIGINT.',
-    (y) =>
-      addSettings(y, CALLER_SETTINGS)
-        .positional('cluster', {
-          type: 'string',
-          demandOption: true,
-          describe: 'Name of the cluster.',
-        })
-        .positional('service', {
-          type: 'string',
-          demandOption: true,
-          describe: "Name of the service in the agent's settings.",
-        })
-        .option('listen', {
-          type: 'string',
-          default: '127.0.0.1:0',
-          requiresArg: true,
-          describe:
-            'Local address; port 0 takes a free one. Whoever reaches it uses the service as you.',
-        })
-        .option('json', {
-          type: 'boolean',
-          default: false,
-          describe: 'Print the address as a JSON object.',
-        })
-        .example(
-          '$0 forward eu-1 prometheus --listen 127.0.0.1:9090',
-          'Reach a Prometheus in a data plane.',
-        ),
-    (args) => {
-      const settings = (): CallerSettings => callerSettings(args, surroundings)
-      const forward = async (): Promise<number> => {
-        const read = settings()
-        return await withGateways(read, (gateways) => run(args, read, gateways, surroundings))
-      }
-      done(forward())
+export const gatewayForward = command({
+  path: 'forward <cluster> <service>',
+  describe: 'Make a named service of a cluster a local TCP port, until SIGTERM or SIGINT.',
+  settings: { table: CALLER_SETTINGS },
+  options: {
+    cluster: { type: 'string', required: true, describe: 'Name of the cluster.' },
+    service: {
+      type: 'string',
+      required: true,
+      describe: "Name of the service in the agent's settings.",
     },
-  )
+    listen: {
+      type: 'string',
+      default: '127.0.0.1:0',
+      describe:
+        'Local address; port 0 takes a free one. Whoever reaches it uses the service as you.',
+    },
+    json: { type: 'boolean', default: false, describe: 'Print the address as a JSON object.' },
+  },
+  examples: [
+    ['$0 forward eu-1 prometheus --listen 127.0.0.1:9090', 'Reach a Prometheus in a data plane.'],
+  ],
+  run: async (args, surroundings) => {
+    const settings = (): CallerSettings => callerSettings(args, surroundings)
+
+    const read = settings()
+    return await withGateways(read, (gateways) => run(args, read, gateways, surroundings))
+  },
+})
 
 interface ForwardArguments {
   readonly cluster: string

@@ -1,7 +1,5 @@
-import type { Argv } from 'yargs'
 import { PosternError } from '../../base/errors.ts'
 import { parseAnswer } from '../../base/local-answer.ts'
-import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import type { Connected } from '../../gateway/access/access.ts'
 import type { ChangePhase } from '../../gateway/ca/ca.ts'
 import {
@@ -11,9 +9,9 @@ import {
 } from '../../gateway/operations/operations.ts'
 import { askLocal } from '../../transport/local-socket.ts'
 import { readProtection } from '../../identity/passphrase.ts'
-import { withStore } from './store.ts'
+import { STORE_SETTINGS, withStore } from './store.ts'
 import { GATEWAY_SOCKET } from './drain.ts'
-import { humanSpan, table, type AddCommand, addStoreSettings } from '../program/program.ts'
+import { humanSpan, table, command, group, type Command, JSON_OPTION } from '../program/program.ts'
 
 /** What a step means, said after it; next what to do. */
 const NEXT: Readonly<Record<ChangePhase, string>> = {
@@ -24,71 +22,55 @@ const NEXT: Readonly<Record<ChangePhase, string>> = {
     'The new CA issues; the old one is trusted still. Next: gateway ca retire once no certificate under it lives; or rollback',
 }
 
-/** `gateway ca`: the change of a CA, step by step. */
-export const gatewayCa: AddCommand = (yargs, surroundings, done) =>
-  yargs.command('ca', 'Show the CAs, and replace an issuing CA or the root without a gap.', (y) =>
-    [status, prepare, step('activate'), step('retire'), step('rollback')]
-      .reduce((group, add) => add(group, surroundings, done), y)
-      .demandCommand(1, 'Name one of: status, prepare, activate, retire, rollback.'),
-  )
+const status = command({
+  path: 'status',
+  describe: 'Show the CAs, where a change stands, and whom the next step would cut off.',
+  settings: STORE_SETTINGS,
+  options: { ...JSON_OPTION },
+  run: (args, surroundings) =>
+    withStore(args, surroundings, async (tools, { nowMs }) => {
+      const facts = await (await operationsOf(tools)).status(nowMs)
+      surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
+      return 0
+    }),
+})
 
-const status: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'status',
-    'Show the CAs, where a change stands, and whom the next step would cut off.',
-    (y) => withJson(addStoreSettings(y, GATEWAY_SETTINGS)),
-    (args) => {
-      const run = withStore(args, surroundings, async (tools, { nowMs }) => {
-        const facts = await (await operationsOf(tools)).status(nowMs)
-        surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
-        return 0
-      })
-      done(run)
-    },
-  )
-
-const prepare: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'prepare',
+const prepare = command({
+  path: 'prepare',
+  describe:
     'Make the next issuing CAs, under the root or under a new one, and hand agents the wider bundle.',
-    (y) =>
-      withJson(addStoreSettings(y, GATEWAY_SETTINGS))
-        .option('root', {
-          type: 'string',
-          demandOption: true,
-          requiresArg: true,
-          describe: 'Folder with root.pem and root.key, brought back for this step alone.',
-        })
-        .option('new-root', {
-          type: 'string',
-          requiresArg: true,
-          describe:
-            'Make a new root in this folder, to be taken away afterwards. Default: the root stays.',
-        })
-        .option('root-passphrase-file', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'Passphrase of the keys of the roots.',
-        }),
-    (args) => {
-      const run = withStore(args, surroundings, async (tools, operator) => {
-        const operations = await operationsOf(tools)
-        const request = {
-          rootFolder: args.root,
-          newRootFolder: args['new-root'],
-          rootProtection: readProtection({ file: args['root-passphrase-file'], command: [] }),
-        }
-        const facts = await operations.prepare(request, operator)
-        surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
-        const roots = [args.root, args['new-root']].filter((folder) => folder !== undefined)
-        surroundings.output.note(
-          `Take ${roots.join(' and ')} off this machine again: the bundles of all steps are signed.`,
-        )
-        return 0
-      })
-      done(run)
+  settings: STORE_SETTINGS,
+  options: {
+    ...JSON_OPTION,
+    root: {
+      type: 'string',
+      required: true,
+      describe: 'Folder with root.pem and root.key, brought back for this step alone.',
     },
-  )
+    'new-root': {
+      type: 'string',
+      describe:
+        'Make a new root in this folder, to be taken away afterwards. Default: the root stays.',
+    },
+    'root-passphrase-file': { type: 'string', describe: 'Passphrase of the keys of the roots.' },
+  },
+  run: (args, surroundings) =>
+    withStore(args, surroundings, async (tools, operator) => {
+      const operations = await operationsOf(tools)
+      const request = {
+        rootFolder: args.root,
+        newRootFolder: args['new-root'],
+        rootProtection: readProtection({ file: args['root-passphrase-file'], command: [] }),
+      }
+      const facts = await operations.prepare(request, operator)
+      surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
+      const roots = [args.root, args['new-root']].filter((folder) => folder !== undefined)
+      surroundings.output.note(
+        `Take ${roots.join(' and ')} off this machine again: the bundles of all steps are signed.`,
+      )
+      return 0
+    }),
+})
 
 const STEPS = {
   activate: 'Issue by the prepared CAs; agents renew within ca.renewSpread.',
@@ -96,32 +78,28 @@ const STEPS = {
   rollback: 'Undo the last step.',
 } as const
 
-function step(name: keyof typeof STEPS): AddCommand {
-  return (yargs, surroundings, done) =>
-    yargs.command(
-      name,
-      `${STEPS[name]} Refused while somebody would be cut off.`,
-      (y) =>
-        withJson(addStoreSettings(y, GATEWAY_SETTINGS)).option('force', {
-          type: 'boolean',
-          default: false,
-          alias: 'yes',
-          describe: 'Go on although agents or callers would be cut off.',
-        }),
-      (args) => {
-        const run = withStore(args, surroundings, async (tools, operator) => {
-          const operations = await operationsOf(tools)
-          const facts = await operations.step(name, operator, args.force)
-          surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
-          return 0
-        })
-        done(run)
+function step(name: keyof typeof STEPS): Command {
+  return command({
+    path: name,
+    describe: `${STEPS[name]} Refused while somebody would be cut off.`,
+    settings: STORE_SETTINGS,
+    options: {
+      ...JSON_OPTION,
+      force: {
+        type: 'boolean',
+        default: false,
+        alias: 'yes',
+        describe: 'Go on although agents or callers would be cut off.',
       },
-    )
-}
-
-function withJson<T>(y: Argv<T>) {
-  return y.option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
+    },
+    run: (args, surroundings) =>
+      withStore(args, surroundings, async (tools, operator) => {
+        const operations = await operationsOf(tools)
+        const facts = await operations.step(name, operator, args.force)
+        surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
+        return 0
+      }),
+  })
 }
 
 async function operationsOf(tools: StoreTools): Promise<CaOperations> {
@@ -167,3 +145,10 @@ function statusText({ phase, bundleVersion, generations, pins, stragglers }: CaS
   ]
   return lines.join('\n')
 }
+
+/** `gateway ca`: the change of a CA, step by step. */
+export const gatewayCa = group({
+  path: 'ca',
+  describe: 'Show the CAs, and replace an issuing CA or the root without a gap.',
+  commands: [status, prepare, step('activate'), step('retire'), step('rollback')],
+})

@@ -1,8 +1,6 @@
 import { join } from 'node:path'
-import type { Argv } from 'yargs'
 import { PosternError } from '../../base/errors.ts'
 import { addressText } from '../../base/address.ts'
-import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import { duration } from '../../config/setting.ts'
 import { gatewayFiles } from '../../gateway/ca/ca.ts'
 import {
@@ -17,44 +15,41 @@ import {
 import { readCertificateFile } from '../../identity/certificate-files.ts'
 import { KEY_KINDS } from '../../identity/keys.ts'
 import { FOR_ALL, FOR_OWNER, makeFolder, writeState } from '../../identity/state-files.ts'
-import { withStore } from './store.ts'
-import { humanSpan, table, type AddCommand, addStoreSettings } from '../program/program.ts'
+import { STORE_SETTINGS, withStore } from './store.ts'
+import {
+  humanSpan,
+  table,
+  command,
+  group,
+  JSON_OPTION,
+  type OptionTable,
+} from '../program/program.ts'
 
 const TTL = duration('Life of the certificate.', '720h', ['1h', '2160h'])
 
-/** `gateway certs`: what was issued, and what of it is let in no more. */
-export const gatewayCerts: AddCommand = (yargs, surroundings, done) =>
-  yargs.command('certs', 'List, revoke and issue certificates.', (y) =>
-    [list, revokeCommand, issue]
-      .reduce((group, add) => add(group, surroundings, done), y)
-      .demandCommand(1, 'Name one of: list, revoke, issue.'),
-  )
-
-const list: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'list',
-    'List the certificates that were issued, and their state.',
-    (y) =>
-      addStoreSettings(y, GATEWAY_SETTINGS)
-        .option('cluster', { type: 'string', requiresArg: true, describe: 'Of one cluster only.' })
-        .option('agent', { type: 'string', requiresArg: true, describe: 'Of one agent only.' })
-        .option('all', {
-          type: 'boolean',
-          default: false,
-          describe: 'Those that have expired or been superseded too.',
-        })
-        .option('json', { type: 'boolean', default: false, describe: 'Print a JSON array.' }),
-    (args) => {
-      const run = withStore(args, surroundings, async (tools, { nowMs }) => {
-        const { cluster, agent } = args
-        const found = await certificateRecords(tools, { cluster, agent }, args.all, nowMs)
-        const json = (): string => JSON.stringify(found.map(describe), null, 2)
-        surroundings.output.result(args.json ? json() : listText(found, nowMs))
-        return 0
-      })
-      done(run)
+const list = command({
+  path: 'list',
+  describe: 'List the certificates that were issued, and their state.',
+  settings: STORE_SETTINGS,
+  options: {
+    cluster: { type: 'string', describe: 'Of one cluster only.' },
+    agent: { type: 'string', describe: 'Of one agent only.' },
+    all: {
+      type: 'boolean',
+      default: false,
+      describe: 'Those that have expired or been superseded too.',
     },
-  )
+    json: { type: 'boolean', default: false, describe: 'Print a JSON array.' },
+  },
+  run: (args, surroundings) =>
+    withStore(args, surroundings, async (tools, { nowMs }) => {
+      const { cluster, agent } = args
+      const found = await certificateRecords(tools, { cluster, agent }, args.all, nowMs)
+      const json = (): string => JSON.stringify(found.map(describe), null, 2)
+      surroundings.output.result(args.json ? json() : listText(found, nowMs))
+      return 0
+    }),
+})
 
 function describe({ serial, issuer, name, state, grant, key, ...times }: CertificateRecord) {
   return {
@@ -79,46 +74,35 @@ function listText(found: readonly CertificateRecord[], nowMs: number): string {
   )
 }
 
-const revokeCommand: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'revoke [serial]',
+const revokeCommand = command({
+  path: 'revoke [serial]',
+  describe:
     'Let a certificate, a key, an agent or a whole cluster in no more. Live tunnels are cut within a second.',
-    (y) =>
-      addStoreSettings(y, GATEWAY_SETTINGS)
-        .positional('serial', {
-          type: 'string',
-          describe: 'Serial that certs list shows, or the beginning of one.',
-        })
-        .option('key', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'Every certificate of this key: sha256:HEX of its SubjectPublicKeyInfo.',
-        })
-        .option('cluster', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'All that the agents of a cluster hold; each comes back with a new join token.',
-        })
-        .option('agent', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'With --cluster: of this agent only.',
-        })
-        .option('reason', {
-          type: 'string',
-          default: 'no reason given',
-          requiresArg: true,
-          describe: 'For the records, and for whoever is refused.',
-        })
-        .example('$0 certs revoke 4f2a91 --config gateway.yaml --reason "laptop lost"', ''),
-    (args) => {
-      const run = withStore(args, surroundings, async (tools, operator) => {
-        surroundings.output.result(revokedText(await revoke(tools, args, operator)))
-        return 0
-      })
-      done(run)
+  settings: STORE_SETTINGS,
+  options: {
+    serial: { type: 'string', describe: 'Serial that certs list shows, or the beginning of one.' },
+    key: {
+      type: 'string',
+      describe: 'Every certificate of this key: sha256:HEX of its SubjectPublicKeyInfo.',
     },
-  )
+    cluster: {
+      type: 'string',
+      describe: 'All that the agents of a cluster hold; each comes back with a new join token.',
+    },
+    agent: { type: 'string', describe: 'With --cluster: of this agent only.' },
+    reason: {
+      type: 'string',
+      default: 'no reason given',
+      describe: 'For the records, and for whoever is refused.',
+    },
+  },
+  examples: [['$0 certs revoke 4f2a91 --config gateway.yaml --reason "laptop lost"', '']],
+  run: (args, surroundings) =>
+    withStore(args, surroundings, async (tools, operator) => {
+      surroundings.output.result(revokedText(await revoke(tools, args, operator)))
+      return 0
+    }),
+})
 
 function revokedText({ what, name, holder, renewed }: Revoked): string {
   switch (what) {
@@ -135,72 +119,61 @@ function renewals(count: number): string {
   return count === 0 ? '' : `, and ${String(count)} that were renewed from it`
 }
 
-const issue: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'issue',
-    'Make a key and a certificate for a control-plane service that calls clusters.',
-    issueOptions,
-    (args) => {
-      const run = withStore(args, surroundings, async (tools, operator) => {
-        const { caller, dir, key: keyKind } = args
-        const request = { caller, keyKind, lifetimeMs: lifetimeOf(args.ttl) }
-        judgeCaller(caller)
-        makeFolder(dir)
-        const issued = await issueCaller(tools, request, operator)
-        writeState(join(dir, `${caller}.key`), issued.keyPem, FOR_OWNER)
-        writeState(join(dir, `${caller}.pem`), issued.chainPem, FOR_ALL)
-        writeState(join(dir, 'bundle.pem'), issued.bundlePem, FOR_ALL)
-        const settingsFile = join(dir, `${caller}.yaml`)
-        writeState(settingsFile, callerSettings(caller, tools), FOR_ALL)
-        const facts = {
-          caller,
-          serial: issued.serial,
-          notAfter: new Date(issued.notAfterMs).toISOString(),
-          certificateFile: join(dir, `${caller}.pem`),
-          keyFile: join(dir, `${caller}.key`),
-          bundleFile: join(dir, 'bundle.pem'),
-          settingsFile,
-        }
-        surroundings.output.result(
-          args.json
-            ? JSON.stringify(facts, null, 2)
-            : `caller ${caller}, serial ${facts.serial}, until ${facts.notAfter}\n${facts.certificateFile}\n${facts.keyFile}\n${facts.bundleFile}\n${settingsFile}`,
-        )
-        surroundings.output.note(`Next: gateway clusters list --config ${settingsFile}`)
-        return 0
-      })
-      done(run)
-    },
-  )
+const ISSUE_OPTIONS = {
+  caller: {
+    type: 'string',
+    required: true,
+    describe: 'Name of the service, as the policies of clusters know it.',
+  },
+  dir: {
+    type: 'string',
+    required: true,
+    describe: 'Folder for NAME.pem, NAME.key and bundle.pem.',
+  },
+  ttl: {
+    type: 'string',
+    default: '720h',
+    describe: 'Life of the certificate, 1h to 2160h.',
+  },
+  key: { type: 'string', choices: KEY_KINDS, default: 'p256', describe: 'Kind of the key.' },
+  ...JSON_OPTION,
+} as const satisfies OptionTable
 
-function issueOptions(y: Argv) {
-  return addStoreSettings(y, GATEWAY_SETTINGS)
-    .option('caller', {
-      type: 'string',
-      demandOption: true,
-      requiresArg: true,
-      describe: 'Name of the service, as the policies of clusters know it.',
-    })
-    .option('dir', {
-      type: 'string',
-      demandOption: true,
-      requiresArg: true,
-      describe: 'Folder for NAME.pem, NAME.key and bundle.pem.',
-    })
-    .option('ttl', {
-      type: 'string',
-      default: '720h',
-      requiresArg: true,
-      describe: 'Life of the certificate, 1h to 2160h.',
-    })
-    .option('key', {
-      choices: KEY_KINDS,
-      default: 'p256' as const,
-      requiresArg: true,
-      describe: 'Kind of the key.',
-    })
-    .option('json', { type: 'boolean', default: false, describe: 'Print one JSON object.' })
-}
+const issue = command({
+  path: 'issue',
+  describe: 'Make a key and a certificate for a control-plane service that calls clusters.',
+  settings: STORE_SETTINGS,
+  options: ISSUE_OPTIONS,
+  run: (args, surroundings) =>
+    withStore(args, surroundings, async (tools, operator) => {
+      const { caller, dir, key: keyKind } = args
+      const request = { caller, keyKind, lifetimeMs: lifetimeOf(args.ttl) }
+      judgeCaller(caller)
+      makeFolder(dir)
+      const issued = await issueCaller(tools, request, operator)
+      writeState(join(dir, `${caller}.key`), issued.keyPem, FOR_OWNER)
+      writeState(join(dir, `${caller}.pem`), issued.chainPem, FOR_ALL)
+      writeState(join(dir, 'bundle.pem'), issued.bundlePem, FOR_ALL)
+      const settingsFile = join(dir, `${caller}.yaml`)
+      writeState(settingsFile, callerSettings(caller, tools), FOR_ALL)
+      const facts = {
+        caller,
+        serial: issued.serial,
+        notAfter: new Date(issued.notAfterMs).toISOString(),
+        certificateFile: join(dir, `${caller}.pem`),
+        keyFile: join(dir, `${caller}.key`),
+        bundleFile: join(dir, 'bundle.pem'),
+        settingsFile,
+      }
+      surroundings.output.result(
+        args.json
+          ? JSON.stringify(facts, null, 2)
+          : `caller ${caller}, serial ${facts.serial}, until ${facts.notAfter}\n${facts.certificateFile}\n${facts.keyFile}\n${facts.bundleFile}\n${settingsFile}`,
+      )
+      surroundings.output.note(`Next: gateway clusters list --config ${settingsFile}`)
+      return 0
+    }),
+})
 
 /** For the commands that call through the gateway. Its paths are beside it, so that the folder can be copied. */
 function callerSettings(caller: string, { settings }: StoreTools): string {
@@ -234,3 +207,10 @@ function lifetimeOf(text: string): number {
     throw new PosternError('USAGE', `--ttl ${(error as Error).message}`)
   }
 }
+
+/** `gateway certs`: what was issued, and what of it is let in no more. */
+export const gatewayCerts = group({
+  path: 'certs',
+  describe: 'List, revoke and issue certificates.',
+  commands: [list, revokeCommand, issue],
+})

@@ -1,6 +1,6 @@
 import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import { judgeGatewaySettings } from '../../gateway/judge-settings.ts'
-import { configCommand, type AddCommand } from '../program/program.ts'
+import { configCommand, type Command, type CommandGroup } from '../program/program.ts'
 import { gatewayCall, gatewayForward } from '../caller/caller.ts'
 import { gatewayCa } from './ca.ts'
 import { gatewayCerts } from './certs.ts'
@@ -15,7 +15,7 @@ import { gatewayTokens } from './tokens.ts'
 import { withPassphrase } from '../daemon/daemon.ts'
 
 /** The commands of gateway, in the order of its help. */
-export const GATEWAY_COMMANDS: readonly AddCommand[] = [
+export const GATEWAY_COMMANDS: readonly (Command | CommandGroup)[] = [
   gatewayInit,
   gatewayRun,
   gatewayStatus,

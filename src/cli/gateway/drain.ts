@@ -6,10 +6,11 @@ import { askLocal } from '../../transport/local-socket.ts'
 import { SOCKET_OPTIONS, type SocketArguments } from '../place/place.ts'
 import {
   humanBytes,
+  JSON_OPTION,
   humanSpan,
-  type AddCommand,
   type Surroundings,
   settingsOf,
+  command,
 } from '../program/program.ts'
 
 /** The path of the gateway's socket where no setting names another. */
@@ -25,57 +26,47 @@ function socketPath(args: SocketArguments, { environment }: Surroundings): strin
   return values['status.socket'] ?? GATEWAY_SOCKET
 }
 
-const JSON_OPTION = {
-  json: { type: 'boolean', default: false, describe: 'Print one JSON object.' },
-} as const
-
 /** `gateway status`: is it in order, and what does it carry. */
-export const gatewayStatus: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'status',
+export const gatewayStatus = command({
+  path: 'status',
+  describe:
     'Show what the daemon carries. Exit 0: healthy, 1: degraded or draining, 3: no daemon runs.',
-    (y) => y.options(JSON_OPTION).options(SOCKET_OPTIONS),
-    (args) => {
-      const show = async (): Promise<number> => {
-        const status = await ask(socketPath(args, surroundings), 'status')
-        surroundings.output.result(args.json ? JSON.stringify(status) : statusText(status))
-        return status.health === 'healthy' ? 0 : UNHEALTHY
-      }
-      done(show())
-    },
-  )
+  options: { ...JSON_OPTION, ...SOCKET_OPTIONS },
+  run: async (args, surroundings) => {
+    const status = await ask(socketPath(args, surroundings), 'status')
+    surroundings.output.result(args.json ? JSON.stringify(status) : statusText(status))
+    return status.health === 'healthy' ? 0 : UNHEALTHY
+  },
+})
 
 /** `gateway drain`: as SIGTERM, from a shell. */
-export const gatewayDrain: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'drain',
+export const gatewayDrain = command({
+  path: 'drain',
+  describe:
     'Let running calls finish, send agents and callers elsewhere, and stop the daemon. Exit 0: it has stopped; 3: no daemon runs.',
-    (y) =>
-      y
-        .option('wait', {
-          type: 'boolean',
-          default: true,
-          describe: 'Wait until it has stopped; --no-wait gives the order and returns.',
-        })
-        .options(JSON_OPTION)
-        .options(SOCKET_OPTIONS),
-    (args) => {
-      const drain = async (): Promise<number> => {
-        const path = socketPath(args, surroundings)
-        const first = await ask(path, 'drain')
-        if (args.wait) await follow(path, first, surroundings)
-        surroundings.output.result(
-          args.json
-            ? JSON.stringify({ draining: true, stopped: args.wait })
-            : args.wait
-              ? 'the gateway has stopped'
-              : 'the gateway drains',
-        )
-        return 0
-      }
-      done(drain())
+  options: {
+    wait: {
+      type: 'boolean',
+      default: true,
+      describe: 'Wait until it has stopped; --no-wait gives the order and returns.',
     },
-  )
+    ...JSON_OPTION,
+    ...SOCKET_OPTIONS,
+  },
+  run: async (args, surroundings) => {
+    const path = socketPath(args, surroundings)
+    const first = await ask(path, 'drain')
+    if (args.wait) await follow(path, first, surroundings)
+    surroundings.output.result(
+      args.json
+        ? JSON.stringify({ draining: true, stopped: args.wait })
+        : args.wait
+          ? 'the gateway has stopped'
+          : 'the gateway drains',
+    )
+    return 0
+  },
+})
 
 /** Says what is left until nobody answers any more. */
 async function follow(path: string, first: GatewayStatus, { output }: Surroundings): Promise<void> {

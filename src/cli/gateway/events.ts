@@ -1,6 +1,5 @@
 import { PosternError } from '../../base/errors.ts'
 import { pause } from '../../base/pause.ts'
-import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import { parseDuration } from '../../config/setting.ts'
 import {
   eventsAfter,
@@ -9,14 +8,8 @@ import {
   type EventRow,
   type StoreTools,
 } from '../../gateway/operations/operations.ts'
-import { withStore } from './store.ts'
-import {
-  table,
-  type Output,
-  type AddCommand,
-  type Surroundings,
-  addStoreSettings,
-} from '../program/program.ts'
+import { STORE_SETTINGS, withStore } from './store.ts'
+import { table, type Output, type Surroundings, command } from '../program/program.ts'
 
 const FOLLOW_MS = 1000
 const HEADER = ['WHEN', 'WHAT', 'ABOUT', 'SERIAL', 'BY', 'FROM', 'WHY']
@@ -30,58 +23,36 @@ interface EventArguments {
 }
 
 /** `gateway events`: everything issued, renewed, refused and revoked. */
-export const gatewayEvents: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'events',
+export const gatewayEvents = command({
+  path: 'events',
+  describe:
     'Show what was issued, renewed, refused, revoked and changed: by whom, from where, when.',
-    (y) =>
-      addStoreSettings(y, GATEWAY_SETTINGS)
-        .option('last', {
-          type: 'string',
-          default: '50',
-          requiresArg: true,
-          describe: 'How many at most, counted from the end.',
-        })
-        .option('since', {
-          type: 'string',
-          requiresArg: true,
-          describe:
-            'Only from this time on: a span before now such as 90m or 24h, or 2026-01-31T12:00:00Z.',
-        })
-        .option('kind', {
-          type: 'string',
-          array: true,
-          requiresArg: true,
-          describe:
-            'Only of this kind, such as certificate.revoked or token.*; one or more, may be given again.',
-        })
-        .option('identity', {
-          type: 'string',
-          requiresArg: true,
-          describe: 'Only about names that hold this text.',
-        })
-        .option('follow', {
-          type: 'boolean',
-          default: false,
-          describe: 'Go on with what comes, until Ctrl-C.',
-        })
-        .option('json', {
-          type: 'boolean',
-          default: false,
-          describe: 'Print one JSON object a line.',
-        })
-        .example('$0 events --kind enrolment.refused --since 1h --follow', 'Watch who is refused.'),
-    (args) => {
-      done(
-        withStore(args, surroundings, async (tools, { nowMs }) => {
-          const { last, rows } = await show(args, tools, nowMs, surroundings.output)
-          if (args.follow) await follow(args, tools, surroundings, last)
-          else if (rows === 0 && !args.json) surroundings.output.note('no event is of that kind')
-          return 0
-        }),
-      )
+  settings: STORE_SETTINGS,
+  options: {
+    last: { type: 'string', default: '50', describe: 'How many at most, counted from the end.' },
+    since: {
+      type: 'string',
+      describe:
+        'Only from this time on: a span before now such as 90m or 24h, or 2026-01-31T12:00:00Z.',
     },
-  )
+    kind: {
+      type: 'strings',
+      describe:
+        'Only of this kind, such as certificate.revoked or token.*; one or more, may be given again.',
+    },
+    identity: { type: 'string', describe: 'Only about names that hold this text.' },
+    follow: { type: 'boolean', default: false, describe: 'Go on with what comes, until Ctrl-C.' },
+    json: { type: 'boolean', default: false, describe: 'Print one JSON object a line.' },
+  },
+  examples: [['$0 events --kind enrolment.refused --since 1h --follow', 'Watch who is refused.']],
+  run: (args, surroundings) =>
+    withStore(args, surroundings, async (tools, { nowMs }) => {
+      const { last, rows } = await show(args, tools, nowMs, surroundings.output)
+      if (args.follow) await follow(args, tools, surroundings, last)
+      else if (rows === 0 && !args.json) surroundings.output.note('no event is of that kind')
+      return 0
+    }),
+})
 
 /** Prints those that are there; returns the id of the newest event, shown or not. */
 async function show(

@@ -13,22 +13,22 @@ import {
   type DaemonState,
 } from '../daemon/daemon.ts'
 import { GATEWAY_SOCKET } from './drain.ts'
-import { type AddCommand, type Surroundings, addSettings, settingsOf } from '../program/program.ts'
+import { type Surroundings, settingsOf, command } from '../program/program.ts'
 
 /** `gateway run`: the daemon. */
-export const gatewayRun: AddCommand = (yargs, surroundings, done) =>
-  yargs.command(
-    'run',
+export const gatewayRun = command({
+  path: 'run',
+  describe:
     'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity, the peers and the log level anew.',
-    (y) => addSettings(y, GATEWAY_SETTINGS),
-    (args) => {
-      const { environment } = surroundings
-      const read = (): GatewaySettings =>
-        withPassphrase(settingsOf(GATEWAY_SETTINGS, args, environment).values, environment)
-      const start = async (): Promise<number> => await runGateway(read, surroundings)
-      done(start())
-    },
-  )
+  settings: { table: GATEWAY_SETTINGS },
+  options: {},
+  run: async (args, surroundings) => {
+    const { environment } = surroundings
+    const read = (): GatewaySettings =>
+      withPassphrase(settingsOf(GATEWAY_SETTINGS, args, environment).values, environment)
+    return await runGateway(read, surroundings)
+  },
+})
 
 async function runGateway(
   read: () => GatewaySettings,

@@ -8,6 +8,20 @@ import {
 import { type Surroundings, settingsOf, type SettingsArguments } from '../program/program.ts'
 import { withPassphrase } from '../daemon/daemon.ts'
 
+/** The settings of the gateway, of which the help shows those that a command on its store uses. */
+export const STORE_SETTINGS = {
+  table: GATEWAY_SETTINGS,
+  shown: [
+    'trustDomain',
+    'identity.directory',
+    'identity.passphraseFile',
+    'identity.passphraseCommand',
+    'ca.directory',
+    'records.file',
+    'enroll.leafLifetime',
+  ],
+} as const
+
 /** Opens the store of the settings, lets a command use it in the name of the local user, and closes it. */
 export async function withStore(
   args: SettingsArguments,

@@ -1,4 +1,3 @@
-import type { Argv } from 'yargs'
 import {
   enrolledFiles,
   namedFiles,
@@ -9,7 +8,7 @@ import { Generations } from '../../identity/generations.ts'
 import type { KeyFilePaths } from '../../identity/key-files.ts'
 import type { KeyProtection } from '../../identity/key-protection.ts'
 import { protectionOf } from '../../identity/passphrase.ts'
-import { type Surroundings, settingsOf } from '../program/program.ts'
+import { type OptionTable, type Surroundings, settingsOf } from '../program/program.ts'
 import { withPassphrase } from '../daemon/daemon.ts'
 
 /** Where an agent's identity lies, for commands that read it without the daemon. */
@@ -26,20 +25,14 @@ interface PlaceArguments {
   readonly config?: string | undefined
 }
 
-/** Adds the options that say where an identity lies. */
-export function withPlace<T>(y: Argv<T>) {
-  return y
-    .option('state-directory', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'Where agent enroll kept it. (POSTERN_STATE_DIRECTORY)',
-    })
-    .option('config', {
-      type: 'string',
-      requiresArg: true,
-      describe: 'File of the daemon, to find it. (POSTERN_CONFIG)',
-    })
-}
+/** The options that say where an identity lies. */
+export const PLACE_OPTIONS = {
+  'state-directory': {
+    type: 'string',
+    describe: 'Where agent enroll kept it. (POSTERN_STATE_DIRECTORY)',
+  },
+  config: { type: 'string', describe: 'File of the daemon, to find it. (POSTERN_CONFIG)' },
+} as const satisfies OptionTable
 
 /** @throws NOT_ENROLLED, CONFIG_INVALID */
 export function locate(args: PlaceArguments, { environment }: Surroundings): Located {

@@ -1,2 +1,2 @@
-export { locate, type Located, withPlace } from './identity.ts'
+export { locate, type Located, PLACE_OPTIONS } from './identity.ts'
 export { SOCKET_OPTIONS, type SocketArguments, socketPath, statePath } from './socket.ts'

@@ -1,6 +1,6 @@
 import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import type { SettingsOf } from '../../config/setting.ts'
-import { settingsOf } from '../program/program.ts'
+import { type OptionTable, settingsOf } from '../program/program.ts'
 
 /** The arguments that say where the socket of a daemon lies. */
 export interface SocketArguments {
@@ -13,16 +13,14 @@ export interface SocketArguments {
 export const SOCKET_OPTIONS = {
   socket: {
     type: 'string',
-    requiresArg: true,
     describe: 'The status socket; default: status.socket of the settings.',
   },
   config: {
     type: 'string',
-    requiresArg: true,
     describe: 'The file of the daemon, to find its socket. (POSTERN_CONFIG)',
   },
-  'status-socket': { type: 'string', requiresArg: true, hidden: true },
-} as const
+  'status-socket': { type: 'string', describe: 'As --socket.', hidden: true },
+} as const satisfies OptionTable
 
 type Environment = Readonly<Record<string, string | undefined>>
 

@@ -2,8 +2,9 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { SettingsOf, SettingsTable } from '../../config/setting.ts'
 import type { Output } from './output.ts'
 import { table as textTable } from './output.ts'
-import type { AddCommand, Surroundings } from './command.ts'
-import { addSettings, settingsOf } from './settings-options.ts'
+import type { Surroundings } from './ambient.ts'
+import { command, type CommandGroup, group, JSON_OPTION } from './command.ts'
+import { settingsOf } from './settings-options.ts'
 
 /**
  * `config check` and `config print`, for a program with this table. `judge` judges all that a run would: files,
@@ -16,50 +17,37 @@ export function configCommand<T extends SettingsTable>(
     ambient: Ambient,
     environment: Surroundings['environment'],
   ) => string | undefined,
-): AddCommand {
-  return (yargs, surroundings, done) =>
-    yargs.command('config', 'Check or print the settings.', (y) =>
-      y
-        .command(
-          'check',
-          'Read all settings, and the files they name, and say whether they are in order. Runs no program.',
-          (inner) => addSettings(inner, table),
-          (args) => {
-            const check = (): number => {
-              const { values } = settingsOf(table, args, surroundings.environment)
-              const { environment, output } = surroundings
-              const unjudged = judge(values, surroundings.ambient('error', 'config'), environment)
-              output.result('the settings are in order')
-              if (unjudged !== undefined) output.note(unjudged)
-              return 0
-            }
-            done(Promise.resolve().then(check))
-          },
-        )
-        .command(
-          'print',
-          'Print every setting with its value and where it came from.',
-          (inner) =>
-            addSettings(inner, table).option('json', {
-              type: 'boolean',
-              default: false,
-              describe: 'Print one JSON object.',
-            }),
-          (args) => {
-            const print = (): number => {
-              printSettings(
-                table,
-                settingsOf(table, args, surroundings.environment),
-                args.json,
-                surroundings.output,
-              )
-              return 0
-            }
-            done(Promise.resolve().then(print))
-          },
-        )
-        .demandCommand(1, 'Name one of: check, print.'),
-    )
+): CommandGroup {
+  const check = command({
+    path: 'check',
+    describe:
+      'Read all settings, and the files they name, and say whether they are in order. Runs no program.',
+    settings: { table },
+    options: {},
+    run: (args, surroundings) => {
+      const { environment, output } = surroundings
+      const { values } = settingsOf(table, args, environment)
+      const unjudged = judge(values, surroundings.ambient('error', 'config'), environment)
+      output.result('the settings are in order')
+      if (unjudged !== undefined) output.note(unjudged)
+      return 0
+    },
+  })
+  const print = command({
+    path: 'print',
+    describe: 'Print every setting with its value and where it came from.',
+    settings: { table },
+    options: JSON_OPTION,
+    run: (args, { environment, output }) => {
+      printSettings(table, settingsOf(table, args, environment), args.json, output)
+      return 0
+    },
+  })
+  return group({
+    path: 'config',
+    describe: 'Check or print the settings.',
+    commands: [check, print],
+  })
 }
 
 interface PrintedSettings<T extends SettingsTable> {

@@ -5,7 +5,7 @@ import { onFault } from '../../transport/edge.ts'
 import { signalsAreHeard } from './early-signals.ts'
 import { makeLogger } from './log.ts'
 import { processOutput } from './output.ts'
-import type { Surroundings } from './command.ts'
+import type { Surroundings } from './ambient.ts'
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 

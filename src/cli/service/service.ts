@@ -14,7 +14,15 @@ import {
   type ServicePlace,
   type Step,
 } from './files.ts'
-import type { AddCommand, Surroundings } from '../program/program.ts'
+import {
+  command,
+  type Command,
+  type CommandGroup,
+  group,
+  JSON_OPTION,
+  type OptionTable,
+  type Surroundings,
+} from '../program/program.ts'
 
 /** One of the two programs, as a service. */
 interface Service extends ServiceFacts {
@@ -59,95 +67,82 @@ const COMMON_OPTIONS = {
   root: {
     type: 'string',
     default: '/',
-    requiresArg: true,
     describe: 'Root of the file system to install into, for images; nothing is started there.',
   },
-} as const
+} as const satisfies OptionTable
 
 /** `agent service`: the agent as a service of systemd. */
-export const agentService: AddCommand = serviceCommand(AGENT)
+export const agentService: CommandGroup = serviceCommand(AGENT)
 
 /** `gateway service`: the same for the gateway. */
-export const gatewayService: AddCommand = serviceCommand(GATEWAY)
+export const gatewayService: CommandGroup = serviceCommand(GATEWAY)
 
-function serviceCommand(service: Service): AddCommand {
-  return (yargs, surroundings, done) =>
-    yargs.command('service', `Install the ${service.program} as a service of systemd.`, (y) =>
-      [install, uninstall, status]
-        .reduce((group, add) => add(service)(group, surroundings, done), y)
-        .demandCommand(1, 'Name one of: install, uninstall, status.'),
-    )
+function serviceCommand(service: Service): CommandGroup {
+  return group({
+    path: 'service',
+    describe: `Install the ${service.program} as a service of systemd.`,
+    commands: [install(service), uninstall(service), status(service)],
+  })
 }
 
-function install(service: Service): AddCommand {
+function install(service: Service): Command {
   const settings =
     service.exampleConfig === undefined
       ? ''
       : ' and, where there is none, a settings file with every option explained'
-  return (yargs, surroundings, done) =>
-    yargs.command(
-      'install',
-      `Make its user, its unit${settings}; enable and start it. As root; done again, it changes only what differs.`,
-      (inner) =>
-        inner
-          .options(COMMON_OPTIONS)
-          .option('program', {
-            type: 'string',
-            default: `/usr/bin/${service.program}`,
-            requiresArg: true,
-            describe: 'Path of the program that the unit starts.',
-          })
-          .option('start', {
-            type: 'boolean',
-            default: true,
-            describe: 'Enable and start it; --no-start leaves that to you.',
-          }),
-      (args) => {
-        const { root, program, start } = args
-        const act = (): number => {
-          // A file that still has to be filled in, or made, is no reason to start.
-          const isSet = existsSync(join(root, service.configFile))
-          const steps = installSteps(service, { root }, program, start && isSet)
-          perform(steps, args['dry-run'], surroundings)
-          if (!isSet) surroundings.output.note(service.next)
-          return 0
-        }
-        done(Promise.resolve().then(act))
+  return command({
+    path: 'install',
+    describe: `Make its user, its unit${settings}; enable and start it. As root; done again, it changes only what differs.`,
+    options: {
+      ...COMMON_OPTIONS,
+      program: {
+        type: 'string',
+        default: `/usr/bin/${service.program}`,
+        describe: 'Path of the program that the unit starts.',
       },
-    )
+      start: {
+        type: 'boolean',
+        default: true,
+        describe: 'Enable and start it; --no-start leaves that to you.',
+      },
+    },
+    run: (args, surroundings) => {
+      const { root, program, start } = args
+
+      // A file that still has to be filled in, or made, is no reason to start.
+      const isSet = existsSync(join(root, service.configFile))
+      const steps = installSteps(service, { root }, program, start && isSet)
+      perform(steps, args['dry-run'], surroundings)
+      if (!isSet) surroundings.output.note(service.next)
+      return 0
+    },
+  })
 }
 
-function uninstall(service: Service): AddCommand {
-  return (yargs, surroundings, done) =>
-    yargs.command(
-      'uninstall',
-      'Stop it, and remove its unit; settings, certificates and the user stay. As root.',
-      (inner) => inner.options(COMMON_OPTIONS),
-      (args) => {
-        const act = (): number => {
-          perform(uninstallSteps(service, { root: args.root }), args['dry-run'], surroundings)
-          return 0
-        }
-        done(Promise.resolve().then(act))
-      },
-    )
+function uninstall(service: Service): Command {
+  return command({
+    path: 'uninstall',
+    describe: 'Stop it, and remove its unit; settings, certificates and the user stay. As root.',
+    options: COMMON_OPTIONS,
+    run: (args, surroundings) => {
+      perform(uninstallSteps(service, { root: args.root }), args['dry-run'], surroundings)
+      return 0
+    },
+  })
 }
 
-function status(service: Service): AddCommand {
-  return (yargs, surroundings, done) =>
-    yargs.command(
-      'status',
+function status(service: Service): Command {
+  return command({
+    path: 'status',
+    describe:
       'Say whether it is installed, enabled and running. Exit 0: it runs, 1: not installed, 3: installed, and does not run.',
-      (inner) =>
-        inner.option('root', COMMON_OPTIONS.root).option('json', {
-          type: 'boolean',
-          default: false,
-          describe: 'Print one JSON object.',
-        }),
-      ({ root, json }) => {
-        done(Promise.resolve().then(() => show(service, { root }, json, surroundings)))
-      },
-    )
+    options: {
+      root: COMMON_OPTIONS.root,
+      ...JSON_OPTION,
+    },
+    run: ({ root, json }, surroundings) =>
+      Promise.resolve().then(() => show(service, { root }, json, surroundings)),
+  })
 }
 
 function installSteps(
