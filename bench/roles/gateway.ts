@@ -140,7 +140,7 @@ async function stalled({ readers, seconds }: { readers: number; seconds: number 
   const beside = await unary({ inFlight: 1, seconds })
   globalThis.gc?.()
   const heldBytes = process.memoryUsage().arrayBuffers - rssBefore
-  const bufferedBytes = tunnel?.connection.session.window.bufferedBytes ?? 0
+  const bufferedBytes = tunnel?.connection.session.account.bufferedBytes ?? 0
   const budgetBytes = gateway.parts.budget.reservedBytes
   abort.abort()
   await sleep(100)

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { readCredential, type Credential, type KeyFilePaths } from '../../src/identity/key-files.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemRandom } from '../../src/base/random.ts'
@@ -55,7 +56,7 @@ async function hold({ port, count, agents, trustDomain }: Dial): Promise<void> {
             resolve()
           }, reject)
         },
-        onOpen: () => undefined,
+        streams: refuseStreams(''),
         onClosed: (_connection, error) => {
           reject(error)
         },

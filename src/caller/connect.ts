@@ -1,3 +1,4 @@
+import { refuseStreams } from '../mux/session-owner.ts'
 import { PosternError } from '../base/errors.ts'
 import { silentLogger, type Logger } from '../base/logger.ts'
 import { systemRandom } from '../base/random.ts'
@@ -58,9 +59,7 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
         client.current = new GatewayClient(connection)
         resolve(client.current)
       },
-      onOpen: (stream) => {
-        stream.refuse('METHOD_UNKNOWN', false, 'a caller serves nothing')
-      },
+      streams: refuseStreams('a caller serves nothing'),
       onGoAway: (_connection, { code }) => {
         isDraining = code === 'SHUTDOWN' || code === 'GOING_AWAY'
         client.current?.wentAway()

@@ -1,6 +1,7 @@
 import type { ErrorCode } from '../base/error-codes.ts'
 import { wireNumber } from '../wire/codes.ts'
-import { FLAG_END, FRAME, HEADER_BYTES, PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
+import { FLAG_END, FRAME, PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
+import { HEADER_BYTES, writeHeader, writeLength } from '../wire/header.ts'
 import { FrameWriter } from '../wire/frame-writer.ts'
 import { HIGH_WATER_BYTES, type Sender } from './send-queue.ts'
 
@@ -91,7 +92,8 @@ export class Output {
       if (queue.queuedBytes > 0 && queue.limit > queue.sent) this.ready(stream)
       return 0
     }
-    writeDataHeader(into, at, end, count, stream.id)
+    writeHeader(into, at, FRAME.DATA, end ? FLAG_END : 0, stream.id)
+    writeLength(into, at, count)
     queue.moveInto(into, at + HEADER_BYTES, count)
     this.sent += count
     stream.sentBytes(count)
@@ -125,12 +127,4 @@ export class Output {
     }
     return false
   }
-}
-
-function writeDataHeader(into: Buffer, at: number, end: boolean, count: number, id: number): void {
-  into[at] = FRAME.DATA
-  into[at + 1] = end ? FLAG_END : 0
-  into[at + 2] = count >>> 8
-  into[at + 3] = count & 0xff
-  into.writeUInt32BE(id, at + 4)
 }

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { asPosternError, PosternError, type ErrorCode } from '../base/errors.ts'
-import { readU64 } from '../wire/byte-reader.ts'
 import { EXTENSION_TYPE_MIN, FLAG_END, FRAME } from '../wire/frame.ts'
 import { FrameDecoder } from '../wire/frame-decoder.ts'
 import type { FrameWriter } from '../wire/frame-writer.ts'
-import { readGoAway, writeGoAway, type GoAway } from '../wire/goaway.ts'
 import {
   chooseVersion,
   readHello,
@@ -14,47 +12,64 @@ import {
   type Hello,
 } from '../wire/hello.ts'
 import { AbuseGuard } from './abuse.ts'
-import type { MuxLimits } from './limits.ts'
 import { OpenLimits } from './open-limits.ts'
 import { CallBacklog } from './call-backlog.ts'
+import { Departure, type GoAwayOptions } from './departure.ts'
 import { Liveness } from './liveness.ts'
 import { Output } from './output.ts'
 import { SessionWindow } from './receive-window.ts'
+import { SessionFrames } from './session-frames.ts'
+import { SessionEvents } from './session-events.ts'
 import type { MuxSessionOptions, SessionOwner } from './session-owner.ts'
-import { refusalAfter } from './refusal-after.ts'
 import { StreamFrames } from './stream-frames.ts'
 import { StreamTable } from './stream-table.ts'
 import type { StreamHost } from './stream-host.ts'
 import { MuxStream, type StreamSink } from './stream.ts'
 
-const RETRY = true
+/** The bytes of DATA that a session has moved and may move. All but the middle two are absolute offsets. */
+export interface SessionAccount {
+  readonly received: number
+  /** How far the peer may send. */
+  readonly granted: number
+  /** Received and not yet consumed. */
+  readonly bufferedBytes: number
+  /** Sum of the windows of all open streams. */
+  readonly windowsBytes: number
+  readonly sent: number
+  /** How far we may send. */
+  readonly credit: number
+}
+
+/** Its peer's hello and the time of what came last are known later. */
+type MutableHost = {
+  -readonly [Field in keyof StreamHost<MuxStream>]: StreamHost<MuxStream>[Field]
+}
 
 /**
  * The multiplexer of one connection (docs/PROTOCOL.md): bytes and monotonic time in, bytes and
- * calls to its owner out. It owns neither socket nor timer.
+ * events out. It owns neither socket nor timer.
  *
  * - inputs: `receive`, `handleTimeout`
  * - effects: `takeOutput`, `nextTimeoutMs`
  * - verbs: `beginOpen`/`endOpen`, `goAway`, `close`; the rest is on the streams
  */
-export class MuxSession implements StreamHost<MuxStream> {
-  readonly output = new Output()
-  readonly window: SessionWindow
-  readonly limits: MuxLimits
-  nowMs: number
-  bytesIn = 0
-  bytesOut = 0
+export class MuxSession {
+  readonly #host: MutableHost
+  readonly #output = new Output()
   readonly #owner: SessionOwner
+  readonly #events: SessionEvents
+  #bytesIn = 0
+  #bytesOut = 0
   readonly #table: StreamTable
   readonly #streamFrames: StreamFrames
+  readonly #sessionFrames: SessionFrames
   readonly #decoder = new FrameDecoder()
   readonly #abuse: AbuseGuard
   readonly #liveness: Liveness
   readonly #openLimits: OpenLimits
   readonly #backlog: CallBacklog
   #peer: Hello | undefined
-  #goAwaySent = false
-  #goAwayReceived: GoAway | undefined
+  readonly #departure = new Departure()
   #closed: PosternError | undefined
   #isAwake = false
 
@@ -64,29 +79,64 @@ export class MuxSession implements StreamHost<MuxStream> {
     if (!budget.reserve(limits.sessionCreditBytes)) {
       throw new PosternError('BUDGET_EXHAUSTED', 'no byte budget is left for another session')
     }
-    this.limits = limits
-    this.nowMs = options.nowMs
-    this.window = new SessionWindow(limits, budget)
     this.#owner = options.owner
+    this.#events = new SessionEvents((event) => {
+      options.owner.onEvent(event)
+    })
+    this.#host = this.#makeHost(new SessionWindow(limits, budget), options.nowMs)
     this.#abuse = new AbuseGuard(limits)
     this.#liveness = new Liveness(limits, options.nowMs)
     this.#table = new StreamTable(options.role)
     this.#backlog = new CallBacklog(budget)
-    const { output } = this
+    const output = this.#output
     this.#openLimits = new OpenLimits({ limits, table: this.#table, output, abuse: this.#abuse })
-    this.#streamFrames = new StreamFrames({
-      host: this,
+    this.#sessionFrames = new SessionFrames({
+      host: this.#host,
       table: this.#table,
       abuse: this.#abuse,
-      owner: options.owner,
-      refusal: () => (this.#goAwaySent ? 'GOING_AWAY' : this.#openLimits.refusal(this.nowMs)),
+      liveness: this.#liveness,
+      departure: this.#departure,
+      events: this.#events,
     })
+    this.#streamFrames = new StreamFrames({
+      host: this.#host,
+      table: this.#table,
+      abuse: this.#abuse,
+      streams: options.streams,
+      refusal: () =>
+        this.#departure.isSent ? 'GOING_AWAY' : this.#openLimits.refusal(this.#host.nowMs),
+    })
+  }
+
+  /** What its streams may use of the session. */
+  #makeHost(window: SessionWindow, nowMs: number): MutableHost {
+    const output = this.#output
+    return {
+      output,
+      control: output.control,
+      window,
+      nowMs,
+      peerStreamCredit: 0,
+      wake: () => {
+        this.#wake()
+      },
+      fitBacklog: () => {
+        this.#fitBacklog()
+      },
+      didReset: () => {
+        this.#openLimits.didReset(this.#host.nowMs)
+      },
+      forget: (stream) => {
+        if (!this.#table.remove(stream)) return
+        if (this.#departure.isUnderWay) this.#maybeDrained()
+      },
+    }
   }
 
   /** Sends HELLO: to be called once the owner can take calls. */
   start(): void {
-    const { streamsMax, sessionCreditBytes, streamCreditBytes } = this.limits
-    writeHello(this.output.control, {
+    const { streamsMax, sessionCreditBytes, streamCreditBytes } = this.#host.window.limits
+    writeHello(this.#output.control, {
       versionMin: VERSION_MIN,
       versionMax: VERSION_MAX,
       features: 0n,
@@ -94,7 +144,7 @@ export class MuxSession implements StreamHost<MuxStream> {
       sessionCredit: sessionCreditBytes,
       streamCredit: streamCreditBytes,
     })
-    this.wake()
+    this.#wake()
   }
 
   get isReady(): boolean {
@@ -103,7 +153,7 @@ export class MuxSession implements StreamHost<MuxStream> {
 
   /** New streams may be opened: ready, and neither side is going away. */
   get isOpen(): boolean {
-    return this.isReady && !this.#goAwaySent && this.#goAwayReceived === undefined
+    return this.isReady && !this.#departure.isUnderWay
   }
 
   get streamCount(): number {
@@ -123,8 +173,25 @@ export class MuxSession implements StreamHost<MuxStream> {
     return this.#peer?.streamsMax ?? 0
   }
 
-  get peerStreamCredit(): number {
-    return this.#peer?.streamCredit ?? 0
+  get bytesIn(): number {
+    return this.#bytesIn
+  }
+
+  get bytesOut(): number {
+    return this.#bytesOut
+  }
+
+  /** What its two directions have come to, in bytes. */
+  get account(): SessionAccount {
+    const { window } = this.#host
+    const { received, limit: granted, bufferedBytes, windowsBytes } = window
+    const { sent, limit: credit } = this.#output
+    return { received, granted, bufferedBytes, windowsBytes, sent, credit }
+  }
+
+  /** There is something to take at once. */
+  get hasOutput(): boolean {
+    return this.#output.isReady
   }
 
   /**
@@ -135,53 +202,41 @@ export class MuxSession implements StreamHost<MuxStream> {
    */
   beginOpen(sink: StreamSink, isEnded: boolean, wantsData: boolean): MuxStream {
     this.#judgeOpen()
-    const stream = new MuxStream(this, this.#table.nextId, { isInbound: false, isEnded, sink })
+    const stream = new MuxStream(this.#host, this.#table.nextId, {
+      isInbound: false,
+      isEnded,
+      sink,
+    })
     const credit = wantsData ? stream.reserveCredit() : 0
     this.#table.addOurs(stream)
-    this.output.calls.begin(FRAME.OPEN, isEnded ? FLAG_END : 0, stream.id)
-    this.output.calls.u32(credit)
+    this.#output.calls.begin(FRAME.OPEN, isEnded ? FLAG_END : 0, stream.id)
+    this.#output.calls.u32(credit)
     return stream
   }
 
   get writer(): FrameWriter {
-    return this.output.calls
+    return this.#output.calls
   }
 
   endOpen(): void {
-    this.output.calls.end()
-    this.wake()
+    this.#output.calls.end()
+    this.#wake()
   }
 
   /** Takes no new streams from now on; running ones go on. */
-  goAway(
-    code: ErrorCode,
-    text: string,
-    options: Partial<Pick<GoAway, 'reconnectAfterMs' | 'alternates'>> = {},
-  ): void {
-    if (this.#goAwaySent || this.#closed !== undefined) return
-    this.#goAwaySent = true
-    const { reconnectAfterMs = 0, alternates = [] } = options
-    writeGoAway(this.output.control, {
-      lastId: this.#table.lastPeerId,
-      code,
-      reconnectAfterMs,
-      text,
-      alternates,
-    })
-    this.wake()
+  goAway(code: ErrorCode, text: string, options: GoAwayOptions = {}): void {
+    if (this.#departure.isSent || this.#closed !== undefined) return
+    this.#departure.send(this.#output.control, this.#table.lastPeerId, code, text, options)
+    this.#wake()
     this.#maybeDrained()
   }
 
   /** Ends the session: the peer is told the reason, and when to come back; every stream is lost. */
   close(error: PosternError, reconnectAfterMs = 0): void {
     if (this.#closed !== undefined) return
-    const goAway = {
-      lastId: this.#table.lastPeerId,
-      code: error.code,
-      reconnectAfterMs,
-      alternates: [],
-    }
-    writeGoAway(this.output.control, { ...goAway, text: error.rawMessage })
+    const { code, rawMessage } = error
+    const options = { reconnectAfterMs }
+    this.#departure.send(this.#output.control, this.#table.lastPeerId, code, rawMessage, options)
     this.#end(error)
   }
 
@@ -192,25 +247,30 @@ export class MuxSession implements StreamHost<MuxStream> {
 
   receive(chunk: Buffer, nowMs: number): void {
     if (this.#closed !== undefined) return
-    this.nowMs = nowMs
-    this.bytesIn += chunk.length
+    this.#host.nowMs = nowMs
+    this.#bytesIn += chunk.length
     this.#liveness.heard(nowMs)
+    this.#events.hold()
     try {
       this.#decoder.push(chunk, this.#onFrame)
-      this.fitBacklog()
+      this.#fitBacklog()
     } catch (error) {
       // Only the peer's faults are errors of ours here; anything else is a bug and must be seen.
       if (!(error instanceof PosternError)) throw error
       this.close(asPosternError(error))
+    } finally {
+      this.#events.release()
     }
   }
 
   /** Fills `into` with what is most urgent; returns how many bytes. */
   takeOutput(into: Buffer): number {
-    const count = this.output.fill(into)
-    this.bytesOut += count
-    if (count === 0 || !this.output.isReady) this.#isAwake = false
-    if (this.output.calls.length === 0) this.#backlog.release()
+    this.#events.hold()
+    const count = this.#output.fill(into)
+    this.#bytesOut += count
+    if (count === 0 || !this.#output.isReady) this.#isAwake = false
+    if (this.#output.calls.length === 0) this.#backlog.release()
+    this.#events.release()
     return count
   }
 
@@ -220,33 +280,22 @@ export class MuxSession implements StreamHost<MuxStream> {
   }
 
   handleTimeout(nowMs: number): void {
-    this.nowMs = nowMs
+    this.#host.nowMs = nowMs
     if (this.#closed !== undefined) return
     if (this.#liveness.isSilent(nowMs)) {
-      const seconds = String(Math.round(this.limits.silenceMs / 1000))
+      const seconds = String(Math.round(this.#host.window.limits.silenceMs / 1000))
       this.close(
         new PosternError('PEER_SILENT', `nothing was heard from the peer for ${seconds} s`),
       )
       return
     }
-    this.#ping()
+    this.#sessionFrames.ping()
   }
 
-  #ping(): void {
-    const nonce = this.#liveness.takePing(this.nowMs)
-    if (nonce !== undefined) this.#writeNonce(FRAME.PING, nonce)
-  }
-
-  // For the streams.
-
-  fitBacklog(): void {
-    if (this.#closed !== undefined || this.#backlog.fit(this.output.calls.length)) return
+  #fitBacklog(): void {
+    if (this.#closed !== undefined || this.#backlog.fit(this.#output.calls.length)) return
     const text = 'no byte budget is left for answers that the peer does not read'
     this.close(new PosternError('BUDGET_EXHAUSTED', text))
-  }
-
-  get control(): FrameWriter {
-    return this.output.control
   }
 
   /** The owner was told of output, and has not taken all of it. */
@@ -254,20 +303,11 @@ export class MuxSession implements StreamHost<MuxStream> {
     return this.#isAwake
   }
 
-  wake(): void {
+  #wake(): void {
     // What waits for credit is no output: told of it, the owner would find nothing to take.
-    if (this.#isAwake || !this.output.isReady) return
+    if (this.#isAwake || !this.#output.isReady) return
     this.#isAwake = true
     this.#owner.onOutput()
-  }
-
-  didReset(): void {
-    this.#openLimits.didReset(this.nowMs)
-  }
-
-  forget(stream: MuxStream): void {
-    if (!this.#table.remove(stream)) return
-    if (this.#goAwaySent || this.#goAwayReceived !== undefined) this.#maybeDrained()
   }
 
   // Frames.
@@ -282,15 +322,17 @@ export class MuxSession implements StreamHost<MuxStream> {
   ): void => {
     if (this.#closed !== undefined) return
     if (type >= EXTENSION_TYPE_MIN) {
-      this.#abuse.empty(this.nowMs)
+      this.#abuse.empty(this.#host.nowMs)
     } else if (this.#peer === undefined) {
       this.#receiveHello(type, id, bytes, start, end)
     } else if (id === 0) {
-      this.#receiveSessionFrame(type, bytes, start, end)
+      this.#sessionFrames.receive(type, bytes, start, end)
     } else this.#streamFrames.receive(type, flags, id, bytes, start, end)
-    if (this.output.control.length > this.limits.controlBacklogBytesMax) {
+    if (this.#output.control.length > this.#host.window.limits.controlBacklogBytesMax) {
       throw new PosternError('FLOOD', 'the peer provokes answers faster than it takes them')
     }
+    // Between frames the state is whole.
+    if (this.#events.isWaiting) this.#events.tell()
   }
 
   #receiveHello(type: number, id: number, bytes: Buffer, start: number, end: number): void {
@@ -300,91 +342,32 @@ export class MuxSession implements StreamHost<MuxStream> {
     const hello = readHello(bytes, start, end)
     chooseVersion(hello)
     this.#peer = hello
-    this.output.limit = hello.sessionCredit
-    this.#liveness.start(this.nowMs)
-    this.#ping()
-    this.#owner.onReady()
-  }
-
-  #receiveSessionFrame(type: number, bytes: Buffer, start: number, end: number): void {
-    switch (type) {
-      case FRAME.PING:
-        this.#abuse.ping(this.nowMs)
-        this.output.control.begin(FRAME.PONG, 0, 0)
-        this.output.control.slice(bytes, start, end)
-        this.output.control.end()
-        this.wake()
-        return
-      case FRAME.PONG:
-        this.#receivePong(bytes, start)
-        return
-      case FRAME.WINDOW:
-        this.#receiveSessionLimit(readU64(bytes, start))
-        return
-      case FRAME.GOAWAY:
-        this.#receiveGoAway(readGoAway(bytes, start, end))
-        return
-      default:
-        throw new PosternError('PROTOCOL_VIOLATION', `frame type ${String(type)} on stream 0`, {
-          type,
-        })
-    }
-  }
-
-  #receivePong(bytes: Buffer, start: number): void {
-    // Nonces of ours are small: one that is not exact in a double is not ours.
-    const nonce = bytes.readUInt32BE(start) * 2 ** 32 + bytes.readUInt32BE(start + 4)
-    const isOurs = this.#liveness.pong(nonce, this.nowMs)
-    if (isOurs) {
-      this.window.rttMinMs = this.#liveness.rttMinMs ?? 0
-      this.#ping()
-    } else this.#abuse.empty(this.nowMs)
-  }
-
-  #receiveSessionLimit(limit: number): void {
-    if (limit <= this.output.limit) {
-      this.#abuse.empty(this.nowMs)
-      return
-    }
-    this.output.limit = limit
-    if (this.output.isReady) this.wake()
-  }
-
-  #receiveGoAway(goAway: GoAway): void {
-    if (this.#goAwayReceived !== undefined) this.#abuse.goAway()
-    this.#goAwayReceived = goAway
-    for (const stream of this.#table.oursAbove(goAway.lastId))
-      stream.receiveRefuse('GOING_AWAY', RETRY, goAway.text)
-    this.#owner.onGoAway(goAway)
-    this.#maybeDrained()
+    this.#host.peerStreamCredit = hello.streamCredit
+    this.#output.limit = hello.sessionCredit
+    this.#liveness.start(this.#host.nowMs)
+    this.#sessionFrames.ping()
+    this.#events.push({ name: 'ready' })
   }
 
   #judgeOpen(): void {
     if (this.#closed !== undefined)
       throw new PosternError('CONNECTION_LOST', 'the session has ended')
     assert(this.#peer !== undefined, 'open before the peer said hello')
-    if (!this.isOpen) throw refusalAfter(this.#goAwayReceived)
-    this.#openLimits.judgeOwn(this.#peer.streamsMax, this.nowMs)
-  }
-
-  #writeNonce(type: number, nonce: number): void {
-    this.output.control.begin(type, 0, 0)
-    this.output.control.u64(nonce)
-    this.output.control.end()
-    this.wake()
+    if (!this.isOpen) throw this.#departure.refusal()
+    this.#openLimits.judgeOwn(this.#peer.streamsMax, this.#host.nowMs)
   }
 
   #maybeDrained(): void {
-    if (this.#table.size === 0 && this.#closed === undefined) this.#owner.onDrained()
+    if (this.#table.size === 0 && this.#closed === undefined) this.#events.push({ name: 'drained' })
   }
 
   #end(error: PosternError): void {
     this.#closed = error
     for (const stream of this.#table.all()) stream.lose('CONNECTION_LOST')
     this.#table.clear()
-    this.window.release()
+    this.#host.window.release()
     this.#backlog.release()
-    this.wake()
-    this.#owner.onClosed(error)
+    this.#wake()
+    this.#events.push({ name: 'closed', error })
   }
 }

@@ -4,7 +4,7 @@ import { codeOfWireNumber } from '../wire/codes.ts'
 import { FLAG_END, FRAME } from '../wire/frame.ts'
 import { writeRefuse } from '../wire/refuse.ts'
 import type { AbuseGuard } from './abuse.ts'
-import type { SessionOwner } from './session-owner.ts'
+import type { StreamHandler } from './session-owner.ts'
 import type { StreamHost } from './stream-host.ts'
 import { MuxStream } from './stream.ts'
 import type { StreamTable } from './stream-table.ts'
@@ -19,7 +19,7 @@ export interface StreamFramesParts {
   readonly host: StreamHost<MuxStream>
   readonly table: StreamTable
   readonly abuse: AbuseGuard
-  readonly owner: Pick<SessionOwner, 'onOpen'>
+  readonly streams: StreamHandler
   /** Why no new stream of the peer's is taken now, or undefined. */
   refusal(): ErrorCode | undefined
 }
@@ -51,7 +51,7 @@ export class StreamFrames {
   }
 
   #open(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
-    const { host, table, owner } = this.#parts
+    const { host, table, streams } = this.#parts
     table.claimTheirs(id)
     const refusal = this.#parts.refusal()
     if (refusal !== undefined) {
@@ -64,7 +64,8 @@ export class StreamFrames {
     table.addTheirs(stream)
     const credit = bytes.readUInt32BE(start)
     if (credit > 0) stream.receiveLimit(credit)
-    owner.onOpen(stream, bytes, start + CREDIT_BYTES, end, isEnded)
+    const { nowMs } = host
+    streams.open({ stream, bytes, start: start + CREDIT_BYTES, end, isEnded, nowMs })
   }
 
   #dispatch(

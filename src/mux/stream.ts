@@ -73,6 +73,7 @@ export class MuxStream implements Sender {
 
   /** Calls back once, when both directions are over for whatever reason; for one observer. */
   whenClosed(onClosed: () => void): void {
+    assert(this.#onClosed === undefined, 'the stream has an observer')
     this.#onClosed = onClosed
   }
 
@@ -360,8 +361,7 @@ export class MuxStream implements Sender {
   }
 
   #codeFrame(type: number, code: ErrorCode): void {
-    const isBehindOpen = !this.isInbound && !this.#isAnswered
-    this.#host.output.writeCode(type, this.id, code, isBehindOpen)
+    this.#host.output.writeCode(type, this.id, code, !this.isInbound && !this.#isAnswered)
     this.#host.wake()
   }
 

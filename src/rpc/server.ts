@@ -1,4 +1,5 @@
 import { PosternError, printable } from '../base/errors.ts'
+import type { OpenArrival, StreamHandler } from '../mux/session-owner.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { judgeBody, readHead, type OpenHead } from '../wire/open-head.ts'
 import { callerText, type Caller } from './caller.ts'
@@ -12,11 +13,12 @@ import { statusNumber, statusOfCode } from './status.ts'
 const OK = 0
 const INTERNAL = statusNumber('INTERNAL')
 
-/** Where a stream came in. */
-export interface Arrival {
+/** What a connection vouches for of the streams that come over it. */
+export interface Origin {
   /** Who calls: fixed by the connection, or read from the head where the peer is a gateway. */
   callerOf(head: OpenHead): Caller
-  readonly nowMs: number
+  /** The cluster that a call must name where it names one. Default: any. */
+  readonly cluster?: string
 }
 
 /**
@@ -62,27 +64,29 @@ export class RpcServer {
     return this.#running
   }
 
-  /** The SessionOwner's `onOpen` comes here. `cluster`: the one that calls must name, if any. */
-  open(
-    stream: MuxStream,
-    arrival: Arrival,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    isEnded: boolean,
-    cluster?: string,
-  ): void {
+  /** Serves the streams of one connection. */
+  streamsOf(origin: Origin): StreamHandler {
+    return {
+      open: (arrival) => {
+        this.#open(arrival, origin)
+      },
+    }
+  }
+
+  #open(arrival: OpenArrival, origin: Origin): void {
+    const { stream, bytes, start, end, isEnded } = arrival
     let head: OpenHead
     let context: CallContext
     try {
       head = readHead(bytes, start, end)
       judgeBody(head, end, isEnded)
-      context = new CallContext(head, bytes, arrival.callerOf(head), arrival.nowMs)
+      context = new CallContext(head, bytes, origin.callerOf(head), arrival.nowMs)
     } catch (error) {
       if (!(error instanceof PosternError)) throw error
       stream.refuse(error.code, false, error.rawMessage)
       return
     }
+    const { cluster } = origin
     // Without a name it is for the receiver itself.
     if (cluster !== undefined && head.cluster !== '' && head.cluster !== cluster) {
       stream.refuse(
@@ -94,17 +98,10 @@ export class RpcServer {
     }
     const isGateway = context.caller.kind === 'gateway'
     const server = (isGateway ? this.#forGateways : undefined) ?? this
-    server.#serve(stream, head, context, bytes, end, isEnded)
+    server.#serve(arrival, head, context)
   }
 
-  #serve(
-    stream: MuxStream,
-    head: OpenHead,
-    context: CallContext,
-    bytes: Buffer,
-    end: number,
-    isEnded: boolean,
-  ): void {
+  #serve({ stream, bytes, end, isEnded }: OpenArrival, head: OpenHead, context: CallContext): void {
     const offer = this.#admit(stream, head, context)
     if (offer === undefined) return
     this.#running++

@@ -2,7 +2,7 @@ import type { ByteBudget } from '../base/byte-budget.ts'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { MuxLimits } from '../mux/limits.ts'
-import type { SessionOwner } from '../mux/session-owner.ts'
+import type { SessionOwner, StreamHandler } from '../mux/session-owner.ts'
 import { MuxSession } from '../mux/session.ts'
 import { SLAB_BYTES, type SlabPool } from './slab-pool.ts'
 
@@ -30,10 +30,11 @@ export interface ConnectionParts {
   readonly budget: ByteBudget
   readonly clock: Clock
   readonly slabs: SlabPool
+  readonly streams: StreamHandler
 }
 
-/** What the owner of a connection is told: all of a session's events but its output. */
-export type ConnectionOwner = Omit<SessionOwner, 'onOutput'>
+/** The owner of a connection: hears of the events of its session. */
+export type ConnectionOwner = Pick<SessionOwner, 'onEvent'>
 
 /** Drives one session over one wire: batches its output, keeps its timers, watches for a stalled write. */
 export class Connection {
@@ -53,7 +54,7 @@ export class Connection {
     this.#parts = parts
     const nowMs = parts.clock.nowMs()
     this.#progressAtMs = nowMs
-    const { role, limits, budget } = parts
+    const { role, limits, budget, streams } = parts
     const onOutput = (): void => {
       this.#scheduleFlush()
     }
@@ -62,18 +63,13 @@ export class Connection {
       limits,
       budget,
       nowMs,
+      streams,
       owner: {
         onOutput,
-        onReady: () => {
-          owner.onReady()
-          this.#armTimer()
-        },
-        onOpen: owner.onOpen.bind(owner),
-        onGoAway: owner.onGoAway.bind(owner),
-        onDrained: owner.onDrained.bind(owner),
-        onClosed: (error) => {
-          this.#close()
-          owner.onClosed(error)
+        onEvent: (event) => {
+          if (event.name === 'closed') this.#close()
+          owner.onEvent(event)
+          if (event.name === 'ready') this.#armTimer()
         },
       },
     })
@@ -112,7 +108,7 @@ export class Connection {
   readonly #flush = (): void => {
     this.#isFlushScheduled = false
     while (!this.#isGone && this.#writeBatch());
-    if (this.#isClosing && !this.session.output.isReady) this.#parts.wire.end()
+    if (this.#isClosing && !this.session.hasOutput) this.#parts.wire.end()
   }
 
   #writeBatch(): boolean {

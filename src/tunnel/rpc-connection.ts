@@ -2,7 +2,7 @@ import type { ByteBudget } from '../base/byte-budget.ts'
 import type { CancelTimer } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
 import type { MuxLimits } from '../mux/limits.ts'
-import type { MuxStream } from '../mux/stream.ts'
+import type { SessionEvent, StreamHandler } from '../mux/session-owner.ts'
 import { RpcChannel } from '../rpc/channel.ts'
 import type { RpcRuntime } from '../rpc/runtime.ts'
 import type { TlsFacts } from '../transport/tls-wire.ts'
@@ -29,12 +29,12 @@ export interface ProcessParts {
   readonly slabs: SlabPool
 }
 
-/** The listeners that a connection calls. */
+/** The handler of a connection's streams, and the listeners that it calls. */
 export interface RpcConnectionEvents {
+  /** Takes the streams that the peer opens. */
+  readonly streams: StreamHandler
   /** The session may be used. */
-  onReady(connection: RpcConnection): void
-  /** The peer opened a stream; see SessionOwner. */
-  onOpen(stream: MuxStream, bytes: Buffer, start: number, end: number, isEnded: boolean): void
+  onReady?(connection: RpcConnection): void
   onGoAway?(connection: RpcConnection, goAway: GoAway): void
   onDrained?(connection: RpcConnection): void
   /** Told once. The peer's own reason, where it gave one, or ours. */
@@ -47,6 +47,7 @@ export class RpcConnection {
   readonly connectedAtMs: number
   readonly #connection: Connection
   readonly #parts: ProcessParts
+  readonly #events: RpcConnectionEvents
   #goAway: GoAway | undefined
   #cancelExpiry: CancelTimer | undefined
 
@@ -59,26 +60,15 @@ export class RpcConnection {
   ) {
     this.facts = wire.facts
     this.#parts = parts
+    this.#events = events
     const { clock } = parts.runtime
     this.connectedAtMs = clock.wallMs()
     const { limits, budget, slabs } = parts
     this.#connection = new Connection(
-      { role, wire, limits, budget, clock, slabs },
+      { role, wire, limits, budget, clock, slabs, streams: events.streams },
       {
-        onReady: () => {
-          events.onReady(this)
-        },
-        onOpen: events.onOpen.bind(events),
-        onGoAway: (goAway) => {
-          this.#goAway = goAway
-          events.onGoAway?.(this, goAway)
-        },
-        onDrained: () => {
-          events.onDrained?.(this)
-        },
-        onClosed: (error) => {
-          this.#cancelExpiry?.()
-          events.onClosed(this, this.#reason(error))
+        onEvent: (event) => {
+          this.#onEvent(event)
         },
       },
     )
@@ -96,6 +86,24 @@ export class RpcConnection {
     this.#watchExpiry()
   }
 
+  #onEvent(event: SessionEvent): void {
+    switch (event.name) {
+      case 'ready':
+        this.#events.onReady?.(this)
+        return
+      case 'go-away':
+        this.#goAway = event.goAway
+        this.#events.onGoAway?.(this, event.goAway)
+        return
+      case 'drained':
+        this.#events.onDrained?.(this)
+        return
+      case 'closed':
+        this.#cancelExpiry?.()
+        this.#events.onClosed(this, this.#reason(event.error))
+    }
+  }
+
   get session(): Connection['session'] {
     return this.#connection.session
   }
@@ -107,6 +115,11 @@ export class RpcConnection {
 
   close(error: PosternError, reconnectAfterMs = 0): void {
     this.session.close(error, reconnectAfterMs)
+  }
+
+  /** The GOAWAY of the peer, once it came. */
+  get peerGoAway(): GoAway | undefined {
+    return this.#goAway
   }
 
   /** In how many ms the peer said to come back; 0: it did not. */

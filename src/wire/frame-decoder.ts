@@ -1,5 +1,6 @@
 import { PosternError } from '../base/errors.ts'
-import { EXTENSION_TYPE_MIN, HEADER_BYTES, LENGTHS, PAYLOAD_BYTES_MAX } from './frame.ts'
+import { EXTENSION_TYPE_MIN, LENGTHS, PAYLOAD_BYTES_MAX } from './frame.ts'
+import { flagsAt, HEADER_BYTES, lengthAt, streamIdAt, typeAt } from './header.ts'
 
 /**
  * Receives one whole frame. The payload is `bytes[start, end)`; it stays valid after the call, and
@@ -33,36 +34,30 @@ export class FrameDecoder {
   push(chunk: Buffer, onFrame: OnFrame): void {
     let at = 0
     if (this.#headerHave > 0) {
-      at = this.#resume(chunk, onFrame)
-      if (at === -1) return
+      const next = this.#resume(chunk, onFrame)
+      if (next === undefined) return
+      at = next
     }
     while (at + HEADER_BYTES <= chunk.length) {
       const lengthBytes = judgeHeader(chunk, at)
       const start = at + HEADER_BYTES
       const end = start + lengthBytes
       if (end > chunk.length) break
-      onFrame(
-        chunk[at] as number,
-        chunk[at + 1] as number,
-        chunk.readUInt32BE(at + 4),
-        chunk,
-        start,
-        end,
-      )
+      onFrame(typeAt(chunk, at), flagsAt(chunk, at), streamIdAt(chunk, at), chunk, start, end)
       at = end
     }
     if (at < chunk.length) this.#hold(chunk, at)
   }
 
-  /** Completes the frame that an earlier chunk began; returns where the next begins, or -1. */
-  #resume(chunk: Buffer, onFrame: OnFrame): number {
+  /** Completes the frame that an earlier chunk began; returns where the next begins, or undefined where this one goes on. */
+  #resume(chunk: Buffer, onFrame: OnFrame): number | undefined {
     let at = 0
     if (this.#gather === undefined) {
       const take = Math.min(HEADER_BYTES - this.#headerHave, chunk.length)
       chunk.copy(this.#header, this.#headerHave, 0, take)
       this.#headerHave += take
       at = take
-      if (this.#headerHave < HEADER_BYTES) return -1
+      if (this.#headerHave < HEADER_BYTES) return undefined
       this.#gather = Buffer.allocUnsafeSlow(judgeHeader(this.#header, 0))
       this.#gatherHave = 0
     }
@@ -70,19 +65,12 @@ export class FrameDecoder {
     const take = Math.min(gather.length - this.#gatherHave, chunk.length - at)
     chunk.copy(gather, this.#gatherHave, at, at + take)
     this.#gatherHave += take
-    if (this.#gatherHave < gather.length) return -1
+    if (this.#gatherHave < gather.length) return undefined
     this.#gather = undefined
     this.#gatherHave = 0
     this.#headerHave = 0
     const header = this.#header
-    onFrame(
-      header[0] as number,
-      header[1] as number,
-      header.readUInt32BE(4),
-      gather,
-      0,
-      gather.length,
-    )
+    onFrame(typeAt(header, 0), flagsAt(header, 0), streamIdAt(header, 0), gather, 0, gather.length)
     return at + take
   }
 
@@ -91,7 +79,7 @@ export class FrameDecoder {
     chunk.copy(this.#header, 0, at, at + have)
     this.#headerHave = have
     if (have < HEADER_BYTES) return
-    const gather = Buffer.allocUnsafeSlow(this.#header.readUInt16BE(2))
+    const gather = Buffer.allocUnsafeSlow(lengthAt(this.#header, 0))
     this.#gatherHave = chunk.copy(gather, 0, at + HEADER_BYTES)
     this.#gather = gather
   }
@@ -99,8 +87,8 @@ export class FrameDecoder {
 
 /** The payload length, once type and length are known to be allowed. */
 function judgeHeader(bytes: Buffer, at: number): number {
-  const type = bytes[at] as number
-  const lengthBytes = ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number)
+  const type = typeAt(bytes, at)
+  const lengthBytes = lengthAt(bytes, at)
   if (type >= EXTENSION_TYPE_MIN) {
     if (lengthBytes <= PAYLOAD_BYTES_MAX) return lengthBytes
     throw new PosternError('FRAME_TOO_LARGE', 'an extension frame is too large', {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { HEADER_BYTES, PAYLOAD_BYTES_MAX } from './frame.ts'
+import { PAYLOAD_BYTES_MAX } from './frame.ts'
+import { HEADER_BYTES, lengthAt, writeHeader, writeLength } from './header.ts'
 
 /** An idle writer holds nothing: ten thousand idle tunnels must not cost their buffers. */
 const EMPTY = Buffer.alloc(0)
@@ -25,20 +26,15 @@ export class FrameWriter {
     assert(this.#frameAt === -1, 'the previous frame was not ended')
     // Room for the largest frame once, so that field writes need no check of their own.
     if (this.#bytes.length - this.#at < HEADER_BYTES + PAYLOAD_BYTES_MAX) this.#grow()
-    const bytes = this.#bytes
-    const at = this.#at
-    this.#frameAt = at
-    bytes[at] = type
-    bytes[at + 1] = flags
-    bytes.writeUInt32BE(streamId, at + 4)
-    this.#at = at + HEADER_BYTES
+    writeHeader(this.#bytes, this.#at, type, flags, streamId)
+    this.#frameAt = this.#at
+    this.#at += HEADER_BYTES
   }
 
   end(): void {
     const lengthBytes = this.#at - this.#frameAt - HEADER_BYTES
     assert(this.#frameAt !== -1 && lengthBytes <= PAYLOAD_BYTES_MAX, 'frame not begun or too large')
-    this.#bytes[this.#frameAt + 2] = lengthBytes >>> 8
-    this.#bytes[this.#frameAt + 3] = lengthBytes & 0xff
+    writeLength(this.#bytes, this.#frameAt, lengthBytes)
     this.#frameAt = -1
   }
 
@@ -95,7 +91,7 @@ export class FrameWriter {
   #lastWholeFrame(from: number, room: number): number {
     let end = from
     for (;;) {
-      const next = end + HEADER_BYTES + this.#bytes.readUInt16BE(end + 2)
+      const next = end + HEADER_BYTES + lengthAt(this.#bytes, end)
       if (next - from > room) return end
       end = next
     }

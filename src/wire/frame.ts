@@ -1,12 +1,6 @@
 /**
- * The frame, as docs/PROTOCOL.md section 3 lays it out:
- *
- *   type (1) | flags (1) | payload length (2) | stream id (4) | payload      big-endian
- *
- * A frame with the largest payload is 16 384 bytes: exactly one TLS record.
+ * The largest payload of one frame, in bytes (PROTOCOL 3). With its header it is 16 384 bytes: exactly one TLS record.
  */
-export const HEADER_BYTES = 8
-/** The largest payload of one frame, in bytes. */
 export const PAYLOAD_BYTES_MAX = 16_376
 
 /** Frame types (PROTOCOL 3.1). From 0x80 up: ignored by a receiver that does not know them. */

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { expect } from 'chai'
 import { PassThrough } from 'node:stream'
 import { PosternError } from '../../src/base/errors.ts'
@@ -356,7 +357,7 @@ describe('the policy of the agent', function () {
         writeHead(session.writer, { ...fields, route, metadata: Buffer.alloc(0) })
         session.endOpen()
       },
-      onOpen: () => undefined,
+      streams: refuseStreams(''),
       onClosed: () => undefined,
     })
     await eventually(() => sink.events.length > 0, 'an answer')

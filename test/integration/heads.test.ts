@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { expect } from 'chai'
 import { PosternError } from '../../src/base/errors.ts'
 import { readCredential } from '../../src/identity/key-files.ts'
@@ -26,7 +27,7 @@ describe('heads that break the protocol', function () {
     connection = await new Promise((resolve) => {
       new RpcConnection(wire, 'dialer', stack.gateway.parts, {
         onReady: resolve,
-        onOpen: () => undefined,
+        streams: refuseStreams(''),
         onClosed: () => undefined,
       })
     })

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { expect } from 'chai'
 import { readFileSync } from 'node:fs'
 import { createServer as createPlainServer, type AddressInfo, type Server } from 'node:net'
@@ -42,7 +43,7 @@ describe('refusals after the handshake', function () {
     return await new Promise((resolve) => {
       new RpcConnection(wire, 'dialer', stack.gateway.parts, {
         onReady: resolve,
-        onOpen: () => undefined,
+        streams: refuseStreams(''),
         onClosed: () => undefined,
       })
     })

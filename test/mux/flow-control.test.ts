@@ -17,7 +17,7 @@ describe('credit', () => {
     expect(neighbour!.received.length).to.equal(2 * MIB)
     for (const sink of stalled)
       expect(sink.received.length).to.equal(DEFAULT_MUX_LIMITS.windowBytesMin)
-    expect(pair.acceptor.session.window.bufferedBytes).to.equal(
+    expect(pair.acceptor.session.account.bufferedBytes).to.equal(
       64 * DEFAULT_MUX_LIMITS.windowBytesMin,
     )
   })
@@ -67,7 +67,7 @@ describe('credit', () => {
       refusals.push(...sink.events.filter((event) => event.startsWith('refuse')))
     }
     expect(pair.acceptor.budget.reservedBytes).to.be.at.most(MIB)
-    expect(pair.acceptor.session.window.bufferedBytes).to.be.at.most(MIB)
+    expect(pair.acceptor.session.account.bufferedBytes).to.be.at.most(MIB)
     expect(refusals.length).to.be.greaterThan(10)
     expect(new Set(refusals)).to.deep.equal(new Set(['refuse BUDGET_EXHAUSTED retry']))
   })
@@ -98,9 +98,9 @@ describe('credit', () => {
     pair.pump()
     for (const side of [pair.dialer, pair.acceptor]) {
       expect(side.session.streamCount).to.equal(0)
-      expect(side.session.window.windowsBytes).to.equal(0)
+      expect(side.session.account.windowsBytes).to.equal(0)
       expect(side.budget.reservedBytes).to.equal(DEFAULT_MUX_LIMITS.sessionCreditBytes)
-      expect(side.session.window.bufferedBytes).to.equal(0)
+      expect(side.session.account.bufferedBytes).to.equal(0)
     }
   })
 
@@ -114,11 +114,11 @@ describe('credit', () => {
     pair.pump()
     expect(far.isClosed).to.equal(true)
     expect(sinks[0]!.received.length).to.equal(1000)
-    expect(pair.acceptor.session.window.windowsBytes).to.equal(DEFAULT_MUX_LIMITS.windowBytesMin)
+    expect(pair.acceptor.session.account.windowsBytes).to.equal(DEFAULT_MUX_LIMITS.windowBytesMin)
     far.consume(999)
-    expect(pair.acceptor.session.window.windowsBytes).to.equal(DEFAULT_MUX_LIMITS.windowBytesMin)
+    expect(pair.acceptor.session.account.windowsBytes).to.equal(DEFAULT_MUX_LIMITS.windowBytesMin)
     far.consume(1)
-    expect(pair.acceptor.session.window.windowsBytes).to.equal(0)
+    expect(pair.acceptor.session.account.windowsBytes).to.equal(0)
   })
 
   it('doubles a window that is used up within two round trips, up to the limit, and no other', () => {

@@ -49,7 +49,7 @@ describe('MuxSession', () => {
     pair.pump()
     const { stream: far } = acceptor.opened[0]!
     const farSink = new RecordingSink()
-    expect(acceptor.session.window.received).to.equal(16 * 1024)
+    expect(acceptor.session.account.received).to.equal(16 * 1024)
     far.accept(farSink)
     pair.pump()
     expect(farSink.received.length).to.equal(100_000)
@@ -130,10 +130,10 @@ describe('MuxSession', () => {
       answer(stream, 'ok')
     }
     const { sink } = dialer.open('x', { isEnded: true, wantsData: false })
-    expect(dialer.session.window.windowsBytes).to.equal(0)
+    expect(dialer.session.account.windowsBytes).to.equal(0)
     pair.pump()
     expect(sink.received.length).to.equal(400_000)
-    expect(dialer.session.window.windowsBytes).to.equal(0)
+    expect(dialer.session.account.windowsBytes).to.equal(0)
   })
 
   describe('going away', () => {

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
 import { expect } from 'chai'
 import { PosternError } from '../../src/base/errors.ts'
@@ -107,9 +108,7 @@ class Storm {
         const client = clientOf(TunnelService, connection.channel())
         return await client.register({ cluster: 'c', agent }, { timeoutMs: 5000 })
       },
-      onOpen: (_peer, stream) => {
-        stream.refuse('METHOD_UNKNOWN', false, '')
-      },
+      streamsOf: () => refuseStreams(''),
     })
   }
 }

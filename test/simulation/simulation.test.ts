@@ -83,10 +83,10 @@ function checkAlways(world: World): void {
     expect(budget.reservedBytes).to.be.within(0, budget.bytesMax)
   }
   for (const { session } of world.sessions) {
-    const { window, output } = session
-    expect(window.bufferedBytes).to.be.at.least(0)
-    expect(window.received).to.be.at.most(window.limit)
-    expect(output.sent).to.be.at.most(output.limit)
+    const { bufferedBytes, received, granted, sent, credit } = session.account
+    expect(bufferedBytes).to.be.at.least(0)
+    expect(received).to.be.at.most(granted)
+    expect(sent).to.be.at.most(credit)
   }
 }
 

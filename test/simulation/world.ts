@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
 import type { ByteBudget } from '../../src/base/byte-budget.ts'
 import { PeerShares } from '../../src/gateway/access/peer-shares.ts'
@@ -97,9 +98,7 @@ export class World {
       onReady: (ready) => {
         this.caller = ready
       },
-      onOpen: (stream) => {
-        stream.refuse('METHOD_UNKNOWN', false, '')
-      },
+      streams: refuseStreams(''),
       onClosed: () => {
         if (this.caller === connection) this.caller = undefined
       },
@@ -145,13 +144,8 @@ export class World {
         const client = clientOf(TunnelService, connection.channel())
         return await client.register({ cluster: 'c', agent: 'a' }, { timeoutMs: 5000 })
       },
-      onOpen: (peer, stream, bytes, start, end, isEnded) => {
-        const arrival = {
-          callerOf: (head: { caller: string }) => callerInHead(head, peer),
-          nowMs: this.clock.nowMs(),
-        }
-        this.agentServer.open(stream, arrival, bytes, start, end, isEnded, 'c')
-      },
+      streamsOf: (peer) =>
+        this.agentServer.streamsOf({ callerOf: (head) => callerInHead(head, peer), cluster: 'c' }),
     })
   }
 

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { readFileSync } from 'node:fs'
 import { connect, type TLSSocket } from 'node:tls'
 import { systemRandom } from '../../src/base/random.ts'
@@ -80,9 +81,7 @@ export class DeafCaller {
         onReady: (connection) => {
           resolve(new DeafCaller(socket, connection))
         },
-        onOpen: (stream) => {
-          stream.refuse('METHOD_UNKNOWN', false, '')
-        },
+        streams: refuseStreams(''),
         onClosed: (_connection, error) => {
           reject(error)
         },

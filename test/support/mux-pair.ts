@@ -33,20 +33,18 @@ export class MuxSide {
       nowMs: 0,
       owner: {
         onOutput: () => undefined,
-        onReady: () => {
-          this.isReady = true
+        onEvent: (event) => {
+          if (event.name === 'ready') this.isReady = true
+          else if (event.name === 'go-away') this.goAways.push(event.goAway)
+          else if (event.name === 'drained') this.drainedCount++
+          else this.closed = event.error
         },
-        onOpen: (stream, bytes, start, end, isEnded) => {
+      },
+      streams: {
+        open: ({ stream, bytes, start, end, isEnded }) => {
           const opened = { stream, head: Buffer.from(bytes.subarray(start, end)), isEnded }
           this.opened.push(opened)
           this.onOpen?.(opened)
-        },
-        onGoAway: (goAway) => this.goAways.push(goAway),
-        onDrained: () => {
-          this.drainedCount++
-        },
-        onClosed: (error) => {
-          this.closed = error
         },
       },
     })

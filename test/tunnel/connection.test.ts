@@ -45,15 +45,16 @@ describe('Connection', () => {
           budget: new ByteBudget(1 << 30),
           clock,
           slabs: new SlabPool(),
+          streams: {
+            open: ({ stream }) => {
+              stream.accept(sink)
+            },
+          },
         },
         {
-          onReady: () => undefined,
-          onOpen: (stream) => {
-            stream.accept(sink)
+          onEvent: (event) => {
+            if (event.name === 'closed') closed.push(event.error)
           },
-          onGoAway: () => undefined,
-          onDrained: () => undefined,
-          onClosed: (error) => closed.push(error),
         },
       )
       return { wire, sink, closed, connection }
@@ -134,11 +135,23 @@ describe('Connection', () => {
   })
 
   it('writes the reason of its end, then closes the wire', () => {
-    const { clock, near } = setUp()
-    near.connection.session.goAway('SHUTDOWN', 'bye')
+    const { clock, near, far } = setUp()
+    const heard: string[] = []
+    const toFar = near.wire.onWrite
+    near.wire.onWrite = (bytes) => {
+      heard.push(near.wire.isEnded ? 'late' : bytes.toString('latin1'))
+      toFar(bytes)
+    }
+    near.connection.session.close(new PosternError('SHUTDOWN', 'we are done here'))
+    expect(near.wire.isEnded).to.equal(false)
     clock.advance(1)
+    expect(heard.length).to.equal(1)
+    expect(heard[0]).to.contain('we are done here')
+    expect(near.wire.isEnded).to.equal(true)
+    expect(near.closed.map(({ code }) => code)).to.deep.equal(['SHUTDOWN'])
     near.connection.wireClosed(new PosternError('CONNECTION_LOST', 'gone'))
+    far.connection.wireClosed(new PosternError('CONNECTION_LOST', 'gone'))
     expect(near.closed.length).to.equal(1)
-    expect(clock.timerCount).to.be.at.most(1)
+    expect(clock.timerCount).to.equal(0)
   })
 })

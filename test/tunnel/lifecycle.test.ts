@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { expect } from 'chai'
 import { silentLogger } from '../../src/base/logger.ts'
 import { Lifecycle, type TunnelState } from '../../src/tunnel/lifecycle.ts'
@@ -47,7 +48,7 @@ describe('the life of a tunnel', () => {
       register: never,
       onUp: () => undefined,
       onDown: () => undefined,
-      onOpen: () => undefined,
+      streamsOf: () => refuseStreams(''),
     })
     await tunnel.drain(1000)
     expect(tunnel.state.name).to.equal('closed')

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
 import { expect } from 'chai'
 import { readFileSync } from 'node:fs'
@@ -111,7 +112,7 @@ describe('peers of an older version, as recorded', () => {
         places.tell(welcome.gateways)
         return welcome
       },
-      onOpen: () => undefined,
+      streamsOf: () => refuseStreams(''),
     })
     tunnel.start()
     await pass(400)

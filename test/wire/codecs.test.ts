@@ -10,7 +10,8 @@ import {
   writeRelayedHead,
   KIND,
 } from '../../src/wire/open-head.ts'
-import { FRAME, HEADER_BYTES } from '../../src/wire/frame.ts'
+import { FRAME } from '../../src/wire/frame.ts'
+import { HEADER_BYTES } from '../../src/wire/header.ts'
 import { FrameWriter } from '../../src/wire/frame-writer.ts'
 import { readGoAway, writeGoAway } from '../../src/wire/goaway.ts'
 import { chooseVersion, readHello, writeHello } from '../../src/wire/hello.ts'

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../mux/session-owner.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import type { Credential } from '../../identity/key-files.ts'
 import { identityUri } from '../../identity/name.ts'
@@ -135,9 +136,7 @@ async function sessionStep(
       onReady: () => {
         look()
       },
-      onOpen: (stream) => {
-        stream.refuse('METHOD_UNKNOWN', false, 'a doctor serves nothing')
-      },
+      streams: refuseStreams('a doctor serves nothing'),
       onClosed: (_connection, error) => {
         resolve(failed(name, error, fix))
       },

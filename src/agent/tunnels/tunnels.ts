@@ -182,13 +182,11 @@ export class Tunnels {
         onDown(cause)
         this.down.tell(cause)
       },
-      onOpen: (peer, stream, bytes, start, end, isEnded) => {
-        const arrival = {
-          callerOf: (head: { caller: string }) => callerInHead(head, peer),
-          nowMs: ambient.clock.nowMs(),
-        }
-        services.server.open(stream, arrival, bytes, start, end, isEnded, identity.cluster)
-      },
+      streamsOf: (peer) =>
+        services.server.streamsOf({
+          callerOf: (head) => callerInHead(head, peer),
+          cluster: identity.cluster,
+        }),
     })
   }
 }

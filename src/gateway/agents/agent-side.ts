@@ -152,9 +152,10 @@ export class AgentSide {
   #sendBack(wire: PeerWire, share: PeerShare, laterMs: number): void {
     const parts = { ...this.#options.parts, budget: share.budget }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
-      onReady: () => undefined,
-      onOpen: (stream) => {
-        stream.refuse('HANDSHAKE_LIMIT', true, '')
+      streams: {
+        open: ({ stream }) => {
+          stream.refuse('HANDSHAKE_LIMIT', true, '')
+        },
       },
       onClosed: () => {
         this.#options.shares.leave(share)
@@ -180,14 +181,7 @@ export class AgentSide {
     const key = String(++this.#serial)
     const facts = { peer: wire.facts.address, ...identity }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
-      onReady: () => undefined,
-      onOpen: (stream, bytes, start, end, isEnded) => {
-        const arrival = {
-          callerOf: () => ({ kind: 'connection', key }) as const,
-          nowMs: connection.session.nowMs,
-        }
-        this.#server.open(stream, arrival, bytes, start, end, isEnded)
-      },
+      streams: this.#server.streamsOf({ callerOf: () => ({ kind: 'connection', key }) }),
       onClosed: (closed, error) => {
         this.connections.delete(closed)
         shares.leave(share)

@@ -1,3 +1,4 @@
+import type { StreamHandler } from '../../mux/session-owner.ts'
 import { PosternError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { healthOffers, HealthBoard } from '../../dataplane/health.ts'
@@ -121,27 +122,7 @@ export class CallerSide {
       onReady: () => {
         logger.debug(facts, 'caller connected')
       },
-      onOpen: (stream, bytes, start, end, isEnded) => {
-        let head: OpenHead
-        try {
-          if (CREDIT_BYTES + end - start > OPEN_BYTES_MAX) throw tooLarge()
-          head = readHead(bytes, start, end)
-          judgeBody(head, end, isEnded)
-          const { metadataStart, bodyStart } = head
-          decodeMetadata(bytes, metadataStart, bodyStart)
-        } catch (error) {
-          if (!(error instanceof PosternError)) throw error
-          stream.refuse(error.code, false, error.rawMessage)
-          return
-        }
-        if (head.cluster === '') {
-          const arrival = {
-            callerOf: () => ({ kind: 'service', name: caller }) as const,
-            nowMs: connection.session.nowMs,
-          }
-          this.#server.open(stream, arrival, bytes, start, end, isEnded)
-        } else this.#relay(stream, from, { head, bytes, start, end, isEnded })
-      },
+      streams: this.#streamsOf(caller, from),
       onClosed: (closed, error) => {
         this.connections.delete(closed)
         shares.leave(share)
@@ -149,6 +130,29 @@ export class CallerSide {
       },
     })
     this.connections.add(connection)
+  }
+
+  /** Calls to a cluster are passed on; those to nobody are for the gateway itself. */
+  #streamsOf(caller: string, from: RelayedCaller): StreamHandler {
+    const own = this.#server.streamsOf({ callerOf: () => ({ kind: 'service', name: caller }) })
+    return {
+      open: (arrival) => {
+        const { stream, bytes, start, end, isEnded } = arrival
+        let head: OpenHead
+        try {
+          if (CREDIT_BYTES + end - start > OPEN_BYTES_MAX) throw tooLarge()
+          head = readHead(bytes, start, end)
+          judgeBody(head, end, isEnded)
+          decodeMetadata(bytes, head.metadataStart, head.bodyStart)
+        } catch (error) {
+          if (!(error instanceof PosternError)) throw error
+          stream.refuse(error.code, false, error.rawMessage)
+          return
+        }
+        if (head.cluster === '') own.open(arrival)
+        else this.#relay(stream, from, { head, bytes, start, end, isEnded })
+      },
+    }
   }
 
   #relayedCaller(

@@ -1,3 +1,4 @@
+import { refuseStreams } from '../../mux/session-owner.ts'
 import type { CancelTimer } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
@@ -131,9 +132,7 @@ export class Canary {
     return new Promise((resolve, reject) => {
       new RpcConnection(near, 'dialer', parts, {
         onReady: resolve,
-        onOpen: (stream) => {
-          stream.refuse('METHOD_UNKNOWN', false, '')
-        },
+        streams: refuseStreams('the canary serves nothing'),
         onClosed: (_connection, error) => {
           reject(rpcErrorOfCode(error.code, error.rawMessage))
         },
