@@ -6,6 +6,8 @@ export type Caller =
   | { readonly kind: 'service'; readonly name: string }
   /** A gateway itself, by the name in its certificate: no service can be taken for one. */
   | { readonly kind: 'gateway'; readonly name: string }
+  /** Whoever can open the local socket: the daemon's own user, and root. */
+  | { readonly kind: 'operator' }
   /** The peer of one connection, by a key of that connection. */
   | { readonly kind: 'connection'; readonly key: string }
 
@@ -22,6 +24,8 @@ export function callerText(caller: Caller): string {
       return caller.name
     case 'gateway':
       return `gateway ${caller.name}`
+    case 'operator':
+      return 'the operator'
     case 'connection':
       return 'the peer'
   }

@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { ignoreErrors, on, once } from './edge.ts'
+import type { WireListener } from './tls-wire.ts'
 
 const OWNER_ONLY_DIRECTORY = 0o700
 const OWNER_ONLY_MASK = 0o177
@@ -11,47 +12,55 @@ const STICKY = 0o1000
 const ROOT = 0
 /** sun_path holds 108 bytes with its end (unix(7)); a process id and a dot are added while it is made. */
 const PATH_BYTES_MAX = 107 - 8
-const ANSWER_BYTES_MAX = 4 * 1024 * 1024
-const ASK_MS = 5000
-/** A renewal that was asked for waits for the gateway. */
-const ANSWER_MS_MAX = 60_000
-const LINE_BYTES_MAX = 256
 
-/**
- * Answers whoever connects to a unix socket, and hangs up: one line comes in, one text goes out. Only
- * the user of the process and root can open the socket.
- */
+/** A connection over a unix socket: who may open the socket is known by its mode alone. */
+export class LocalWire {
+  readonly #socket: Socket
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+    ignoreErrors(socket)
+  }
+
+  /** Delivers from now on; nothing was read before. */
+  listen(listener: WireListener): void {
+    on(this.#socket, 'data', (chunk: Buffer) => {
+      listener.onBytes(chunk)
+    })
+    on(this.#socket, 'end', () => this.#socket.end())
+    on(this.#socket, 'close', () => {
+      listener.onClosed(undefined)
+    })
+    if (this.#socket.destroyed) listener.onClosed(undefined)
+  }
+
+  write(bytes: Uint8Array, onWritten: () => void): void {
+    this.#socket.write(bytes, (error) => {
+      if (error === undefined || error === null) onWritten()
+    })
+  }
+
+  end(): void {
+    this.#socket.end()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** Listens on a unix socket that only the user of the process and root can open. */
 export class LocalListener {
   readonly #path: string
   readonly #server: Server
   /** Of our socket, once it listens. */
   #inode: number | undefined
 
-  /** `answer` gets the line; what it throws is its own to turn into a text. */
-  constructor(path: string, answer: (line: string) => Promise<string>) {
+  constructor(path: string, onWire: (wire: LocalWire) => void) {
     this.#path = path
-    this.#server = createServer({ allowHalfOpen: true })
+    this.#server = createServer()
     on(this.#server, 'connection', (socket: Socket) => {
-      ignoreErrors(socket)
-      socket.setTimeout(ASK_MS, () => socket.destroy())
-      let line = ''
-      const onData = (piece: Buffer): void => {
-        line += piece.toString('latin1')
-        if (line.length > LINE_BYTES_MAX) socket.destroy()
-        const end = line.indexOf('\n')
-        if (end === -1) return
-        ignoreData()
-        socket.setTimeout(ANSWER_MS_MAX)
-        answer(line.slice(0, end)).then(
-          (text) => socket.end(text),
-          () => socket.destroy(),
-        )
-      }
-      const ignoreData = on(socket, 'data', onData)
-      // Who sends no line asks for nothing.
-      on(socket, 'end', () => {
-        if (!line.includes('\n')) socket.destroy()
-      })
+      onWire(new LocalWire(socket))
     })
   }
 
@@ -117,36 +126,35 @@ async function removeStale(path: string): Promise<void> {
   if (stat === undefined) return
   if (!stat.isSocket())
     throw new PosternError('LISTEN_FAILED', `${path} is there and is no socket`, { path })
-  const isLive = await askLocal(path, 'status').then(
-    () => true,
+  const isLive = await dialLocal(path).then(
+    (wire) => {
+      wire.destroy()
+      return true
+    },
     () => false,
   )
   if (isLive) throw new PosternError('LISTEN_FAILED', `another daemon answers on ${path}`, { path })
   unlinkSync(path)
 }
 
-/** The text that the process behind a socket answers a line with. @throws DAEMON_NOT_RUNNING */
-export function askLocal(path: string, line: string, timeoutMs = ASK_MS): Promise<string> {
+/** Connects to a unix socket. @throws DAEMON_NOT_RUNNING, whose facts hold the cause */
+export function dialLocal(path: string): Promise<LocalWire> {
   return new Promise((resolve, reject) => {
-    const pieces: Buffer[] = []
-    let bytes = 0
     const socket = connect(path)
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error('no answer in time')))
-    once(socket, 'connect', () => socket.write(`${line}\n`))
-    on(socket, 'data', (piece: Buffer) => {
-      bytes += piece.length
-      pieces.push(piece)
-      if (bytes > ANSWER_BYTES_MAX) socket.destroy(new Error('the answer is too large'))
+    on(socket, 'error', ({ code, message }: NodeJS.ErrnoException) => {
+      reject(notRunning(path, code ?? message))
     })
-    on(socket, 'end', () => {
-      resolve(Buffer.concat(pieces).toString())
+    once(socket, 'connect', () => {
+      resolve(new LocalWire(socket))
     })
-    on(socket, 'error', (error: NodeJS.ErrnoException) => {
-      const { code } = error
-      const why =
-        code === 'EACCES' ? 'only the user of the daemon and root may ask' : (code ?? error.message)
-      const text = `no daemon answers on ${path} (${why})`
-      reject(new PosternError('DAEMON_NOT_RUNNING', text, { path, cause: why }, { cause: error }))
-    })
+  })
+}
+
+/** Makes the error of a daemon that cannot be asked. `why`: in words, or the code of the system. */
+export function notRunning(path: string, why: string): PosternError {
+  const text = why === 'EACCES' ? 'only the user of the daemon and root may ask' : why
+  return new PosternError('DAEMON_NOT_RUNNING', `no daemon answers on ${path} (${text})`, {
+    path,
+    cause: why,
   })
 }

@@ -2,12 +2,13 @@ import { expect } from 'chai'
 import { createPublicKey, X509Certificate } from 'node:crypto'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { AgentControl } from '../../src/agent/control/orders.ts'
+import { operatorOffers } from '../../src/agent/control/control.ts'
 import type { Agent } from '../../src/agent/agent.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { KeyProtection } from '../../src/identity/key-protection.ts'
 import { KEY_KINDS, type KeyKind } from '../../src/identity/keys.ts'
-import { LocalListener } from '../../src/transport/local-socket.ts'
+import { AMBIENT } from '../support/ambient.ts'
+import { LocalServer } from '../../src/tunnel/local-rpc.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 import { openssl, runTool } from '../support/openssl.ts'
@@ -44,12 +45,11 @@ describe('agent certs', function () {
     await runCli('agent', ['certs', ...args, '--config', config])
   const leaf = (): X509Certificate =>
     new X509Certificate(readFileSync(join(plane.stateOf('a-1'), 'current/chain.pem')))
-  async function startDaemon(): Promise<{ agent: Agent; socket: LocalListener }> {
+  async function startDaemon(): Promise<{ agent: Agent; socket: LocalServer }> {
     const agent = plane.startAgent('a-1')
-    const control = new AgentControl(agent, systemClock, () => agent.reload())
-    const socket = new LocalListener(join(plane.folder, 'agent.sock'), (line) =>
-      control.answer(line),
-    )
+    const socket = new LocalServer(join(plane.folder, 'agent.sock'), AMBIENT)
+    const ports = { agent, clock: systemClock, reload: () => agent.reload(), recentLog: () => [] }
+    for (const offer of operatorOffers(ports)) socket.server.offer(offer)
     await socket.listen()
     await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
     return { agent, socket }

@@ -66,7 +66,7 @@ describe('the programs, as processes', function () {
   })
 
   describe('a local socket', () => {
-    const listener = (path: string) => new LocalListener(path, () => Promise.resolve('x'))
+    const listener = (path: string) => new LocalListener(path, () => undefined)
 
     it('of a successor stays when the one before it goes', async () => {
       const path = join(folder, 'run/a.sock')

@@ -3,8 +3,7 @@ import formats from 'ajv-formats'
 import { expect } from 'chai'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { LastStatus } from '../../src/agent/control/last-status.ts'
-import type { AgentStatus } from '../../src/agent/control/status.ts'
+import type { StatusJson } from '../support/status-now.ts'
 import { Daemons } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 
@@ -46,7 +45,9 @@ describe('agent status', function () {
     return await daemons.run('agent', 'status', '--config', file, ...more)
   }
 
-  function judged(text: string): { running: boolean } & Partial<LastStatus> & Partial<AgentStatus> {
+  function judged(
+    text: string,
+  ): { running: boolean } & { savedAt?: string; last?: StatusJson } & Partial<StatusJson> {
     const value: unknown = JSON.parse(text.trim().split('\n').at(-1) ?? '')
     expect(validate(value), JSON.stringify(validate.errors)).to.equal(true)
     return value as { running: boolean }
@@ -77,7 +78,7 @@ describe('agent status', function () {
     const { running, savedAt, last } = judged(gone.text) as never as {
       running: boolean
       savedAt: string
-      last: AgentStatus
+      last: StatusJson
     }
     expect([gone.status, running]).to.deep.equal([3, false])
     expect(Date.now() - Date.parse(savedAt)).to.be.within(0, 60_000)

@@ -4,7 +4,7 @@ import { connect as connectLocal } from 'node:net'
 import { join } from 'node:path'
 import { connect, createServer, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { Agent } from '../../src/agent/agent.ts'
-import { AgentControl } from '../../src/agent/control/orders.ts'
+import { operatorOffers } from '../../src/agent/control/control.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { Authority, USAGE_CLIENT } from '../../src/identity/authority.ts'
@@ -12,7 +12,9 @@ import { readAuthority } from '../../src/identity/authority-files.ts'
 import { makeSigningRequest, readSigningRequest } from '../../src/identity/csr.ts'
 import { makeKey } from '../../src/identity/keys.ts'
 import { recover } from '../../src/agent/enrolment/proof-client.ts'
-import { LocalListener } from '../../src/transport/local-socket.ts'
+import { AgentControl } from '../../src/gen/postern/v1/agent_control_pb.js'
+import { AMBIENT } from '../support/ambient.ts'
+import { callLocal, LocalServer } from '../../src/tunnel/local-rpc.ts'
 import { NetworkBudget } from '../../src/transport/network-budget.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from '../../src/transport/handshake-gate.ts'
 import { testMutualTls } from '../../src/transport/self-test.ts'
@@ -285,8 +287,9 @@ describe('known failures of this kind of program, on the network', function () {
 
   it('admin interfaces took orders from anyone (linkerd CVE-2024-40632): ours is a socket for its user, in bounds', async () => {
     const path = join(plane.folder, 'orders.sock')
-    const control = new AgentControl(agent, systemClock, () => agent.reload())
-    const socket = new LocalListener(path, (line) => control.answer(line))
+    const socket = new LocalServer(path, AMBIENT)
+    const ports = { agent, clock: systemClock, reload: () => agent.reload(), recentLog: () => [] }
+    for (const offer of operatorOffers(ports)) socket.server.offer(offer)
     await socket.listen()
     expect(statSync(path).mode & 0o777).to.equal(0o600)
     const ask = async (text: string): Promise<string> =>
@@ -299,11 +302,15 @@ describe('known failures of this kind of program, on the network', function () {
           resolve(answer)
         })
       })
-    expect(await ask('')).to.equal('')
-    expect(await ask('x'.repeat(10_000))).to.equal('')
-    expect(await ask('stop\n')).to.include('USAGE')
-    expect(await ask('renew dsa\n')).to.include('is no kind of key')
-    expect(await ask('status\nrenew\n')).to.include('"health"')
+    // Each is hung up on, with nothing but the hello that everyone gets.
+    for (const nonsense of ['', 'x'.repeat(10_000), 'status\n', 'stop\n'])
+      expect(await ask(nonsense)).not.to.match(/health|version/)
+    const renewed = callLocal(AgentControl, path, AMBIENT, (client) =>
+      client.renewCertificate({ keyKind: 'dsa' }),
+    )
+    expect((await rejection(renewed, 'USAGE')).message).to.include('is no kind of key')
+    const { health } = await callLocal(AgentControl, path, AMBIENT, (client) => client.status({}))
+    expect(health).to.be.oneOf(['healthy', 'degraded', 'down'])
     socket.close()
   })
 

@@ -2,8 +2,9 @@ import { expect } from 'chai'
 import { copyFileSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { GatewayControl } from '../../src/gateway/control/orders.ts'
-import { LocalListener } from '../../src/transport/local-socket.ts'
+import { adminOffers } from '../../src/gateway/control/control.ts'
+import { AMBIENT } from '../support/ambient.ts'
+import { LocalServer } from '../../src/tunnel/local-rpc.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { CaSteps, isUp } from '../support/ca-steps.ts'
 import { rejection } from '../support/code-of.ts'
@@ -49,12 +50,9 @@ describe('the retirement of a CA', function () {
     const steps = await CaSteps.start()
     const { plane } = steps
     const socket = join(plane.folder, 'gateway.sock')
-    const control = new GatewayControl({
-      gateway: plane.gateway,
-      drain: () => undefined,
-      clock: systemClock,
-    })
-    const listener = new LocalListener(socket, (line) => control.answer(line))
+    const listener = new LocalServer(socket, AMBIENT)
+    const ports = { gateway: plane.gateway, drain: () => undefined, clock: systemClock }
+    for (const offer of adminOffers(ports)) listener.server.offer(offer)
     try {
       await listener.listen()
       const client = await plane.connect('billing')

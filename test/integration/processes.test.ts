@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { connectGateway, Diagnostics, RpcError, type GatewayClient } from '../../src/client.ts'
-import type { AgentStatus } from '../../src/agent/control/status.ts'
+import type { StatusJson } from '../support/status-now.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { CALLER, TRUST_DOMAIN } from '../support/pki.ts'
@@ -29,7 +29,7 @@ describe('real processes', function () {
     })
   }
 
-  async function status(): Promise<AgentStatus> {
+  async function status(): Promise<StatusJson> {
     const { text } = await daemons.run(
       'agent',
       'status',
@@ -37,7 +37,7 @@ describe('real processes', function () {
       '--socket',
       join(daemons.pki.folder, 'agent.sock'),
     )
-    return JSON.parse(text) as AgentStatus
+    return JSON.parse(text) as StatusJson
   }
 
   /** Calls all the time; counts what came of them. */

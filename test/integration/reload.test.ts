@@ -4,7 +4,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { Child } from '../../scripts/child-processes.ts'
-import type { AgentStatus } from '../../src/agent/control/status.ts'
+import type { StatusJson } from '../support/status-now.ts'
 import { connectGateway, Diagnostics, type GatewayClient } from '../../src/client.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
@@ -60,9 +60,9 @@ describe('a reload by SIGHUP', function () {
     await eventually(() => agent.text.slice(before).includes(words), words)
   }
 
-  async function status(): Promise<AgentStatus> {
+  async function status(): Promise<StatusJson> {
     const { text } = await daemons.run('agent', 'status', '--json', '--config', file)
-    return JSON.parse(text.trim().split('\n').at(-1) ?? '') as AgentStatus
+    return JSON.parse(text.trim().split('\n').at(-1) ?? '') as StatusJson
   }
 
   const service = () => ({

@@ -1,5 +1,10 @@
-export type { Inside } from './diag-snapshot.ts'
 export { LastStatusKeeper, noteStart, readFailedStart, readLastStatus } from './last-status.ts'
-export { AgentControl, renewNow, type Renewed } from './orders.ts'
-export { agentStatus, type AgentStatus, type TunnelStatus } from './status.ts'
+export {
+  offersBeforeEnrolment,
+  operatorOffers,
+  type OperatorPorts,
+  renewNow,
+  type Renewed,
+} from './operator-service.ts'
 export type { AgentRooms } from './rooms.ts'
+export { agentStatus } from './status.ts'

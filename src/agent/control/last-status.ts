@@ -1,13 +1,15 @@
 import { existsSync, readFileSync, statSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { fromJson, toJson, type JsonValue } from '@bufbuild/protobuf'
 import type { CancelTimer, Clock } from '../../base/clock.ts'
 import { asPosternError, printable, type PosternError } from '../../base/errors.ts'
 import { every } from '../../base/every.ts'
 import type { Logger } from '../../base/logger.ts'
 import { VERSION } from '../../base/version.ts'
+import { AgentStatusSchema, type AgentStatus } from '../../gen/postern/v1/agent_control_pb.js'
 import { FOR_OWNER, makeFolder, writeState } from '../../identity/state-files.ts'
 import type { AgentRooms } from './rooms.ts'
-import { agentStatus, type AgentStatus } from './status.ts'
+import { agentStatus } from './status.ts'
 
 const NAME = 'last-status.json'
 const START_NAME = 'failed-start.json'
@@ -67,17 +69,16 @@ export function readLastStatus(stateDirectory: string): LastStatus | undefined {
   try {
     const path = join(stateDirectory, NAME)
     if (statSync(path).size > FILE_BYTES_MAX) return undefined
-    const value = JSON.parse(readFileSync(path, 'utf8')) as LastStatus | null
-    return isWhole(value) ? value : undefined
+    const value = JSON.parse(readFileSync(path, 'utf8')) as { savedAt?: unknown; status: JsonValue }
+    const status = fromJson(AgentStatusSchema, value.status, { ignoreUnknownFields: true })
+    const { savedAt } = value
+    // One of another version may lack fields.
+    if (typeof savedAt !== 'string' || status.version !== VERSION) return undefined
+    return { savedAt, status }
   } catch {
     // None is there, or it is spoilt.
     return undefined
   }
-}
-
-/** One of another version may lack fields. */
-function isWhole(value: LastStatus | null): value is LastStatus {
-  return typeof value?.savedAt === 'string' && value.status.version === VERSION
 }
 
 /** The values and collaborators that LastStatus is given. */
@@ -98,7 +99,7 @@ export class LastStatusKeeper {
   constructor(parts: LastStatusParts) {
     this.#parts = parts
     const before = readLastStatus(this.#folder)
-    if (Array.isArray(before?.status.events)) parts.agent.timeline.restore(before.status.events)
+    if (before !== undefined) parts.agent.timeline.restore(before.status.events)
   }
 
   start(): void {
@@ -124,7 +125,10 @@ export class LastStatusKeeper {
     this.#savedAtMs = clock.nowMs()
     this.#savedCount = agent.timeline.count
     const nowMs = clock.wallMs()
-    const saved = { savedAt: new Date(nowMs).toISOString(), status: agentStatus(agent, nowMs) }
+    const saved = {
+      savedAt: new Date(nowMs).toISOString(),
+      status: toJson(AgentStatusSchema, agentStatus(agent, nowMs), { alwaysEmitImplicit: true }),
+    }
     try {
       makeFolder(this.#folder)
       writeState(join(this.#folder, NAME), `${JSON.stringify(saved)}\n`, FOR_OWNER)

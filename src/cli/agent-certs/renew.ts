@@ -1,11 +1,9 @@
 import { renewOnce } from '../../agent/renew-once.ts'
 import type { Renewed } from '../../agent/control/control.ts'
-import { parseAnswer } from '../../base/local-answer.ts'
 import { PosternError } from '../../base/errors.ts'
 import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { KEY_KINDS } from '../../identity/keys.ts'
-import { askLocal } from '../../transport/local-socket.ts'
-import { socketPath } from '../place/place.ts'
+import { askAgent, socketPath } from '../place/place.ts'
 import {
   humanSpan,
   type ArgumentsOf,
@@ -61,11 +59,12 @@ async function renew(
 ): Promise<number> {
   const renewed = await renewedBy(kind, args, surroundings)
   const { serialBefore, serial, notAfter, key } = renewed
+  const facts = { serialBefore, serial, notAfter, key }
   const { clock } = surroundings.ambient('error', 'certs')
   const left = humanSpan(Date.parse(notAfter) - clock.wallMs())
   surroundings.output.result(
     args.json
-      ? JSON.stringify(renewed, null, 2)
+      ? JSON.stringify(facts, null, 2)
       : `renewed\nserial  ${serialBefore} -> ${serial}\nkey     ${key}, new\nvalid   until ${notAfter} (${left})`,
   )
   return 0
@@ -78,9 +77,11 @@ async function renewedBy(
   surroundings: Surroundings,
 ): Promise<Renewed> {
   const { environment, output } = surroundings
-  const line = kind === undefined ? 'renew' : `renew ${kind}`
+  const request = kind === undefined ? {} : { keyKind: kind }
   try {
-    return parseAnswer(await askLocal(socketPath(args, environment), line, RENEW_MS_MAX)) as Renewed
+    return await askAgent(socketPath(args, environment), surroundings, (agent) =>
+      agent.renewCertificate(request, { timeoutMs: RENEW_MS_MAX }),
+    )
   } catch (error) {
     const config = args.config ?? environment.POSTERN_CONFIG
     if (!(error instanceof PosternError) || error.code !== 'DAEMON_NOT_RUNNING') throw error

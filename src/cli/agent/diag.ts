@@ -11,12 +11,11 @@ import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { type CheckStep, doctorSteps } from '../../agent/doctor/doctor.ts'
-import { type Inside, readLastStatus } from '../../agent/control/control.ts'
+import { readLastStatus } from '../../agent/control/control.ts'
 import { asPosternError, PosternError } from '../../base/errors.ts'
-import { parseAnswer } from '../../base/local-answer.ts'
 import { VERSION } from '../../base/version.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../config/agent-settings.ts'
-import { askLocal } from '../../transport/local-socket.ts'
+import { AgentStatusSchema, SnapshotSchema } from '../../gen/postern/v1/agent_control_pb.js'
 import {
   settingsJson,
   type Surroundings,
@@ -25,6 +24,7 @@ import {
   command,
 } from '../program/program.ts'
 import { withProxy, withPassphrase } from '../daemon/daemon.ts'
+import { ASK_MS, askAgent, messageJson } from '../place/place.ts'
 
 const FOR_OWNER = 0o600
 const JOURNAL_LINES = '2000'
@@ -70,7 +70,7 @@ async function collect(
   try {
     put('settings.json', settingsJson(AGENT_SETTINGS, loaded))
     put('versions.json', JSON.stringify(versions(), null, 2))
-    await putDaemon(settings, put, notes)
+    await putDaemon(settings, surroundings, put, notes)
     putJournal(put, notes)
     put('doctor.json', JSON.stringify(await doctor(settings, surroundings), null, 2))
     put('notes.txt', notes.map((note) => `${note}\n`).join(''))
@@ -89,21 +89,31 @@ async function collect(
 /** What the daemon tells of itself; of one that is down what was last known. */
 async function putDaemon(
   settings: AgentSettings,
+  surroundings: Surroundings,
   put: (path: string, content: string) => void,
   notes: string[],
 ): Promise<void> {
   try {
-    const answer = parseAnswer(await askLocal(settings['status.socket'], 'diag')) as Inside
-    const { status, metrics, log, ...rest } = answer
+    const snapshot = await askAgent(settings['status.socket'], surroundings, (agent) =>
+      agent.takeSnapshot({}, { timeoutMs: ASK_MS }),
+    )
+    const { status, memory, heap, heapSpaces, handles, uptimeMs } = messageJson(
+      SnapshotSchema,
+      snapshot,
+    )
+    const node = { memory, heap, heapSpaces, handles, uptimeMs }
     put('status.json', JSON.stringify(status, null, 2))
-    put('metrics.txt', metrics)
-    put('log.jsonl', log.join(''))
-    put('process.json', JSON.stringify(rest, null, 2))
+    put('metrics.txt', snapshot.metrics)
+    put('log.jsonl', snapshot.log.join(''))
+    put('process.json', JSON.stringify(node, null, 2))
   } catch (error) {
     const { code, rawMessage } = asPosternError(error)
     notes.push(`the daemon was not asked: ${code}: ${rawMessage}`)
     const last = readLastStatus(settings['state.directory'])
-    if (last !== undefined) put('last-status.json', JSON.stringify(last, null, 2))
+    if (last === undefined) return
+    const { savedAt, status } = last
+    const known = { savedAt, status: messageJson(AgentStatusSchema, status) }
+    put('last-status.json', JSON.stringify(known, null, 2))
   }
 }
 

@@ -1,8 +1,5 @@
-import { parseAnswer } from '../../base/local-answer.ts'
-import type { AgentStatus } from '../../agent/control/control.ts'
 import { PosternError, printable } from '../../base/errors.ts'
-import { askLocal } from '../../transport/local-socket.ts'
-import { SOCKET_OPTIONS, socketPath } from '../place/place.ts'
+import { ASK_MS, askAgent, SOCKET_OPTIONS, socketPath } from '../place/place.ts'
 import { command } from '../program/program.ts'
 
 const UNHEALTHY = 1
@@ -25,7 +22,9 @@ export const agentHealth = command({
     const probe = async (): Promise<number> => {
       if (strict && live) throw new PosternError('USAGE', '--strict and --live exclude each other')
       const path = socketPath(args, surroundings.environment)
-      const { health, reasons } = parseAnswer(await askLocal(path, 'status')) as AgentStatus
+      const { health, reasons } = await askAgent(path, surroundings, (agent) =>
+        agent.status({}, { timeoutMs: ASK_MS }),
+      )
       surroundings.output.result(printable([health, ...reasons].join('; '), 1000))
       const isFine = live || health === 'healthy' || (health === 'degraded' && !strict)
       return isFine ? 0 : UNHEALTHY

@@ -5,11 +5,12 @@ import { systemClock } from '../../base/system-clock.ts'
 import {
   LastStatusKeeper,
   noteStart,
-  AgentControl,
   agentStatus,
+  offersBeforeEnrolment,
+  operatorOffers,
 } from '../../agent/control/control.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../config/agent-settings.ts'
-import { LocalListener } from '../../transport/local-socket.ts'
+import { LocalServer } from '../../tunnel/local-rpc.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { Tunnel } from '../../tunnel/tunnel.ts'
 import type { MonitorListener } from '../../transport/monitor-listen.ts'
@@ -62,10 +63,10 @@ async function runAgent(
   const tracer = await tracerOf(settings, 'postern-agent')
   const ambient = { ...surroundings.ambient(settings['log.level'], 'agent'), tracer }
   // Open from the beginning: it answers while the agent enrols, and keeps the process.
-  let answer: (line: string) => Promise<string> = () =>
-    Promise.resolve(notYet('it has just started'))
-  const socket = new LocalListener(settings['status.socket'], (line) => answer(line))
-  await socket.listen()
+  let notYet = 'it has just started'
+  const local = new LocalServer(settings['status.socket'], ambient)
+  for (const offer of offersBeforeEnrolment(() => notYet)) local.server.offer(offer)
+  await local.listen()
   let state = (): DaemonState => ({ isReady: false, isAlive: true, text: 'starting' })
   const systemd = new SystemdNotify({
     environment: surroundings.environment,
@@ -77,7 +78,7 @@ async function runAgent(
   systemd.start()
   try {
     const isJoined = await joined(settings, ambient, surroundings, (reason) => {
-      answer = () => Promise.resolve(notYet(reason))
+      notYet = reason
       state = () => ({ isReady: false, isAlive: true, text: `not enrolled yet: ${reason}` })
     })
     if (!isJoined) return 0
@@ -86,13 +87,14 @@ async function runAgent(
       await agent.reload(read)
       ambient.logger.setLevel?.(agent.settings['log.level'])
     }
-    const recent = (): readonly string[] => ambient.logger.recent?.() ?? []
-    const control = new AgentControl(agent, ambient.clock, reload, recent)
-    answer = (line) => control.answer(line)
+    const recentLog = (): readonly string[] => ambient.logger.recent?.() ?? []
+    const { clock } = ambient
+    for (const offer of operatorOffers({ agent, clock, reload, recentLog }))
+      local.server.offer(offer)
     state = () => daemonState(agent, ambient.clock.wallMs())
     return await serve({ agent, reload }, ambient, settings, surroundings, systemd)
   } finally {
-    socket.close()
+    local.close()
     await tracer?.close()
   }
 }
@@ -107,11 +109,6 @@ function daemonState(agent: Agent, nowMs: number): DaemonState {
     isAlive: agent.tunnels.all.some(isAlive),
     text: [health, ...reasons].join('; '),
   }
-}
-
-function notYet(reason: string): string {
-  const message = `not enrolled yet: ${reason}`
-  return JSON.stringify({ error: { code: 'NOT_ENROLLED', message } })
 }
 
 /** False where a signal came first. */

@@ -1,4 +1,13 @@
-import type { AgentStatus, TunnelStatus } from '../../agent/control/control.ts'
+import { create } from '@bufbuild/protobuf'
+import {
+  type AgentStatus,
+  AgentStatus_CertificateSchema,
+  type AgentStatus_Calls,
+  type AgentStatus_Canary,
+  type AgentStatus_Error,
+  type AgentStatus_ServiceHealth,
+  type AgentStatus_Tunnel,
+} from '../../gen/postern/v1/agent_control_pb.js'
 import { printable } from '../../base/errors.ts'
 import { humanBytes, humanSpan } from '../program/program.ts'
 
@@ -7,7 +16,8 @@ const EVENTS_SHOWN = 8
 
 /** One screen: does it work, since when, to where, how well, what needs attention. */
 export function statusText(status: AgentStatus): string {
-  const { calls, certificate, services, lastError } = status
+  const { calls, services, lastError } = status
+  const certificate = status.certificate ?? create(AgentStatus_CertificateSchema)
   const now = Date.parse(certificate.notAfter) - certificate.expiresInMs
   const rows: [string, string][] = [
     ['agent', `${status.identity} (version ${status.version})`],
@@ -20,24 +30,24 @@ export function statusText(status: AgentStatus): string {
   if (status.tunnels.length < status.tunnelsWanted)
     rows.push(['tunnels', `${String(status.tunnels.length)} of ${String(status.tunnelsWanted)}`])
   for (const tunnel of status.tunnels) rows.push(...tunnelRows(tunnel, now))
-  rows.push(['calls', callsLine(calls)])
+  if (calls !== undefined) rows.push(['calls', callsLine(calls)])
   rows.push([
     'certificate',
     `valid until ${certificate.notAfter} (${humanSpan(certificate.expiresInMs)} left)`,
   ])
-  if (certificate.renewsAt !== null)
+  if (certificate.renewsAt !== undefined)
     rows.push(['renewal', renewalLine(certificate.renewsAt, certificate.renewalError, now)])
-  const { bundleVersion, roots } = status.trust
+  const { bundleVersion = 0, roots = 0 } = status.trust ?? {}
   rows.push(['trust', `${String(roots)} root(s), bundle ${String(bundleVersion)}`])
-  const { skewMs } = status.clock
-  if (skewMs !== null)
+  const skewMs = status.clock?.skewMs
+  if (skewMs !== undefined)
     rows.push([
       'clock',
       `${skewMs < 0 ? '-' : '+'}${(Math.abs(skewMs) / 1000).toFixed(1)} s at the gateway`,
     ])
   for (const { name, dataType, target, health } of services)
     rows.push(['service', `${name} -> ${target} (${dataType})${healthText(health, now)}`])
-  if (lastError !== null)
+  if (lastError !== undefined)
     rows.push(['last error', `${lastError.at} ${lastError.code}: ${lastError.message}`])
   const recent = status.events.slice(-EVENTS_SHOWN)
   for (const [index, { at, kind, text }] of recent.entries())
@@ -45,46 +55,46 @@ export function statusText(status: AgentStatus): string {
   return rows.map(([name, value]) => `${name.padEnd(12)} ${printable(value, 1000)}`).join('\n')
 }
 
-function tunnelRows(tunnel: TunnelStatus, nowMs: number): [string, string][] {
+function tunnelRows(tunnel: AgentStatus_Tunnel, nowMs: number): [string, string][] {
   const { since, state, nextTryAt, tlsVersion, cipher, keyExchange } = tunnel
-  const next = nextTryAt === null ? '' : `, next try in ${humanSpan(Date.parse(nextTryAt) - nowMs)}`
+  const next =
+    nextTryAt === undefined ? '' : `, next try in ${humanSpan(Date.parse(nextTryAt) - nowMs)}`
   const how =
-    since === null ? `${state}${next}` : `${state} for ${humanSpan(nowMs - Date.parse(since))}`
+    since === undefined ? `${state}${next}` : `${state} for ${humanSpan(nowMs - Date.parse(since))}`
   const rows: [string, string][] = [['tunnel', `${how}: ${gatewayLine(tunnel)}`]]
-  if (tlsVersion === null) return rows
+  if (tlsVersion === undefined) return rows
   const parts = [tlsVersion, cipher, keyExchange]
-  rows.push(['  tls', parts.filter((part) => part !== null).join(', ')])
+  rows.push(['  tls', parts.filter((part) => part !== undefined).join(', ')])
   rows.push(['  traffic', trafficLine(tunnel)])
-  if (tunnel.canary !== null) rows.push(['  canary', canaryLine(tunnel.canary, nowMs)])
+  if (tunnel.canary !== undefined) rows.push(['  canary', canaryLine(tunnel.canary, nowMs)])
   return rows
 }
 
-function canaryLine(
-  { at, latencyMs, failures }: NonNullable<TunnelStatus['canary']>,
-  nowMs: number,
-): string {
+function canaryLine({ at, latencyMs, failures }: AgentStatus_Canary, nowMs: number): string {
   const when = `${humanSpan(nowMs - Date.parse(at))} ago`
   if (failures > 0) return `the gateway's last ${String(failures)} failed; one came through ${when}`
-  const took = latencyMs === null ? '' : `, there and back in ${latencyMs.toFixed(1)} ms`
+  const took = latencyMs === undefined ? '' : `, there and back in ${latencyMs.toFixed(1)} ms`
   return `one came through ${when}${took}`
 }
 
-function healthText(health: AgentStatus['services'][number]['health'], nowMs: number): string {
-  if (health === null) return ''
+function healthText(health: AgentStatus_ServiceHealth | undefined, nowMs: number): string {
+  if (health === undefined) return ''
   const { up, reason, since, latencyMs } = health
   const span = humanSpan(nowMs - Date.parse(since))
   if (!up) return `: DOWN for ${span}: ${reason}`
-  return `: up for ${span}${latencyMs === null ? '' : `, probed in ${latencyMs.toFixed(0)} ms`}`
+  return `: up for ${span}${latencyMs === undefined ? '' : `, probed in ${latencyMs.toFixed(0)} ms`}`
 }
 
 function renewalLine(
   renewsAt: string,
-  error: AgentStatus['certificate']['renewalError'],
+  error: AgentStatus_Error | undefined,
   nowMs: number,
 ): string {
   const inMs = Date.parse(renewsAt) - nowMs
   const when = inMs > 0 ? `due ${renewsAt} (in ${humanSpan(inMs)})` : 'due now'
-  return error === null ? when : `${when}; the last try failed: ${error.code}: ${error.message}`
+  return error === undefined
+    ? when
+    : `${when}; the last try failed: ${error.code}: ${error.message}`
 }
 
 function gatewayLine({
@@ -93,17 +103,18 @@ function gatewayLine({
   region,
   gatewayVersion,
   attempt,
-}: AgentStatus['tunnel']): string {
-  if (gateway === null) return `${address} (attempt ${String(attempt)})`
+}: AgentStatus_Tunnel): string {
+  if (gateway === undefined) return `${address} (attempt ${String(attempt)})`
   return `${gateway} in ${region ?? '?'} at ${address} (version ${gatewayVersion ?? '?'})`
 }
 
-function trafficLine({ rttMs, streams, bytesIn, bytesOut }: AgentStatus['tunnel']): string {
-  const rtt = rttMs === null ? 'round trip not measured yet' : `round trip ${rttMs.toFixed(1)} ms`
+function trafficLine({ rttMs, streams, bytesIn, bytesOut }: AgentStatus_Tunnel): string {
+  const rtt =
+    rttMs === undefined ? 'round trip not measured yet' : `round trip ${rttMs.toFixed(1)} ms`
   return `${rtt}, ${String(streams)} streams, ${humanBytes(bytesIn)} in, ${humanBytes(bytesOut)} out`
 }
 
-function callsLine({ running, allowed, denied, byStatus }: AgentStatus['calls']): string {
+function callsLine({ running, allowed, denied, byStatus }: AgentStatus_Calls): string {
   const outcomes = Object.entries(byStatus).map(([status, count]) => `${status} ${String(count)}`)
   const ended = outcomes.length === 0 ? 'none ended' : outcomes.join(', ')
   return `${String(running)} running; ${ended}; policy allowed ${String(allowed)}, denied ${String(denied)}`

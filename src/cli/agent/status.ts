@@ -1,9 +1,16 @@
-import { readFailedStart, readLastStatus, type AgentStatus } from '../../agent/control/control.ts'
+import { readFailedStart, readLastStatus } from '../../agent/control/control.ts'
 import { PosternError } from '../../base/errors.ts'
-import { parseAnswer } from '../../base/local-answer.ts'
-import { askLocal } from '../../transport/local-socket.ts'
-import { SOCKET_OPTIONS, socketPath, statePath, type SocketArguments } from '../place/place.ts'
-import { type Surroundings, command, JSON_OPTION } from '../program/program.ts'
+import { AgentStatusSchema, type AgentStatus } from '../../gen/postern/v1/agent_control_pb.js'
+import {
+  ASK_MS,
+  askAgent,
+  messageJson,
+  SOCKET_OPTIONS,
+  socketPath,
+  statePath,
+  type SocketArguments,
+} from '../place/place.ts'
+import { type Surroundings, command, JSON_OPTION, type Output } from '../program/program.ts'
 import { statusText } from './status-text.ts'
 
 const UNHEALTHY = 1
@@ -30,48 +37,58 @@ export const agentStatusCommand = command({
     },
     ...SOCKET_OPTIONS,
   },
-  run: (args, surroundings) =>
-    args.watch ? watch(args, surroundings) : show(args, surroundings, 'status'),
+  run: (args, surroundings) => (args.watch ? watch(args, surroundings) : show(args, surroundings)),
 })
 
+/** Prints each status that the daemon tells, until a signal or its end. */
 async function watch(args: StatusArguments, surroundings: Surroundings): Promise<number> {
-  let isOver = false
+  const stop = new AbortController()
   const unsubscribe = surroundings.onSignal(() => {
-    isOver = true
+    stop.abort()
   })
-  const stopped = (): boolean => isOver
+  const path = socketPath(args, surroundings.environment)
+  let exit = UNHEALTHY
   try {
-    for (let order = 'status'; ; order = 'watch') {
-      const status = await show(args, surroundings, order, args.json ? '' : CLEAR)
-      if (stopped() || status === NOT_RUNNING) return status
-    }
+    await askAgent(path, surroundings, async (agent) => {
+      for await (const status of agent.watchStatus({}, { signal: stop.signal }))
+        exit = print(status, args, surroundings.output, args.json ? '' : CLEAR)
+    })
+    return exit
+  } catch (error) {
+    return stop.signal.aborted ? exit : orNotThere(error, args, surroundings)
   } finally {
     unsubscribe()
   }
 }
 
-async function show(
-  args: StatusArguments,
-  surroundings: Surroundings,
-  order: string,
-  before = '',
-): Promise<number> {
-  const { output, environment } = surroundings
-  const print = (text: string): void => {
-    output.result(`${before}${text}`)
-  }
+async function show(args: StatusArguments, surroundings: Surroundings): Promise<number> {
   try {
-    const answer = parseAnswer(await askLocal(socketPath(args, environment), order)) as AgentStatus
-    print(args.json ? JSON.stringify({ running: true, ...answer }) : statusText(answer))
-    return answer.health === 'healthy' ? 0 : UNHEALTHY
+    const path = socketPath(args, surroundings.environment)
+    const status = await askAgent(path, surroundings, (agent) =>
+      agent.status({}, { timeoutMs: ASK_MS }),
+    )
+    return print(status, args, surroundings.output)
   } catch (error) {
-    if (!(error instanceof PosternError)) throw error
-    if (error.code === 'DAEMON_NOT_RUNNING') return showLast(args, surroundings, error)
-    // It runs, and is down until it has enrolled.
-    if (error.code !== 'NOT_ENROLLED') throw error
-    output.note(`agent: ${error.message}`)
-    return UNHEALTHY
+    return orNotThere(error, args, surroundings)
   }
+}
+
+/** Returns the exit status that it stands for. */
+function print(status: AgentStatus, args: StatusArguments, output: Output, before = ''): number {
+  const json = (): string =>
+    JSON.stringify({ running: true, ...messageJson(AgentStatusSchema, status) })
+  output.result(`${before}${args.json ? json() : statusText(status)}`)
+  return status.health === 'healthy' ? 0 : UNHEALTHY
+}
+
+/** @throws the error, unless it says that no daemon runs, or that it has not enrolled yet */
+function orNotThere(error: unknown, args: StatusArguments, surroundings: Surroundings): number {
+  if (!(error instanceof PosternError)) throw error
+  if (error.code === 'DAEMON_NOT_RUNNING') return showLast(args, surroundings, error)
+  // It runs, and is down until it has enrolled.
+  if (error.code !== 'NOT_ENROLLED') throw error
+  surroundings.output.note(`agent: ${error.message}`)
+  return UNHEALTHY
 }
 
 /** No daemon answers: what was last known of it, and where to read more. */
@@ -89,7 +106,7 @@ function showLast(
       running: false,
       savedAt: last?.savedAt ?? null,
       failedStart: failed ?? null,
-      last: last?.status ?? null,
+      last: last === undefined ? null : messageJson(AgentStatusSchema, last.status),
     }
     output.result(JSON.stringify(known))
     return NOT_RUNNING

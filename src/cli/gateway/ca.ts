@@ -1,5 +1,4 @@
 import { PosternError } from '../../base/errors.ts'
-import { parseAnswer } from '../../base/local-answer.ts'
 import type { Connected } from '../../gateway/access/access.ts'
 import type { ChangePhase } from '../../gateway/ca/ca.ts'
 import {
@@ -7,11 +6,20 @@ import {
   type CaStatus,
   type StoreTools,
 } from '../../gateway/operations/operations.ts'
-import { askLocal } from '../../transport/local-socket.ts'
+import { Admin } from '../../gen/postern/v1/admin_pb.js'
 import { readProtection } from '../../identity/passphrase.ts'
 import { STORE_SETTINGS, withStore } from './store.ts'
+import { ASK_MS, askDaemon } from '../place/place.ts'
 import { GATEWAY_SOCKET } from './drain.ts'
-import { humanSpan, table, command, group, type Command, JSON_OPTION } from '../program/program.ts'
+import {
+  humanSpan,
+  table,
+  command,
+  group,
+  type Command,
+  JSON_OPTION,
+  type Surroundings,
+} from '../program/program.ts'
 
 /** What a step means, said after it; next what to do. */
 const NEXT: Readonly<Record<ChangePhase, string>> = {
@@ -29,7 +37,7 @@ const status = command({
   options: { ...JSON_OPTION },
   run: (args, surroundings) =>
     withStore(args, surroundings, async (tools, { nowMs }) => {
-      const facts = await (await operationsOf(tools)).status(nowMs)
+      const facts = await (await operationsOf(tools, surroundings)).status(nowMs)
       surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
       return 0
     }),
@@ -56,7 +64,7 @@ const prepare = command({
   },
   run: (args, surroundings) =>
     withStore(args, surroundings, async (tools, operator) => {
-      const operations = await operationsOf(tools)
+      const operations = await operationsOf(tools, surroundings)
       const request = {
         rootFolder: args.root,
         newRootFolder: args['new-root'],
@@ -94,7 +102,7 @@ function step(name: keyof typeof STEPS): Command {
     },
     run: (args, surroundings) =>
       withStore(args, surroundings, async (tools, operator) => {
-        const operations = await operationsOf(tools)
+        const operations = await operationsOf(tools, surroundings)
         const facts = await operations.step(name, operator, args.force)
         surroundings.output.result(args.json ? JSON.stringify(facts, null, 2) : statusText(facts))
         return 0
@@ -102,15 +110,22 @@ function step(name: keyof typeof STEPS): Command {
   })
 }
 
-async function operationsOf(tools: StoreTools): Promise<CaOperations> {
-  const connected = await whoIsConnected(tools.settings['status.socket'] ?? GATEWAY_SOCKET)
+async function operationsOf(tools: StoreTools, surroundings: Surroundings): Promise<CaOperations> {
+  const socket = tools.settings['status.socket'] ?? GATEWAY_SOCKET
+  const connected = await whoIsConnected(socket, surroundings)
   return await CaOperations.open(tools, connected)
 }
 
 /** What the daemon says; undefined where none answers, and whoever holds a certificate counts as live. */
-async function whoIsConnected(socket: string): Promise<readonly Connected[] | undefined> {
+async function whoIsConnected(
+  socket: string,
+  surroundings: Surroundings,
+): Promise<readonly Connected[] | undefined> {
   try {
-    return parseAnswer(await askLocal(socket, 'connected')) as readonly Connected[]
+    const { peers } = await askDaemon(Admin, socket, surroundings, (gateway) =>
+      gateway.listConnected({}, { timeoutMs: ASK_MS }),
+    )
+    return peers
   } catch (error) {
     if (error instanceof PosternError) return undefined
     throw error

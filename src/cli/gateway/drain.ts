@@ -1,9 +1,21 @@
-import { parseAnswer } from '../../base/local-answer.ts'
+import { create } from '@bufbuild/protobuf'
 import { PosternError } from '../../base/errors.ts'
 import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
-import type { GatewayStatus } from '../../gateway/control/control.ts'
-import { askLocal } from '../../transport/local-socket.ts'
-import { SOCKET_OPTIONS, type SocketArguments } from '../place/place.ts'
+import {
+  Admin,
+  GatewayStatusSchema,
+  GatewayStatus_BuffersSchema,
+  GatewayStatus_CertificateSchema,
+  type GatewayStatus,
+} from '../../gen/postern/v1/admin_pb.js'
+import { HUNG_UP } from '../../tunnel/local-rpc.ts'
+import {
+  ASK_MS,
+  askDaemon,
+  messageJson,
+  SOCKET_OPTIONS,
+  type SocketArguments,
+} from '../place/place.ts'
 import {
   humanBytes,
   JSON_OPTION,
@@ -16,7 +28,6 @@ import {
 /** The path of the gateway's socket where no setting names another. */
 export const GATEWAY_SOCKET = '/run/postern/gateway.sock'
 const UNHEALTHY = 1
-const GONE = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE']
 
 function socketPath(args: SocketArguments, { environment }: Surroundings): string {
   const explicit = args.socket ?? args['status-socket']
@@ -33,8 +44,12 @@ export const gatewayStatus = command({
     'Show what the daemon carries. Exit 0: healthy, 1: degraded or draining, 3: no daemon runs.',
   options: { ...JSON_OPTION, ...SOCKET_OPTIONS },
   run: async (args, surroundings) => {
-    const status = await ask(socketPath(args, surroundings), 'status')
-    surroundings.output.result(args.json ? JSON.stringify(status) : statusText(status))
+    const path = socketPath(args, surroundings)
+    const status = await askDaemon(Admin, path, surroundings, (gateway) =>
+      gateway.status({}, { timeoutMs: ASK_MS }),
+    )
+    const json = (): string => JSON.stringify(messageJson(GatewayStatusSchema, status))
+    surroundings.output.result(args.json ? json() : statusText(status))
     return status.health === 'healthy' ? 0 : UNHEALTHY
   },
 })
@@ -55,8 +70,7 @@ export const gatewayDrain = command({
   },
   run: async (args, surroundings) => {
     const path = socketPath(args, surroundings)
-    const first = await ask(path, 'drain')
-    if (args.wait) await follow(path, first, surroundings)
+    await drain(path, args.wait, surroundings)
     surroundings.output.result(
       args.json
         ? JSON.stringify({ draining: true, stopped: args.wait })
@@ -68,38 +82,29 @@ export const gatewayDrain = command({
   },
 })
 
-/** Says what is left until nobody answers any more. */
-async function follow(path: string, first: GatewayStatus, { output }: Surroundings): Promise<void> {
+/** Gives the order, and where `isToWait` says what is left until nobody answers any more. */
+async function drain(path: string, isToWait: boolean, surroundings: Surroundings): Promise<void> {
   let said = ''
-  for (let status = first; ;) {
-    const { tunnels, streams } = status
-    const text = `draining: ${String(tunnels)} tunnels, ${String(streams)} running calls`
-    if (text !== said) output.note(text)
-    said = text
-    // Another one has taken its place.
-    if (status.startedAt !== first.startedAt) return
-    try {
-      status = await ask(path, 'watch')
-    } catch (error) {
-      if (hasGone(error)) return
-      throw error
-    }
+  try {
+    await askDaemon(Admin, path, surroundings, async (gateway) => {
+      for await (const { tunnels, streams } of gateway.drain({})) {
+        if (!isToWait) return
+        const text = `draining: ${String(tunnels)} tunnels, ${String(streams)} running calls`
+        if (text !== said) surroundings.output.note(text)
+        said = text
+      }
+    })
+  } catch (error) {
+    // That it has gone is what was asked of it; that it is slow to answer, or was never there, is not.
+    const hasGone = error instanceof PosternError && error.facts.cause === HUNG_UP
+    if (!hasGone || said === '') throw error
   }
 }
 
-/** Nobody listens any more, or it hung up: not that it is slow to answer. */
-function hasGone(error: unknown): boolean {
-  if (!(error instanceof PosternError) || error.code !== 'DAEMON_NOT_RUNNING') return false
-  const { cause } = error.facts
-  return cause === undefined || GONE.includes(String(cause))
-}
-
-async function ask(path: string, order: string): Promise<GatewayStatus> {
-  return parseAnswer(await askLocal(path, order)) as GatewayStatus
-}
-
 function statusText(status: GatewayStatus): string {
-  const { certificate, buffers, tunnels, clusters, agents } = status
+  const { tunnels, clusters, agents } = status
+  const certificate = status.certificate ?? create(GatewayStatus_CertificateSchema)
+  const buffers = status.buffers ?? create(GatewayStatus_BuffersSchema)
   const nowMs = Date.parse(certificate.notAfter) - certificate.expiresInMs
   const rows: [string, string][] = [
     ['gateway', `${status.identity} (version ${status.version})`],

@@ -1,7 +1,7 @@
 import { GATEWAY_SETTINGS, type GatewaySettings } from '../../config/gateway-settings.ts'
 import { Gateway } from '../../gateway/gateway.ts'
-import { GatewayControl, gatewayMetrics } from '../../gateway/control/control.ts'
-import { LocalListener } from '../../transport/local-socket.ts'
+import { adminOffers, gatewayMetrics } from '../../gateway/control/control.ts'
+import { LocalServer } from '../../tunnel/local-rpc.ts'
 import { MonitorListener } from '../../transport/monitor-listen.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import {
@@ -85,25 +85,23 @@ async function listenForOrders(
   { 'status.socket': named }: GatewaySettings,
   gateway: Gateway,
   orders: Orders,
-  { clock, logger }: Ambient,
+  ambient: Ambient,
 ): Promise<() => void> {
-  const control = new GatewayControl({
-    gateway,
-    drain: () => {
-      orders.drain()
-    },
-    clock,
-  })
-  const socket = new LocalListener(named ?? GATEWAY_SOCKET, (line) => control.answer(line))
+  const local = new LocalServer(named ?? GATEWAY_SOCKET, ambient)
+  const drain = (): void => {
+    orders.drain()
+  }
+  for (const offer of adminOffers({ gateway, clock: ambient.clock, drain }))
+    local.server.offer(offer)
   try {
-    await socket.listen()
+    await local.listen()
   } catch (error) {
     if (named !== undefined) throw error
     const reason = error instanceof Error ? error.message : String(error)
-    logger.info({ reason }, 'gateway status and drain have no socket: set status.socket')
+    ambient.logger.info({ reason }, 'gateway status and drain have no socket: set status.socket')
   }
   return () => {
-    socket.close()
+    local.close()
   }
 }
 

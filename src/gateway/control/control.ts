@@ -1,3 +1,4 @@
+export { adminOffers, type AdminPorts } from './admin-service.ts'
 export { gatewayMetrics } from './metrics.ts'
-export { GatewayControl, type GatewayStatus } from './orders.ts'
 export type { GatewayRooms } from './rooms.ts'
+export { gatewayStatus } from './status.ts'
