@@ -1,7 +1,8 @@
 import { refuseStreams } from '../mux/session-owner.ts'
 import { PosternError } from '../base/errors.ts'
 import { silentLogger, type Logger } from '../base/logger.ts'
-import { systemRandom } from '../base/random.ts'
+import type { Clock } from '../base/clock.ts'
+import { type Random, systemRandom } from '../base/random.ts'
 import { systemClock } from '../base/system-clock.ts'
 import type { Address } from '../base/address.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../config/gateway-settings.ts'
@@ -23,6 +24,9 @@ export interface ConnectOptions {
   /** Longest time to connect, in ms. Default 10 000. */
   readonly timeoutMs?: number
   readonly logger?: Logger
+  /** Time and chance, for tests. Default: the real ones. */
+  readonly clock?: Clock
+  readonly random?: Random
   /** Session settings by their names in docs/SETTINGS.md. Default: those of the commands. */
   readonly settings?: Partial<CallerSettings>
 }
@@ -35,28 +39,30 @@ const CONNECT_MS = 10_000
  */
 export async function connectGateway(options: ConnectOptions): Promise<GatewayClient> {
   const { address, serverName, trustDomain, files, timeoutMs = CONNECT_MS } = options
+  const { clock, random } = ambientOf(options)
   const ambient = {
-    clock: systemClock,
-    random: systemRandom,
+    clock,
+    random,
     logger: options.logger ?? silentLogger,
   }
-  const credential = readCredential(files, 'caller', systemClock.wallMs())
+  const credential = readCredential(files, 'caller', clock.wallMs())
   const parts = processParts({ ...defaultSettings(), ...options.settings }, ambient)
   const expected = { trustDomain, roles: ['gateway'] as const }
-  const signal = AbortSignal.timeout(timeoutMs)
-  const nowMs = systemClock.wallMs()
-  const wire = await dialTls({ ...address, serverName, credential, expected, signal, nowMs })
+  const nowMs = clock.wallMs()
+  const startMs = clock.nowMs()
+  const wire = await dialTls({ ...address, serverName, credential, expected, timeoutMs, nowMs })
   return await new Promise((resolve, reject) => {
     const client: { current?: GatewayClient } = {}
     let isDraining = false
-    signal.addEventListener('abort', () => {
-      if (client.current !== undefined) return
+    const leftMs = Math.max(0, timeoutMs - (clock.nowMs() - startMs))
+    const cancelTimer = clock.startTimer(leftMs, () => {
       reject(new PosternError('DIAL_TIMEOUT', 'the gateway sent no hello in time'))
       wire.destroy()
     })
     new RpcConnection(wire, 'dialer', parts, {
       onReady: (connection) => {
-        client.current = new GatewayClient(connection)
+        cancelTimer()
+        client.current = new GatewayClient(connection, clock)
         resolve(client.current)
       },
       streams: refuseStreams('a caller serves nothing'),
@@ -70,11 +76,20 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
           connection.close(new PosternError('GOING_AWAY', 'drained'))
       },
       onClosed: (_connection, error) => {
+        cancelTimer()
         client.current?.lost(error)
         reject(error)
       },
     })
   })
+}
+
+/** Returns the time and chance that a connection goes by. */
+export function ambientOf({ clock, random }: Pick<ConnectOptions, 'clock' | 'random'>): {
+  readonly clock: Clock
+  readonly random: Random
+} {
+  return { clock: clock ?? systemClock, random: random ?? systemRandom }
 }
 
 function defaultSettings(): CallerSettings {

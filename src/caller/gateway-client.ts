@@ -1,7 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf'
 import type { Duplex } from 'node:stream'
 import { PosternError } from '../base/errors.ts'
-import { systemClock } from '../base/system-clock.ts'
+import type { Clock } from '../base/clock.ts'
 import { Gateway, type Cluster } from '../gen/postern/v1/gateway_pb.js'
 import type { CallOptions, RpcChannel } from '../rpc/channel.ts'
 import { clientOf, type Client } from '../rpc/typed.ts'
@@ -11,17 +11,19 @@ import { StreamBridge } from '../tunnel/stream-bridge.ts'
 /** One connection to a gateway. */
 export class GatewayClient {
   readonly #connection: RpcConnection
+  readonly #clock: Clock
   readonly #closed = Promise.withResolvers<PosternError>()
   readonly #leaving = Promise.withResolvers<undefined>()
 
   /** @internal Made by connectGateway. */
-  constructor(connection: RpcConnection) {
+  constructor(connection: RpcConnection, clock: Clock) {
     this.#connection = connection
+    this.#clock = clock
   }
 
   /** Calls to one cluster. Nothing is sent until the first call. */
   cluster(name: string): ClusterClient {
-    return new ClusterClient(this.#connection, this.#connection.channel(name))
+    return new ClusterClient(this.#connection, this.#connection.channel(name), this.#clock)
   }
 
   /** Calls that the gateway itself answers. */
@@ -89,12 +91,14 @@ export class GatewayClient {
 /** Calls and forwards to one cluster. */
 export class ClusterClient {
   readonly #connection: RpcConnection
+  readonly #clock: Clock
   /** Calls by name and bytes, where there are no generated types. */
   readonly channel: RpcChannel
 
   /** @internal Made by GatewayClient.cluster. */
-  constructor(connection: RpcConnection, channel: RpcChannel) {
+  constructor(connection: RpcConnection, channel: RpcChannel, clock: Clock) {
     this.#connection = connection
+    this.#clock = clock
     this.channel = channel
   }
 
@@ -131,7 +135,7 @@ export class ClusterClient {
       const cancelDeadline =
         timeoutMs === 0
           ? undefined
-          : systemClock.startTimer(timeoutMs, () => {
+          : this.#clock.startTimer(timeoutMs, () => {
               bridge.abort('DEADLINE_EXCEEDED')
             })
       const finish = (code: PosternError['code'] | undefined): void => {
@@ -146,7 +150,7 @@ export class ClusterClient {
       }
       const bridge = new StreamBridge(
         socket,
-        systemClock,
+        this.#clock,
         finish,
         mayRetry === undefined ? undefined : isLeft,
       )

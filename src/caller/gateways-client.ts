@@ -4,8 +4,7 @@ import type { Duplex } from 'node:stream'
 import { ERROR_CODES } from '../base/error-codes.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
 import { pause } from '../base/pause.ts'
-import { systemRandom } from '../base/random.ts'
-import { systemClock } from '../base/system-clock.ts'
+import type { Clock } from '../base/clock.ts'
 import { addressText, type Address } from '../base/address.ts'
 import type { Cluster } from '../gen/postern/v1/gateway_pb.js'
 import { readCredential, type KeyFilePaths } from '../identity/key-files.ts'
@@ -13,7 +12,7 @@ import type { CallOptions } from '../rpc/channel.ts'
 import { rpcErrorOfCode } from '../rpc/status.ts'
 import { clientOf, type CallChannel, type Client } from '../rpc/typed.ts'
 import { backoffMs } from '../tunnel/backoff.ts'
-import { connectGateway, type ConnectOptions } from './connect.ts'
+import { ambientOf, connectGateway, type ConnectOptions } from './connect.ts'
 import type { ClusterClient, GatewayClient } from './gateway-client.ts'
 import { RetryingChannel, type Way } from './retrying-channel.ts'
 
@@ -57,9 +56,9 @@ function contentOf({ certificateFile, keyFile, bundleFile }: KeyFilePaths): stri
 }
 
 /** Half of it may be written: then the other half is waited for. */
-function isWhole(files: KeyFilePaths): boolean {
+function isWhole(files: KeyFilePaths, nowMs: number): boolean {
   try {
-    readCredential(files, 'caller', systemClock.wallMs())
+    readCredential(files, 'caller', nowMs)
     return true
   } catch {
     // Whole is what can be used; the next look tries again.
@@ -68,16 +67,18 @@ function isWhole(files: KeyFilePaths): boolean {
 }
 
 /** One address, and the connection to it while there is one. */
-class Slot {
+class KeptConnection {
   client: GatewayClient | undefined
   readonly first: Promise<void>
   readonly #options: ConnectOptions
+  readonly #ambient: ReturnType<typeof ambientOf>
   readonly #over = new AbortController()
   /** The one in use, and those that finish their calls. */
   readonly #clients = new Set<GatewayClient>()
 
   constructor(options: ConnectOptions) {
     this.#options = options
+    this.#ambient = ambientOf(options)
     const { promise, resolve, reject } = Promise.withResolvers<undefined>()
     this.first = promise
     promise.catch(() => undefined)
@@ -100,11 +101,12 @@ class Slot {
     const over = new AbortController()
     const both = AbortSignal.any([signal, over.signal])
     const { files } = this.#options
+    const { clock } = this.#ambient
     const before = contentOf(files)
     const renewed = async (): Promise<boolean> => {
       while (!both.aborted) {
-        await pause(systemClock, RENEWED_LOOK_MS, both, false)
-        if (contentOf(files) !== before && isWhole(files)) return true
+        await pause(clock, RENEWED_LOOK_MS, both, false)
+        if (contentOf(files) !== before && isWhole(files, clock.wallMs())) return true
       }
       return false
     }
@@ -115,13 +117,14 @@ class Slot {
 
   async #keep(onUp: () => void, onFailed: (error: unknown) => void): Promise<void> {
     const { signal } = this.#over
+    const { clock, random } = this.#ambient
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         const client = await connectGateway(this.#options)
         this.client = client
         this.#clients.add(client)
         void client.closed.then(() => this.#clients.delete(client))
-        const upAtMs = systemClock.nowMs()
+        const upAtMs = clock.nowMs()
         // It may have been told to close meanwhile.
         if (this.#isOver) client.close()
         onUp()
@@ -133,35 +136,37 @@ class Slot {
           continue
         }
         // One that hangs up at once does not get us to come back at once for ever.
-        if (systemClock.nowMs() - upAtMs >= STABLE_MS) attempt = 0
+        if (clock.nowMs() - upAtMs >= STABLE_MS) attempt = 0
       } catch (error) {
         onFailed(error)
         const { code, rawMessage: reason } = asPosternError(error)
         const peer = addressText(this.#options.address)
         this.#options.logger?.warn({ peer, code, reason }, 'a gateway cannot be reached')
       }
-      await pause(systemClock, backoffMs(attempt, BACKOFF, systemRandom), signal)
+      await pause(clock, backoffMs(attempt, BACKOFF, random), signal)
     }
   }
 }
 
 /** Connections to several gateways of one control plane. */
 export class GatewaysClient {
-  readonly #slots: readonly Slot[]
+  readonly #kept: readonly KeptConnection[]
   readonly #closed = new AbortController()
+  readonly #ambient: ReturnType<typeof ambientOf>
   #turn = 0
 
   /** @internal Made by connectGateways. */
   constructor({ addresses, ...options }: ConnectGatewaysOptions) {
     if (addresses.length === 0)
       throw new PosternError('CONFIG_INVALID', 'addresses: name one gateway at least')
-    this.#slots = addresses.map((address) => new Slot({ ...options, address }))
+    this.#ambient = ambientOf(options)
+    this.#kept = addresses.map((address) => new KeptConnection({ ...options, address }))
   }
 
   /** @internal */
   async connected(): Promise<void> {
     try {
-      await Promise.any(this.#slots.map(({ first }) => first))
+      await Promise.any(this.#kept.map(({ first }) => first))
     } catch (error) {
       throw (error as AggregateError).errors.at(-1)
     }
@@ -169,12 +174,12 @@ export class GatewaysClient {
 
   /** How many of the gateways are connected. */
   get connectedCount(): number {
-    return this.#slots.filter(({ client }) => client?.isOpen === true).length
+    return this.#kept.filter(({ client }) => client?.isOpen === true).length
   }
 
   /** Calls to one cluster, over whichever gateway has it. */
   cluster(name: string): ClusterOfGateways {
-    return new ClusterOfGateways(name, () => this.#open(), this.#closed.signal)
+    return new ClusterOfGateways(name, () => this.#open(), this.#closed.signal, this.#ambient)
   }
 
   /**
@@ -209,12 +214,12 @@ export class GatewaysClient {
   /** Ends every connection; calls that still run fail. */
   close(): void {
     this.#closed.abort()
-    for (const slot of this.#slots) slot.close()
+    for (const one of this.#kept) one.close()
   }
 
   /** Those that are open, beginning with another one each time. */
   #open(): GatewayClient[] {
-    const open = this.#slots.flatMap(({ client }) => (client?.isOpen === true ? [client] : []))
+    const open = this.#kept.flatMap(({ client }) => (client?.isOpen === true ? [client] : []))
     const from = this.#turn++ % Math.max(1, open.length)
     return [...open.slice(from), ...open.slice(0, from)]
   }
@@ -227,18 +232,25 @@ export class ClusterOfGateways {
   readonly #name: string
   readonly #open: () => readonly GatewayClient[]
   readonly #closed: AbortSignal
+  readonly #clock: Clock
   readonly #ways = new WeakMap<GatewayClient, ClusterClient>()
 
   /** @internal Made by GatewaysClient.cluster. */
-  constructor(name: string, open: () => readonly GatewayClient[], closed: AbortSignal) {
+  constructor(
+    name: string,
+    open: () => readonly GatewayClient[],
+    closed: AbortSignal,
+    ambient: ReturnType<typeof ambientOf>,
+  ) {
     this.#name = name
+    this.#clock = ambient.clock
     this.#open = open
     this.#closed = closed
     const next = (tried: ReadonlySet<Way>): ClusterClient | undefined =>
       this.#open()
         .map((client) => this.#wayThrough(client))
         .find((way) => !tried.has(way))
-    this.channel = new RetryingChannel({ clock: systemClock, random: systemRandom, next, closed })
+    this.channel = new RetryingChannel({ ...ambient, next, closed })
   }
 
   /** A typed client of a service, from its generated description. */
@@ -252,20 +264,20 @@ export class ClusterOfGateways {
     socket: Duplex,
     options: CallOptions = {},
   ): Promise<PosternError['code'] | undefined> {
-    const endAtMs = systemClock.nowMs() + FORWARD_WAIT_MS
-    while (systemClock.nowMs() < endAtMs && !this.#closed.aborted && !socket.destroyed) {
+    const endAtMs = this.#clock.nowMs() + FORWARD_WAIT_MS
+    while (this.#clock.nowMs() < endAtMs && !this.#closed.aborted && !socket.destroyed) {
       const [client] = this.#open()
       if (client !== undefined) {
         const refused: { code?: PosternError['code'] } = {}
         const mayRetry = (code: PosternError['code']): boolean => {
-          if (ERROR_CODES[code].recovery !== 'retry' || systemClock.nowMs() >= endAtMs) return false
+          if (ERROR_CODES[code].recovery !== 'retry' || this.#clock.nowMs() >= endAtMs) return false
           refused.code = code
           return true
         }
         const code = await this.#wayThrough(client).offer(service, socket, options, mayRetry)
         if (refused.code === undefined) return code
       }
-      await pause(systemClock, FORWARD_POLL_MS, this.#closed)
+      await pause(this.#clock, FORWARD_POLL_MS, this.#closed)
     }
     socket.destroy()
     return 'CONNECTION_LOST'

@@ -52,8 +52,9 @@ export class Egress {
   }
 
   /** A connection to the target through the proxy. @throws PROXY_REFUSED, PROXY_UNREACHABLE */
-  async through(proxy: Proxy, target: Target, signal: AbortSignal): Promise<Socket> {
-    const both = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_MS_MAX)])
+  async through(proxy: Proxy, target: Target, signal?: AbortSignal): Promise<Socket> {
+    const limit = AbortSignal.timeout(CONNECT_MS_MAX)
+    const both = signal === undefined ? limit : AbortSignal.any([signal, limit])
     return proxy.kind === 'http'
       ? await throughHttp(proxy, target, both)
       : await throughSocks(proxy, target, both)

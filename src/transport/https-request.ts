@@ -14,6 +14,7 @@ import { rootsOf, TLS_OPTIONS } from './tls-options.ts'
 
 const ANSWER_BYTES_MAX = 64 * 1024
 const HTTPS_PORT = 443
+const TIMEOUT_MS = 20_000
 
 /** A request that we send. */
 export interface HttpsCall {
@@ -22,7 +23,8 @@ export interface HttpsCall {
   readonly headers?: Readonly<Record<string, string>>
   /** Or made from bytes that only the two ends of the connection know (RFC 9266). */
   readonly body?: string | ((exporter: Buffer) => string)
-  readonly signal: AbortSignal
+  /** Longest time for all of it, in ms. Default 20 000. */
+  readonly timeoutMs?: number
 }
 
 /** The answer to a request that we sent, bounded and decoded. */
@@ -55,8 +57,9 @@ export interface Trust {
 export async function requestHttps(call: HttpsCall, trust: Trust): Promise<HttpsAnswer> {
   const { hostname } = call.url
   const host = hostname.replace(/^\[|\]$/g, '')
-  const agent = await agentOf(call, trust.egress)
-  return await send(call, {
+  const signal = deadlineOf(call)
+  const agent = await agentOf(call, signal, trust.egress)
+  return await send(call, signal, {
     agent,
     ...TLS_OPTIONS,
     ca: rootsOf(trust.bundlePem),
@@ -88,16 +91,25 @@ function judgeServer({ raw }: PeerCertificate, host: string, trust: Trust): Erro
  */
 export async function requestUnverified(
   url: URL,
-  signal: AbortSignal,
   egress: Egress,
+  timeoutMs?: number,
 ): Promise<HttpsAnswer> {
-  const call = { url, method: 'GET', signal } as const
-  const agent = await agentOf(call, egress)
-  return await send(call, { agent, ...TLS_OPTIONS, rejectUnauthorized: false })
+  const call = { url, method: 'GET' } as const
+  const signal = deadlineOf(timeoutMs === undefined ? call : { ...call, timeoutMs })
+  const agent = await agentOf(call, signal, egress)
+  return await send(call, signal, { agent, ...TLS_OPTIONS, rejectUnauthorized: false })
 }
 
-async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnswer> {
-  const { url, method, headers = {}, body = '', signal } = call
+function deadlineOf({ timeoutMs = TIMEOUT_MS }: HttpsCall): AbortSignal {
+  return AbortSignal.timeout(timeoutMs)
+}
+
+async function send(
+  call: HttpsCall,
+  signal: AbortSignal,
+  options: RequestOptions,
+): Promise<HttpsAnswer> {
+  const { url, method, headers = {}, body = '' } = call
   try {
     return await new Promise<HttpsAnswer>((resolve, reject) => {
       const request = startRequest(url, { ...options, method, signal, headers })
@@ -132,7 +144,11 @@ async function send(call: HttpsCall, options: RequestOptions): Promise<HttpsAnsw
 }
 
 /** Of one request: a connection through the proxy, where there is one. */
-async function agentOf({ url, signal }: HttpsCall, egress = DIRECT): Promise<Agent | false> {
+async function agentOf(
+  { url }: HttpsCall,
+  signal: AbortSignal,
+  egress = DIRECT,
+): Promise<Agent | false> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const port = url.port === '' ? HTTPS_PORT : Number(url.port)
   const proxy = egress.proxyFor(host, port)

@@ -14,6 +14,8 @@ import { judgeHostName } from '../identity/host-name.ts'
 import { claimsOf, rememberSubject, subjectOf } from './peer-subject.ts'
 import type { TlsWire } from './tls-wire.ts'
 
+const DIAL_MS = 10_000
+
 /** The values and collaborators that Dial is given. */
 export interface DialOptions {
   readonly host: string
@@ -22,7 +24,10 @@ export interface DialOptions {
   readonly serverName: string | undefined
   readonly credential: Credential
   readonly expected: Expectation
-  readonly signal: AbortSignal
+  /** Gives up when it is aborted. */
+  readonly signal?: AbortSignal
+  /** Where there is no signal: longest time for all of it, in ms. Default 10 000. */
+  readonly timeoutMs?: number
   /** The way out; default directly. */
   readonly egress?: Egress
   /** How the host's addresses are ordered, where it is dialled directly; default: as the resolver does. */
@@ -37,15 +42,20 @@ export interface DialOptions {
  * @throws the network and identity codes of docs/ERRORS.md
  */
 export async function dialTls(options: DialOptions): Promise<TlsWire> {
-  const { host, port, egress = DIRECT, signal } = options
+  const { host, port, egress = DIRECT, timeoutMs = DIAL_MS } = options
+  const signal = options.signal ?? AbortSignal.timeout(timeoutMs)
   const proxy = egress.proxyFor(host, port)
-  if (proxy === undefined) return await handshake(options, undefined)
-  return await handshake(options, await egress.through(proxy, { host, port }, signal))
+  if (proxy === undefined) return await handshake(options, signal, undefined)
+  return await handshake(options, signal, await egress.through(proxy, { host, port }, signal))
 }
 
-function handshake(options: DialOptions, through: Socket | undefined): Promise<TlsWire> {
+function handshake(
+  options: DialOptions,
+  signal: AbortSignal,
+  through: Socket | undefined,
+): Promise<TlsWire> {
   const { promise, resolve, reject } = Promise.withResolvers<TlsWire>()
-  const { credential, signal } = options
+  const { credential } = options
   if (signal.aborted) {
     through?.destroy()
     return Promise.reject(timeout(options))

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { PosternError, type ErrorCode } from '../../src/base/errors.ts'
+import { noteText } from './seen.ts'
 
 /** Runs what must throw, and returns the error after a look at its code. */
 export function codeOf(act: () => unknown, code: ErrorCode): PosternError {
@@ -25,6 +26,7 @@ export async function rejection(promise: Promise<unknown>, code: ErrorCode): Pro
 
 function judged(error: unknown, code: ErrorCode): PosternError {
   expect(error).to.be.instanceOf(PosternError)
+  noteText(code)
   expect((error as PosternError).code, (error as PosternError).message).to.equal(code)
   return error as PosternError
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Child, ChildProcesses } from '../../scripts/child-processes.ts'
 import { freePort } from '../../scripts/free-port.ts'
+import { noteOutput } from './seen.ts'
 import { AGENT, CALLER, GATEWAY, TestPki, TRUST_DOMAIN } from './pki.ts'
 
 export { freePort }
@@ -16,6 +17,7 @@ export class Daemons {
   readonly agentPort: number
   readonly callerPort: number
   #serial = 0
+  readonly #started: Child[] = []
 
   private constructor(pki: TestPki, agentPort: number, callerPort: number) {
     this.pki = pki
@@ -57,10 +59,11 @@ export class Daemons {
   }
 
   start(name: 'gateway' | 'agent', ...args: string[]): Child {
-    return this.children.start(`${name}-${String(++this.#serial)}`, process.execPath, [
-      `${ROOT}bin/${name}.js`,
-      ...args,
-    ])
+    const label = `${name}-${String(++this.#serial)}`
+    const command = [`${ROOT}bin/${name}.js`, ...args]
+    const child = this.children.start(label, process.execPath, command)
+    this.#started.push(child)
+    return child
   }
 
   async startGateway(more: object = {}): Promise<Child> {
@@ -86,6 +89,7 @@ export class Daemons {
   }
 
   stop(): void {
+    for (const { text } of this.#started) noteOutput(text)
     this.children.killAll()
   }
 }

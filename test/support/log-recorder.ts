@@ -1,4 +1,5 @@
 import type { LogFacts, Logger } from '../../src/base/logger.ts'
+import { noteLine } from './seen.ts'
 
 export interface LogLine {
   readonly level: string
@@ -38,6 +39,8 @@ export class LogRecorder implements Logger {
   }
 
   #add(level: string, facts: LogFacts, message: string): void {
-    this.lines.push({ level, message, facts: { ...this.#base, ...facts } })
+    const line = { level, message, facts: { ...this.#base, ...facts } }
+    noteLine(line.facts, message)
+    this.lines.push(line)
   }
 }

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../src/base/errors.ts'
+import { noteText } from './seen.ts'
 import type { MuxStream, StreamSink } from '../../src/mux/stream.ts'
 
 /** Writes down what a stream's owner is told. Consumes data at once unless told not to. */
@@ -31,10 +32,12 @@ export class RecordingSink implements StreamSink {
   }
 
   onRefuse(_stream: MuxStream, code: ErrorCode, canRetry: boolean, text: string): void {
+    noteText(code)
     this.events.push(`refuse ${code}${canRetry ? ' retry' : ''}${text === '' ? '' : ` ${text}`}`)
   }
 
   onReset(_stream: MuxStream, code: ErrorCode): void {
+    noteText(code)
     this.events.push(`reset ${code}`)
   }
 
@@ -43,6 +46,7 @@ export class RecordingSink implements StreamSink {
   }
 
   onStop(_stream: MuxStream, code: ErrorCode): void {
+    noteText(code)
     this.events.push(`stop ${code}`)
   }
 }

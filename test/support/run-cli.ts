@@ -4,6 +4,7 @@ import { runProgram } from '../../src/cli/program/program.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { LogRecorder } from './log-recorder.ts'
+import { noteText } from './seen.ts'
 
 export interface CliRun {
   readonly status: number
@@ -51,5 +52,6 @@ export async function runCli(
       readStdin: () => Promise.resolve('{}'),
     },
   )
+  noteText(stderr.join('\n'))
   return { status, stdout: stdout.join('\n'), stderr: stderr.join('\n') }
 }

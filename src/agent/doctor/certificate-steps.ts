@@ -134,7 +134,7 @@ async function gatewayStep(
       serverName: settings['gateway.serverName'],
       credential,
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
-      signal: AbortSignal.timeout(DIAL_MS_MAX),
+      timeoutMs: DIAL_MS_MAX,
       nowMs,
       egress: egressOf(settings),
     })

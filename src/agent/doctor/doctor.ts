@@ -69,8 +69,7 @@ async function proxyStep(
   const startMs = clock.nowMs()
   const target = settings['gateway.address']
   try {
-    const signal = AbortSignal.timeout(REACH_MS_MAX)
-    const socket = await egressOf(settings).through(proxy, target, signal)
+    const socket = await egressOf(settings).through(proxy, target)
     socket.destroy()
     const ms = (clock.nowMs() - startMs).toFixed(1)
     const text = `${proxyText(proxy)} connects to ${target.host}:${String(target.port)} in ${ms} ms`
@@ -102,7 +101,7 @@ async function* sessionSteps(
       serverName: settings['gateway.serverName'],
       credential,
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
-      signal: AbortSignal.timeout(SESSION_MS_MAX),
+      timeoutMs: SESSION_MS_MAX,
       nowMs: ambient.clock.wallMs(),
       egress: egressOf(settings),
     })

@@ -19,7 +19,6 @@ import {
 import { invalidAnswer } from '../credential/credential.ts'
 import { refusalOf } from './refusals.ts'
 
-const REQUEST_MS_MAX = 20_000
 const TOKEN_ADVICE =
   "it has expired, is used up or revoked, or is another gateway's: its operators see which in gateway events, and make another with gateway tokens create --cluster NAME"
 
@@ -44,7 +43,6 @@ export async function estIssue(
         'content-transfer-encoding': 'base64',
       },
       body: base64Lines(signingRequest),
-      signal: AbortSignal.timeout(REQUEST_MS_MAX),
     },
     trust,
   )
@@ -62,15 +60,13 @@ export async function pinnedBundle(
   pins: readonly string[],
   egress: Egress,
 ): Promise<string> {
-  const answer = await requestUnverified(
-    operation(gateway, 'cacerts'),
-    AbortSignal.timeout(REQUEST_MS_MAX),
-    egress,
-  ).catch((error: unknown) => {
-    if (!(error instanceof PosternError) || error.code !== 'CERT_MISSING') throw error
-    const text = `${error.rawMessage}; the enrolment address asks for none (enroll.listen of the gateway)`
-    throw new PosternError('CERT_MISSING', text, error.facts, { cause: error })
-  })
+  const answer = await requestUnverified(operation(gateway, 'cacerts'), egress).catch(
+    (error: unknown) => {
+      if (!(error instanceof PosternError) || error.code !== 'CERT_MISSING') throw error
+      const text = `${error.rawMessage}; the enrolment address asks for none (enroll.listen of the gateway)`
+      throw new PosternError('CERT_MISSING', text, error.facts, { cause: error })
+    },
+  )
   const told = certificatesOf(answer, gateway)
   const roots = told.filter((facts) => isSelfIssued(facts) && isSignedBy(facts, facts))
   const vouched = roots.filter(({ publicKey }) => pins.includes(spkiPin(publicKey)))
@@ -84,9 +80,8 @@ export async function pinnedBundle(
 
 /** Asks for the CA certificates (RFC 7030 section 4.1). @throws ENROL_FAILED, ENROL_ANSWER_INVALID and network codes */
 export async function caCertificates(gateway: URL, trust: Trust): Promise<CertificateFacts[]> {
-  const signal = AbortSignal.timeout(REQUEST_MS_MAX)
   const url = operation(gateway, 'cacerts')
-  return certificatesOf(await requestHttps({ url, method: 'GET', signal }, trust), gateway)
+  return certificatesOf(await requestHttps({ url, method: 'GET' }, trust), gateway)
 }
 
 /** @throws TOKEN_REFUSED, ENROL_FAILED */

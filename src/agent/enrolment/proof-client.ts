@@ -12,7 +12,6 @@ import { VERDICTS, type Verdict } from '../../contract/verdict.ts'
 import { invalidAnswer } from '../credential/credential.ts'
 import { refusalOf } from './refusals.ts'
 
-const REQUEST_MS_MAX = 20_000
 /** Bundles in all answers together: a dozen for each change of CA that was missed. */
 const BUNDLES_MAX = 256
 
@@ -73,8 +72,7 @@ export async function bundlesSince(
   const found: Buffer[] = []
   for (let after = version; found.length < BUNDLES_MAX;) {
     const url = new URL(`${POSTERN_PATH}bundles/${String(after)}`, gateway)
-    const signal = AbortSignal.timeout(REQUEST_MS_MAX)
-    const { status, body } = await requestUnverified(url, signal, egress)
+    const { status, body } = await requestUnverified(url, egress)
     if (status !== 200) throw failed(gateway, status, body)
     const lines = body.split('\n').filter((line) => line !== '')
     const page = lines.map((line) => Buffer.from(line, 'base64'))
@@ -106,7 +104,6 @@ async function ask(
         const signature = makeProof(key, purpose, exporter).toString('base64')
         return JSON.stringify({ certificate, signature, ...more })
       },
-      signal: AbortSignal.timeout(REQUEST_MS_MAX),
     },
     trust,
   )

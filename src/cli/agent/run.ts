@@ -1,7 +1,6 @@
 import { Agent } from '../../agent/agent.ts'
 import { joinWhenNeeded } from '../../agent/enrolment/enrolment.ts'
 import { asPosternError } from '../../base/errors.ts'
-import { systemClock } from '../../base/system-clock.ts'
 import {
   LastStatusKeeper,
   noteStart,
@@ -49,7 +48,8 @@ export const agentRun = command({
       return await runAgent(settings, read, surroundings)
     } catch (error) {
       // For agent status, which is all that is left to ask.
-      noteStart(settings['state.directory'], asPosternError(error), systemClock.wallMs())
+      const { clock } = surroundings.ambient('error', 'agent')
+      noteStart(settings['state.directory'], asPosternError(error), clock.wallMs())
       throw error
     }
   },

@@ -1,6 +1,5 @@
 import { parseAddress } from '../../base/address.ts'
 import { PosternError } from '../../base/errors.ts'
-import { systemClock } from '../../base/system-clock.ts'
 import type { GatewaysClient } from '../../caller/gateways-client.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { TcpListener } from '../../transport/tcp-listen.ts'
@@ -37,7 +36,9 @@ export const gatewayForward = command({
     const settings = (): CallerSettings => callerSettings(args, surroundings)
 
     const read = settings()
-    return await withGateways(read, (gateways) => run(args, read, gateways, surroundings))
+    return await withGateways(read, surroundings, (gateways) =>
+      run(args, read, gateways, surroundings),
+    )
   },
 })
 
@@ -91,7 +92,11 @@ async function run(
   }
 }
 
-function renewalOf(settings: CallerSettings, { output }: Surroundings): CallerRenewal | undefined {
+function renewalOf(
+  settings: CallerSettings,
+  surroundings: Surroundings,
+): CallerRenewal | undefined {
+  const { output } = surroundings
   const renewUrl = settings['identity.renewUrl']
   if (renewUrl === undefined) return undefined
   return new CallerRenewal({
@@ -102,7 +107,7 @@ function renewalOf(settings: CallerSettings, { output }: Surroundings): CallerRe
     },
     renewUrl: new URL(renewUrl),
     trustDomain: settings.trustDomain,
-    clock: systemClock,
+    clock: surroundings.ambient('error', 'gateway').clock,
     onRenewed: (notAfterMs) => {
       output.note(
         `gateway: the certificate is renewed, until ${new Date(notAfterMs).toISOString()}`,

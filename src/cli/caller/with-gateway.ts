@@ -1,7 +1,6 @@
 import { connectGateway, type ConnectOptions } from '../../caller/connect.ts'
 import type { GatewayClient } from '../../caller/gateway-client.ts'
 import { connectGateways, type GatewaysClient } from '../../caller/gateways-client.ts'
-import { systemClock } from '../../base/system-clock.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { finishRenewal } from './renewal.ts'
 import { type Surroundings, settingsOf, type SettingsArguments } from '../program/program.ts'
@@ -14,7 +13,7 @@ export async function withGateway(
 ): Promise<number> {
   const settings = callerSettings(args, surroundings)
   const gateway = await connectGateway({
-    ...connectOptions(settings),
+    ...connectOptions(settings, surroundings),
     address: settings['gateway.address'],
   })
   try {
@@ -27,10 +26,11 @@ export async function withGateway(
 /** Connects to all gateways that the settings name, and keeps doing so while they are used. */
 export async function withGateways(
   settings: CallerSettings,
+  surroundings: Surroundings,
   use: (gateways: GatewaysClient) => Promise<number>,
 ): Promise<number> {
   const gateways = await connectGateways({
-    ...connectOptions(settings),
+    ...connectOptions(settings, surroundings),
     addresses: [settings['gateway.address'], ...settings['gateway.addresses']],
   })
   try {
@@ -48,18 +48,24 @@ export function callerSettings(
   return settingsOf(CALLER_SETTINGS, args, environment).values
 }
 
-function connectOptions(settings: CallerSettings): Omit<ConnectOptions, 'address'> {
+function connectOptions(
+  settings: CallerSettings,
+  surroundings: Surroundings,
+): Omit<ConnectOptions, 'address'> {
   const serverName = settings['gateway.serverName']
   const files = {
     certificateFile: settings['identity.certificateFile'],
     keyFile: settings['identity.keyFile'],
     bundleFile: settings['identity.bundleFile'],
   }
-  finishRenewal(files, systemClock.wallMs())
+  const { clock, random } = surroundings.ambient('error', 'gateway')
+  finishRenewal(files, clock.wallMs())
   return {
     ...(serverName === undefined ? {} : { serverName }),
     trustDomain: settings.trustDomain,
     files,
     settings,
+    clock,
+    random,
   }
 }

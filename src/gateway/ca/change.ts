@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { PosternError } from '../../base/errors.ts'
-import { systemRandom } from '../../base/random.ts'
+import type { Random } from '../../base/random.ts'
 import { Authority } from '../../identity/authority.ts'
 import { readAuthority, writeAuthority } from '../../identity/authority-files.ts'
 import { KeyProtection } from '../../identity/key-protection.ts'
@@ -59,10 +59,16 @@ export class CaChange {
   readonly #authorities: Authorities
   readonly #denials: Denials
   readonly #bundles: BundleStore
+  readonly #random: Random
   readonly #connected: readonly Connected[] | undefined
 
   /** `connected`: who is connected now, where the daemon could be asked. */
-  constructor(authorities: Authorities, denials: Denials, connected?: readonly Connected[]) {
+  constructor(
+    { denials, random }: { readonly denials: Denials; readonly random: Random },
+    authorities: Authorities,
+    connected?: readonly Connected[],
+  ) {
+    this.#random = random
     this.#connected = connected
     this.#authorities = authorities
     this.#denials = denials
@@ -311,7 +317,7 @@ export class CaChange {
     )
     const gateways = await newRoot.createSuccessor(active.gateways, named('gateways'), validity)
     // A name of its own, so that two who prepare at once do not write to one place.
-    const folder = `generation-${String(id)}-${systemRandom.hex(FOLDER_BYTES)}`
+    const folder = `generation-${String(id)}-${this.#random.hex(FOLDER_BYTES)}`
     const path = join(directory, folder)
     await writeAuthority(path, 'agents', agents, protection)
     await writeAuthority(path, 'gateways', gateways, protection)

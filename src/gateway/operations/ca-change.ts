@@ -46,7 +46,7 @@ export class CaOperations {
     connected: readonly Connected[] | undefined,
   ): Promise<CaOperations> {
     const authorities = await tools.authorities()
-    const change = new CaChange(authorities, tools.denials, connected)
+    const change = new CaChange(tools, authorities, connected)
     return new CaOperations(tools, authorities, change)
   }
 
