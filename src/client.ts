@@ -14,12 +14,8 @@ export type { Address } from './base/address.ts'
 export type { KeyFilePaths } from './identity/key-files.ts'
 export { connectGateway, type ConnectOptions } from './caller/connect.ts'
 export { GatewayClient, ClusterClient } from './caller/gateway-client.ts'
-export {
-  connectGateways,
-  GatewaysClient,
-  type ConnectGatewaysOptions,
-} from './caller/gateways-client.ts'
-export type { ClusterOfGateways } from './caller/gateways-client.ts'
+export { connectGateways, GatewayPool, type ConnectGatewaysOptions } from './caller/gateway-pool.ts'
+export type { PooledCluster } from './caller/gateway-pool.ts'
 export type { CallerSettings } from './config/gateway-settings.ts'
 export type { Logger, LogFacts } from './base/logger.ts'
 export type { Cluster } from './gen/postern/v1/gateway_pb.js'

@@ -30,7 +30,7 @@ export class LogLimiter {
   /** `key`: what counts together, from a small closed set. */
   warn(key: string, facts: LogFacts, message: string): void {
     const entry = this.#entry(key)
-    if (!entry.bucket.take(this.#clock.nowMs())) {
+    if (!entry.bucket.spend(this.#clock.nowMs())) {
       entry.suppressed++
       return
     }

@@ -18,7 +18,7 @@ export class TokenBucket {
   }
 
   /** Takes one token; false when none is left. */
-  take(nowMs: number): boolean {
+  spend(nowMs: number): boolean {
     const elapsedMs = nowMs - (this.#atMs ?? nowMs)
     this.#atMs = nowMs
     this.#tokens = Math.min(this.#burst, this.#tokens + elapsedMs * this.#perMs)

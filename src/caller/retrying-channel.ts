@@ -17,7 +17,7 @@ export interface Way {
 }
 
 /** The values and collaborators that Retrying is given. */
-export interface RetryingParts {
+export interface RetryingPorts {
   readonly clock: Clock
   readonly random: Random
   /** A way that is open and was not tried; undefined: there is none now. */
@@ -32,10 +32,10 @@ export interface RetryingParts {
  * stream are read once, so such a call is not offered again.
  */
 export class RetryingChannel implements CallChannel {
-  readonly #parts: RetryingParts
+  readonly #ports: RetryingPorts
 
-  constructor(parts: RetryingParts) {
-    this.#parts = parts
+  constructor(ports: RetryingPorts) {
+    this.#ports = ports
   }
 
   async unary(method: string, request: Uint8Array, options: CallOptions = {}): Promise<Buffer> {
@@ -80,7 +80,7 @@ export class RetryingChannel implements CallChannel {
   }
 
   #open(): CallChannel {
-    const way = this.#parts.next(new Set())
+    const way = this.#ports.next(new Set())
     if (way === undefined) throw noWay()
     return way.channel
   }
@@ -89,7 +89,7 @@ export class RetryingChannel implements CallChannel {
     options: CallOptions,
     call: (channel: CallChannel, left: CallOptions) => Promise<T>,
   ): Promise<T> {
-    const { clock, next, closed } = this.#parts
+    const { clock, next, closed } = this.#ports
     // 0 is no deadline.
     const { timeoutMs = 0 } = options
     const endAtMs = clock.nowMs() + (timeoutMs > 0 ? timeoutMs : RETRY_MS)
@@ -120,8 +120,8 @@ export class RetryingChannel implements CallChannel {
   }
 
   #pause(attempt: number, signal: AbortSignal | undefined): Promise<void> {
-    const { clock, random } = this.#parts
-    const { closed } = this.#parts
+    const { clock, random } = this.#ports
+    const { closed } = this.#ports
     const both = signal === undefined ? closed : AbortSignal.any([signal, closed])
     return pause(clock, PAUSE.minMs + backoffMs(attempt, PAUSE, random), both)
   }

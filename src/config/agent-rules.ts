@@ -8,7 +8,7 @@ import { DATA_TYPE_NAMES, DATA_TYPES, type DataType } from '../wire/data-type.ts
  * refused here, at start.
  * @throws CONFIG_INVALID
  */
-export function judgedServices(settings: AgentSettings): ForwardService[] {
+export function judgeAgentServices(settings: AgentSettings): ForwardService[] {
   const { services, allow } = settings
   if (settings['backoff.min'] > settings['backoff.max'])
     throw new PosternError('CONFIG_INVALID', 'backoff.min is above backoff.max')

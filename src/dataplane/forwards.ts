@@ -20,7 +20,7 @@ export interface ForwardService {
 }
 
 /** The values and collaborators that Forward is given. */
-export interface ForwardParts {
+export interface ForwardPorts {
   readonly clock: Clock
   readonly logger: Logger
   /** For what callers can provoke at any rate. */
@@ -30,7 +30,7 @@ export interface ForwardParts {
 }
 
 /** A service's forwards: each stream becomes one connection to the target. */
-export function forwardOffer(service: ForwardService, parts: ForwardParts): Offer {
+export function forwardOffer(service: ForwardService, parts: ForwardPorts): Offer {
   return {
     name: service.name,
     dataType: service.dataType,
@@ -43,7 +43,7 @@ export function forwardOffer(service: ForwardService, parts: ForwardParts): Offe
 
 async function forward(
   service: ForwardService,
-  parts: ForwardParts,
+  parts: ForwardPorts,
   stream: MuxStream,
   context: CallContext,
 ): Promise<void> {
@@ -90,7 +90,7 @@ async function forward(
 /** Connects to the target for as long as the caller waits. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE */
 async function dial(
   service: ForwardService,
-  { clock, dialTimeoutMs }: ForwardParts,
+  { clock, dialTimeoutMs }: ForwardPorts,
   stream: MuxStream,
 ): Promise<Duplex> {
   const abort = new AbortController()

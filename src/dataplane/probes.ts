@@ -16,7 +16,7 @@ export interface ServiceHealth {
 }
 
 /** The values and collaborators that Probes is given. */
-export interface ProbesParts {
+export interface ProbesPorts {
   readonly clock: Clock
   readonly random: Random
   /** Looks once. @throws PosternError that says what is wrong */
@@ -65,14 +65,14 @@ class Probe {
  * that looks never pile up on a slow target, and with jitter, so that agents do not look in step.
  */
 export class Probes {
-  readonly #parts: ProbesParts
+  readonly #ports: ProbesPorts
   readonly #probes: readonly Probe[]
   readonly #healths = new Map<string, ServiceHealth>()
   readonly #timers = new Map<Probe, CancelTimer>()
   readonly #over = new AbortController()
 
-  constructor(rows: readonly ProbeRow[], parts: ProbesParts) {
-    this.#parts = parts
+  constructor(rows: readonly ProbeRow[], ports: ProbesPorts) {
+    this.#ports = ports
     this.#probes = rows.map((row) => new Probe(row))
   }
 
@@ -101,18 +101,18 @@ export class Probes {
   }
 
   #jitter({ row }: Probe): number {
-    return (row.intervalMs * row.jitterPercent * this.#parts.random.fraction()) / 100
+    return (row.intervalMs * row.jitterPercent * this.#ports.random.fraction()) / 100
   }
 
   #schedule(probe: Probe, delayMs: number): void {
-    const cancel = this.#parts.clock.startTimer(delayMs, () => {
-      void this.#look(probe)
+    const cancel = this.#ports.clock.startTimer(delayMs, () => {
+      void this.#probe(probe)
     })
     this.#timers.set(probe, cancel)
   }
 
-  async #look(probe: Probe): Promise<void> {
-    const { clock, check } = this.#parts
+  async #probe(probe: Probe): Promise<void> {
+    const { clock, check } = this.#ports
     const { row } = probe
     const abort = new AbortController()
     const startMs = clock.nowMs()
@@ -144,11 +144,11 @@ export class Probes {
       name,
       isDown,
       reason: bad === undefined ? '' : `${bad.row.type} probe: ${bad.reason}`,
-      sinceMs: before?.isDown === isDown ? before.sinceMs : this.#parts.clock.wallMs(),
+      sinceMs: before?.isDown === isDown ? before.sinceMs : this.#ports.clock.wallMs(),
       latencyMs: (bad ?? own[0])?.latencyMs,
     }
     this.#healths.set(name, health)
     // That a service is up is assumed until it is not.
-    if ((before?.isDown ?? false) !== isDown) this.#parts.onChange(health)
+    if ((before?.isDown ?? false) !== isDown) this.#ports.onChange(health)
   }
 }

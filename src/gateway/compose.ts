@@ -80,10 +80,10 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
   const peers = { settings, ambient, credential: own.credential, strangers }
   const listeners = [
     peerListener('agents.listen', 'agent', peers, (wire) => {
-      agents.take(wire)
+      agents.accept(wire)
     }),
     peerListener('callers.listen', 'caller', peers, (wire) => {
-      callers.take(wire)
+      callers.accept(wire)
     }),
   ] as const
   const limits = handshakeLimits(settings)

@@ -21,12 +21,12 @@ export async function drainConnections(
   for (const { session } of callers) session.goAway('SHUTDOWN', TEXT)
   const endAtMs = clock.nowMs() + settings['drain.grace']
   await new Promise<void>((resolve) => {
-    const look = (): CancelTimer | undefined => {
+    const checkIdle = (): CancelTimer | undefined => {
       const isBusy = [...agents, ...callers].some(({ session }) => session.streamCount > 0)
-      if (isBusy && clock.nowMs() < endAtMs) return clock.startTimer(POLL_MS, look)
+      if (isBusy && clock.nowMs() < endAtMs) return clock.startTimer(POLL_MS, checkIdle)
       resolve()
       return undefined
     }
-    look()
+    checkIdle()
   })
 }

@@ -45,7 +45,7 @@ export interface Credential {
 }
 
 /** A credential as it lies somewhere, not judged yet. */
-export interface CredentialParts {
+export interface CredentialTexts {
   readonly certificatePem: string
   readonly bundlePem: string
   readonly key: KeyObject
@@ -82,7 +82,7 @@ export function readCredential(
 
 /** @throws KEY_MISMATCH, CERTIFICATE_UNUSABLE */
 export function judgeCredential(
-  { certificatePem, bundlePem, key }: CredentialParts,
+  { certificatePem, bundlePem, key }: CredentialTexts,
   role: Role,
   paths: Pick<KeyFilePaths, 'certificateFile' | 'keyFile'>,
 ): Credential {

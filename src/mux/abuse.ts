@@ -27,19 +27,19 @@ export class AbuseGuard {
 
   /** False when the open should be refused; the session goes on. */
   mayOpen(nowMs: number): boolean {
-    return this.#opens.take(nowMs)
+    return this.#opens.spend(nowMs)
   }
 
   reset(nowMs: number): void {
-    if (!this.#resets.take(nowMs)) throw flood('resets of its own streams')
+    if (!this.#resets.spend(nowMs)) throw flood('resets of its own streams')
   }
 
   ping(nowMs: number): void {
-    if (!this.#pings.take(nowMs)) throw flood('pings')
+    if (!this.#pings.spend(nowMs)) throw flood('pings')
   }
 
   empty(nowMs: number): void {
-    if (!this.#empty.take(nowMs)) throw flood('frames without effect')
+    if (!this.#empty.spend(nowMs)) throw flood('frames without effect')
   }
 
   /** A GOAWAY after the first; a peer may sharpen its word a few times, and each costs us a look at all streams. */
@@ -49,7 +49,7 @@ export class AbuseGuard {
 
   late(nowMs: number): void {
     this.lateFrames++
-    if (!this.#late.take(nowMs)) throw flood('frames for closed streams')
+    if (!this.#late.spend(nowMs)) throw flood('frames for closed streams')
   }
 }
 

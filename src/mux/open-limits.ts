@@ -9,7 +9,7 @@ import type { StreamTable } from './stream-table.ts'
 const OWN_RESETS = 0.75
 
 /** The values and collaborators that OpenLimits is given. */
-export interface OpenLimitsParts {
+export interface OpenLimitsPorts {
   readonly limits: MuxLimits
   readonly table: StreamTable
   readonly output: Output
@@ -18,13 +18,13 @@ export interface OpenLimitsParts {
 
 /** Whether one more stream may be opened on a session, by the peer or by us. */
 export class OpenLimits {
-  readonly #parts: OpenLimitsParts
+  readonly #ports: OpenLimitsPorts
   /** Peers are taken to have the limits that we have: PROTOCOL 9 says what they must grant. */
   readonly #ownResets: ResetAllowance
 
-  constructor(parts: OpenLimitsParts) {
-    this.#parts = parts
-    const { resetsPerSecond, resetsBurst } = parts.limits
+  constructor(ports: OpenLimitsPorts) {
+    this.#ports = ports
+    const { resetsPerSecond, resetsBurst } = ports.limits
     this.#ownResets = new ResetAllowance(resetsPerSecond * OWN_RESETS, resetsBurst * OWN_RESETS)
   }
 
@@ -35,7 +35,7 @@ export class OpenLimits {
 
   /** Why a stream that the peer opens is refused, or undefined. */
   refusal(nowMs: number): ErrorCode | undefined {
-    const { limits, table, output, abuse } = this.#parts
+    const { limits, table, output, abuse } = this.#ports
     if (table.inboundCount >= limits.streamsMax) return 'STREAM_LIMIT'
     if (!abuse.mayOpen(nowMs)) return 'STREAM_LIMIT'
     // The peer does not take our answers: more calls would only pile up more of them.
@@ -44,7 +44,7 @@ export class OpenLimits {
 
   /** @throws STREAM_LIMIT, GOING_AWAY when we may open no stream now */
   judgeOwn(peerStreamsMax: number, nowMs: number): void {
-    const { limits, table, output } = this.#parts
+    const { limits, table, output } = this.#ports
     if (table.outboundCount >= peerStreamsMax)
       throw limit(`the peer allows ${String(peerStreamsMax)} open streams`)
     if (output.calls.length > limits.callBacklogBytesMax)

@@ -5,6 +5,8 @@ import { HEADER_BYTES, writeHeader, writeLength } from '../wire/header.ts'
 import { FrameWriter } from '../wire/frame-writer.ts'
 import { HIGH_WATER_BYTES, type Sender } from './send-queue.ts'
 
+/** So many served places of the ring are dropped at once: one by one would cost a move of the rest each time. */
+const RING_SERVED_MAX = 1024
 /** A DATA frame smaller than this waits for the next batch rather than fill the end of one. */
 const DATA_BYTES_WORTH = 1024
 
@@ -70,7 +72,7 @@ export class Output {
   #next(): Sender {
     const stream = this.#ring[this.#ringHead++] as Sender
     if (this.#ringHead === this.#ring.length) this.#ring.length = 0
-    else if (this.#ringHead >= 1024) this.#ring.splice(0, this.#ringHead)
+    else if (this.#ringHead >= RING_SERVED_MAX) this.#ring.splice(0, this.#ringHead)
     else return stream
     this.#ringHead = 0
     return stream

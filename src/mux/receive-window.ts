@@ -66,7 +66,7 @@ export class SessionWindow {
   }
 
   /** @throws FLOW_CONTROL_VIOLATION */
-  take(count: number): void {
+  charge(count: number): void {
     this.received += count
     if (this.received <= this.limit) return
     const text = 'the peer sent more than the session was granted'

@@ -10,11 +10,11 @@ export class ResetAllowance {
   }
 
   didReset(nowMs: number): void {
-    if (!this.#bucket.take(nowMs)) this.#owed++
+    if (!this.#bucket.spend(nowMs)) this.#owed++
   }
 
   mayOpen(nowMs: number): boolean {
-    while (this.#owed > 0 && this.#bucket.take(nowMs)) this.#owed--
+    while (this.#owed > 0 && this.#bucket.spend(nowMs)) this.#owed--
     return this.#owed === 0
   }
 }

@@ -13,7 +13,7 @@ import type { MuxStream } from './stream.ts'
 const RETRY = true
 
 /** The values and collaborators that SessionFrames is given. */
-export interface SessionFramesParts {
+export interface SessionFramesPorts {
   readonly host: StreamHost<MuxStream>
   readonly table: StreamTable
   readonly abuse: AbuseGuard
@@ -24,15 +24,15 @@ export interface SessionFramesParts {
 
 /** What a session does with the frames of stream 0 (PROTOCOL 5), but for HELLO. */
 export class SessionFrames {
-  readonly #parts: SessionFramesParts
+  readonly #ports: SessionFramesPorts
 
-  constructor(parts: SessionFramesParts) {
-    this.#parts = parts
+  constructor(ports: SessionFramesPorts) {
+    this.#ports = ports
   }
 
   /** @throws the codes that end a session */
   receive(type: number, bytes: Buffer, start: number, end: number): void {
-    const { host, abuse } = this.#parts
+    const { host, abuse } = this.#ports
     switch (type) {
       case FRAME.PING:
         abuse.ping(host.nowMs)
@@ -59,7 +59,7 @@ export class SessionFrames {
 
   /** Writes a PING where one is due. */
   ping(): void {
-    const { host, liveness } = this.#parts
+    const { host, liveness } = this.#ports
     const nonce = liveness.takePing(host.nowMs)
     if (nonce === undefined) return
     host.control.begin(FRAME.PING, 0, 0)
@@ -69,7 +69,7 @@ export class SessionFrames {
   }
 
   #pong(bytes: Buffer, start: number): void {
-    const { host, liveness, abuse } = this.#parts
+    const { host, liveness, abuse } = this.#ports
     // Nonces of ours are small: one that is not exact in a double is not ours.
     const nonce = bytes.readUInt32BE(start) * 2 ** 32 + bytes.readUInt32BE(start + 4)
     const isOurs = liveness.pong(nonce, host.nowMs)
@@ -80,7 +80,7 @@ export class SessionFrames {
   }
 
   #limit(limit: number): void {
-    const { host, abuse } = this.#parts
+    const { host, abuse } = this.#ports
     if (limit <= host.output.limit) {
       abuse.empty(host.nowMs)
       return
@@ -90,7 +90,7 @@ export class SessionFrames {
   }
 
   #goAway(goAway: GoAway): void {
-    const { table, abuse, departure, events } = this.#parts
+    const { table, abuse, departure, events } = this.#ports
     if (!departure.receive(goAway)) abuse.goAway()
     events.push({ name: 'go-away', goAway })
     const refused = table.oursAbove(goAway.lastId)

@@ -15,7 +15,7 @@ const RETRY = true
 const SESSION_TYPES: readonly number[] = [FRAME.HELLO, FRAME.PING, FRAME.PONG, FRAME.GOAWAY]
 
 /** The values and collaborators that StreamFrames is given. */
-export interface StreamFramesParts {
+export interface StreamFramesPorts {
   readonly host: StreamHost<MuxStream>
   readonly table: StreamTable
   readonly abuse: AbuseGuard
@@ -26,10 +26,10 @@ export interface StreamFramesParts {
 
 /** What a session does with the frames of its streams (PROTOCOL 5 and 7). */
 export class StreamFrames {
-  readonly #parts: StreamFramesParts
+  readonly #ports: StreamFramesPorts
 
-  constructor(parts: StreamFramesParts) {
-    this.#parts = parts
+  constructor(ports: StreamFramesPorts) {
+    this.#ports = ports
   }
 
   /** @throws the codes that end a session */
@@ -45,15 +45,15 @@ export class StreamFrames {
       this.#open(flags, id, bytes, start, end)
       return
     }
-    const stream = this.#parts.table.get(id)
+    const stream = this.#ports.table.get(id)
     if (stream === undefined) this.#late(type, id, end - start)
     else this.#dispatch(stream, type, flags, bytes, start, end)
   }
 
   #open(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
-    const { host, table, streams } = this.#parts
+    const { host, table, streams } = this.#ports
     table.claimTheirs(id)
-    const refusal = this.#parts.refusal()
+    const refusal = this.#ports.refusal()
     if (refusal !== undefined) {
       writeRefuse(host.control, id, refusal, RETRY, '')
       host.wake()
@@ -76,7 +76,7 @@ export class StreamFrames {
     start: number,
     end: number,
   ): void {
-    const { abuse, host } = this.#parts
+    const { abuse, host } = this.#ports
     switch (type) {
       case FRAME.TRAILER:
         stream.receiveTrailer(bytes, start, end)
@@ -109,18 +109,18 @@ export class StreamFrames {
   }
 
   #data(stream: MuxStream, bytes: Buffer, isEnd: boolean): void {
-    const { abuse, host } = this.#parts
+    const { abuse, host } = this.#ports
     if (bytes.length === 0 && !isEnd) abuse.empty(host.nowMs)
-    host.window.take(bytes.length)
+    host.window.charge(bytes.length)
     stream.receiveData(bytes, isEnd)
   }
 
   /** For a stream that has ended, as the peer may not know yet, it is normal; for one that never was, not. */
   #late(type: number, id: number, lengthBytes: number): void {
-    const { abuse, host, table } = this.#parts
+    const { abuse, host, table } = this.#ports
     if (!table.wasOpen(id) || SESSION_TYPES.includes(type)) throw unexpected(type, id)
     if (type === FRAME.DATA) {
-      host.window.take(lengthBytes)
+      host.window.charge(lengthBytes)
       host.window.consumed += lengthBytes
       const limit = host.window.grant()
       if (limit !== undefined) {

@@ -45,7 +45,7 @@ export class StreamReceiver {
   }
 
   /** @throws FLOW_CONTROL_VIOLATION */
-  take(count: number): void {
+  charge(count: number): void {
     const window = this.#window
     window.received += count
     if (window.received <= window.limit) return

@@ -335,7 +335,7 @@ export class MuxStream implements Sender {
 
   #takeData(bytes: Buffer): void {
     const { streamCreditBytes } = this.#host.window.limits
-    this.#inbound(this.isInbound ? streamCreditBytes : 0).take(bytes.length)
+    this.#inbound(this.isInbound ? streamCreditBytes : 0).charge(bytes.length)
     if (this.sink !== undefined) this.sink.onData(this, bytes)
     else (this.#early ??= new ByteQueue()).push(bytes)
   }

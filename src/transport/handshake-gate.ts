@@ -101,7 +101,7 @@ export class HandshakeGate {
   readonly #tarpit: Tarpit
   /** Closed here, and not yet heard of by TLS. */
   readonly #evicted = new Set<string>()
-  #cancelLook: CancelTimer | undefined
+  #cancelSweep: CancelTimer | undefined
   /** Up to when busy time is accounted for. */
   #busyAtMs = 0
 
@@ -157,7 +157,7 @@ export class HandshakeGate {
       network.waiting.add(entry)
       this.#nextTurns(network)
     })
-    this.#lookSoon()
+    this.#sweepSoon()
   }
 
   /** The peer is authenticated: what its handshake cost is nobody's debt. */
@@ -186,7 +186,7 @@ export class HandshakeGate {
   }
 
   close(): void {
-    this.#cancelLook?.()
+    this.#cancelSweep?.()
     this.#tarpit.close()
     for (const { socket } of [...this.#pending.values()]) socket.destroy()
   }
@@ -265,15 +265,15 @@ export class HandshakeGate {
     )
   }
 
-  #lookSoon(): void {
-    if (this.#cancelLook !== undefined) return
+  #sweepSoon(): void {
+    if (this.#cancelSweep !== undefined) return
     this.#busyAtMs = this.#ports.budget.busyMs
     const delayMs = Math.max(LOOK_MS, this.#pending.size / LOOKS_PER_MS)
-    this.#cancelLook = this.#ports.clock.startTimer(delayMs, this.#look)
+    this.#cancelSweep = this.#ports.clock.startTimer(delayMs, this.#sweep)
   }
 
-  readonly #look = (): void => {
-    this.#cancelLook = undefined
+  readonly #sweep = (): void => {
+    this.#cancelSweep = undefined
     this.#chargeMoved()
     const nowMs = this.#ports.clock.nowMs()
     const { timeoutMs, bytesMax } = this.#limits
@@ -286,7 +286,7 @@ export class HandshakeGate {
       else if (nowMs - begunAtMs >= TURN_MS && network.waiting.size > 0)
         this.#refuse(entry, 'others of its network wait for their handshakes')
     }
-    if (this.#pending.size > 0) this.#lookSoon()
+    if (this.#pending.size > 0) this.#sweepSoon()
   }
 
   #refuse(entry: Pending, reason: string): void {

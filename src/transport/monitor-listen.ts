@@ -23,7 +23,7 @@ export interface ProbedState {
 }
 
 /** The values and collaborators that Monitor is given. */
-export interface MonitorParts {
+export interface MonitorPorts {
   readonly metrics: Metrics
   readonly state: () => ProbedState
 }
@@ -34,12 +34,12 @@ export interface MonitorParts {
  */
 export class MonitorListener {
   readonly #address: Address
-  readonly #parts: MonitorParts
+  readonly #ports: MonitorPorts
   readonly #server: Server
 
-  constructor(address: Address, parts: MonitorParts) {
+  constructor(address: Address, ports: MonitorPorts) {
     this.#address = address
-    this.#parts = parts
+    this.#ports = ports
     this.#server = createServer({
       requestTimeout: REQUEST_MS_MAX,
       headersTimeout: REQUEST_MS_MAX,
@@ -69,7 +69,7 @@ export class MonitorListener {
   }
 
   #answer(url: string | undefined, response: ServerResponse): void {
-    const { metrics, state } = this.#parts
+    const { metrics, state } = this.#ports
     switch (url) {
       case '/metrics':
         metrics.text().then(

@@ -37,7 +37,7 @@ export class RawMeter {
     once(socket, 'close', () => {
       this.#connections.delete(key)
     })
-    this.#lookSoon()
+    this.#measureSoon()
   }
 
   /** A body of that length is to come. */
@@ -58,17 +58,17 @@ export class RawMeter {
     this.#cancelTimer?.()
   }
 
-  #lookSoon(): void {
-    this.#cancelTimer ??= this.#clock.startTimer(LOOK_MS, this.#look)
+  #measureSoon(): void {
+    this.#cancelTimer ??= this.#clock.startTimer(LOOK_MS, this.#measure)
   }
 
-  readonly #look = (): void => {
+  readonly #measure = (): void => {
     this.#cancelTimer = undefined
     for (const { socket, baseBytes, bodyBytes } of [...this.#connections.values()]) {
       if (socket.bytesRead - baseBytes <= RAW_BYTES + bodyBytes * PER_BODY_BYTE) continue
       this.#onExcess(socket.remoteAddress ?? '')
       socket.destroy()
     }
-    if (this.#connections.size > 0) this.#lookSoon()
+    if (this.#connections.size > 0) this.#measureSoon()
   }
 }

@@ -7,6 +7,9 @@ export interface BackoffOptions {
   readonly maxMs: number
 }
 
+/** By then every bound of a setting is reached, and the power is far from any limit of a number. */
+const DOUBLINGS_MAX = 30
+
 /** Full jitter: anywhere between nothing and the exponential bound, so that a fleet spreads out. */
 export function backoffMs(
   attempt: number,
@@ -14,6 +17,6 @@ export function backoffMs(
   random: Random,
 ): number {
   assert(attempt >= 0 && minMs > 0 && maxMs >= minMs)
-  const bound = Math.min(maxMs, minMs * 2 ** Math.min(attempt, 30))
+  const bound = Math.min(maxMs, minMs * 2 ** Math.min(attempt, DOUBLINGS_MAX))
   return bound * random.fraction()
 }

@@ -23,7 +23,7 @@ export interface Wire {
 }
 
 /** The values and collaborators that Connection is given. */
-export interface ConnectionParts {
+export interface ConnectionPorts {
   readonly role: 'dialer' | 'acceptor'
   readonly wire: Wire
   readonly limits: MuxLimits
@@ -39,7 +39,7 @@ export type ConnectionOwner = Pick<SessionOwner, 'onEvent'>
 /** Drives one session over one wire: batches its output, keeps its timers, watches for a stalled write. */
 export class Connection {
   readonly session: MuxSession
-  readonly #parts: ConnectionParts
+  readonly #ports: ConnectionPorts
   #inFlightBytes = 0
   #reservedBytes = 0
   #progressAtMs: number
@@ -50,11 +50,11 @@ export class Connection {
   #isGone = false
 
   /** @throws BUDGET_EXHAUSTED */
-  constructor(parts: ConnectionParts, owner: ConnectionOwner) {
-    this.#parts = parts
-    const nowMs = parts.clock.nowMs()
+  constructor(ports: ConnectionPorts, owner: ConnectionOwner) {
+    this.#ports = ports
+    const nowMs = ports.clock.nowMs()
     this.#progressAtMs = nowMs
-    const { role, limits, budget, streams } = parts
+    const { role, limits, budget, streams } = ports
     const onOutput = (): void => {
       this.#scheduleFlush()
     }
@@ -87,12 +87,12 @@ export class Connection {
 
   /** Bytes came from the wire. */
   receive(chunk: Buffer): void {
-    this.session.receive(chunk, this.#parts.clock.nowMs())
+    this.session.receive(chunk, this.#ports.clock.nowMs())
   }
 
   /** The wire is closed. */
   wireClosed(error: PosternError): void {
-    if (!this.#isGone) this.#parts.budget.release(this.#reservedBytes)
+    if (!this.#isGone) this.#ports.budget.release(this.#reservedBytes)
     this.#isGone = true
     this.#cancelTimer?.()
     this.#cancelFarewell?.()
@@ -102,17 +102,17 @@ export class Connection {
   #scheduleFlush(): void {
     if (this.#isFlushScheduled || this.#isGone) return
     this.#isFlushScheduled = true
-    this.#parts.clock.soon(this.#flush)
+    this.#ports.clock.soon(this.#flush)
   }
 
   readonly #flush = (): void => {
     this.#isFlushScheduled = false
     while (!this.#isGone && this.#writeBatch());
-    if (this.#isClosing && !this.session.hasOutput) this.#parts.wire.end()
+    if (this.#isClosing && !this.session.hasOutput) this.#ports.wire.end()
   }
 
   #writeBatch(): boolean {
-    const { slabs, wire, clock, budget } = this.#parts
+    const { slabs, wire, clock, budget } = this.#ports
     // One batch goes in any case; more of them, to a peer that may not read, are in the budget.
     const reserved = this.#inFlightBytes === 0 ? 0 : SLAB_BYTES
     if (this.#inFlightBytes >= IN_FLIGHT_BYTES_MAX || !budget.reserve(reserved)) return false
@@ -145,8 +145,8 @@ export class Connection {
     this.#inFlightBytes -= count
     if (this.#isGone) return
     this.#reservedBytes -= reserved
-    this.#parts.budget.release(reserved)
-    this.#progressAtMs = this.#parts.clock.nowMs()
+    this.#ports.budget.release(reserved)
+    this.#progressAtMs = this.#ports.clock.nowMs()
     if (this.session.isAwake) this.#scheduleFlush()
   }
 
@@ -155,15 +155,15 @@ export class Connection {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
     if (this.#isGone) return
-    const nowMs = this.#parts.clock.nowMs()
+    const nowMs = this.#ports.clock.nowMs()
     const delayMs = Math.max(1, this.session.nextTimeoutMs - nowMs)
     if (delayMs === Number.POSITIVE_INFINITY) return
-    this.#cancelTimer = this.#parts.clock.startTimer(delayMs, this.#onTimer)
+    this.#cancelTimer = this.#ports.clock.startTimer(delayMs, this.#onTimer)
   }
 
   readonly #onTimer = (): void => {
-    const nowMs = this.#parts.clock.nowMs()
-    const { silenceMs } = this.#parts.limits
+    const nowMs = this.#ports.clock.nowMs()
+    const { silenceMs } = this.#ports.limits
     if (this.#inFlightBytes > 0 && nowMs - this.#progressAtMs >= silenceMs) {
       const seconds = String(Math.round(silenceMs / 1000))
       this.session.close(
@@ -181,8 +181,8 @@ export class Connection {
     if (this.#isGone || this.#isClosing) return
     this.#isClosing = true
     this.#scheduleFlush()
-    this.#cancelFarewell = this.#parts.clock.startTimer(FAREWELL_MS, () => {
-      this.#parts.wire.destroy()
+    this.#cancelFarewell = this.#ports.clock.startTimer(FAREWELL_MS, () => {
+      this.#ports.wire.destroy()
     })
   }
 }

@@ -9,31 +9,31 @@ const CLOCK = { key: 'clock', text: 'our clock is off' }
 describe('the health of an agent', () => {
   it('does not change for a blip, and does for what lasts, with since when', () => {
     const judge = new HealthJudge(3000, 0)
-    expect(judge.look([], 1000).health).to.equal('healthy')
-    expect(judge.look([DOWN], 2000).health).to.equal('healthy')
-    expect(judge.look([], 4000).health).to.equal('healthy')
-    expect(judge.look([DOWN], 5000)).to.deep.equal({
+    expect(judge.update([], 1000).health).to.equal('healthy')
+    expect(judge.update([DOWN], 2000).health).to.equal('healthy')
+    expect(judge.update([], 4000).health).to.equal('healthy')
+    expect(judge.update([DOWN], 5000)).to.deep.equal({
       health: 'healthy',
       sinceMs: 1000,
       reasons: [],
     })
-    expect(judge.look([{ ...DOWN, text: 'still down' }], 8000)).to.deep.equal({
+    expect(judge.update([{ ...DOWN, text: 'still down' }], 8000)).to.deep.equal({
       health: 'down',
       sinceMs: 8000,
       reasons: [{ text: 'still down', sinceMs: 5000 }],
     })
-    expect(judge.look([DOWN], 9000)).to.include({ health: 'down', sinceMs: 8000 })
-    expect(judge.look([], 10_000)).to.include({ health: 'healthy', sinceMs: 10_000 })
+    expect(judge.update([DOWN], 9000)).to.include({ health: 'down', sinceMs: 8000 })
+    expect(judge.update([], 10_000)).to.include({ health: 'healthy', sinceMs: 10_000 })
   })
 
   it('is degraded at once for what does not come and go', () => {
     const judge = new HealthJudge(3000, 0)
-    expect(judge.look([CLOCK], 1000)).to.deep.equal({
+    expect(judge.update([CLOCK], 1000)).to.deep.equal({
       health: 'degraded',
       sinceMs: 1000,
       reasons: [{ text: CLOCK.text, sinceMs: 1000 }],
     })
-    expect(judge.look([CLOCK, { ...DOWN, isDelayed: false }], 1500).health).to.equal('down')
+    expect(judge.update([CLOCK, { ...DOWN, isDelayed: false }], 1500).health).to.equal('down')
   })
 })
 

@@ -23,33 +23,33 @@ describe('watching for a wake', () => {
 
   it('sees nothing in time that merely passes', () => {
     clock.advance(HOUR_MS)
-    expect(watch.look()).to.equal(undefined)
+    expect(watch.check()).to.equal(undefined)
   })
 
   it('sees a resume from sleep, once', () => {
     clock.sleptMs = HOUR_MS
-    expect(watch.look()).to.equal('resumed')
-    expect(watch.look()).to.equal(undefined)
+    expect(watch.check()).to.equal('resumed')
+    expect(watch.check()).to.equal(undefined)
   })
 
   it('takes a clock that is slewed by little, or set back, for no sleep', () => {
     clock.sleptMs = 1000
-    expect(watch.look()).to.equal(undefined)
+    expect(watch.check()).to.equal(undefined)
     clock.sleptMs = -HOUR_MS
-    expect(watch.look()).to.equal(undefined)
+    expect(watch.check()).to.equal(undefined)
     clock.sleptMs = 1000 - HOUR_MS
-    expect(watch.look()).to.equal(undefined)
+    expect(watch.check()).to.equal(undefined)
   })
 
   it('sees other addresses, once, and not that they are gone', () => {
     addresses = ''
-    expect(watch.look()).to.equal(undefined)
+    expect(watch.check()).to.equal(undefined)
     addresses = '198.51.100.7'
-    expect(watch.look()).to.equal('network')
-    expect(watch.look()).to.equal(undefined)
+    expect(watch.check()).to.equal('network')
+    expect(watch.check()).to.equal(undefined)
   })
 
   it('reads the addresses of this machine', () => {
-    expect(new WakeWatch(clock).look()).to.equal(undefined)
+    expect(new WakeWatch(clock).check()).to.equal(undefined)
   })
 })

@@ -67,7 +67,7 @@ describe('TokenBucket', () => {
     const bucket = new TokenBucket(10, 5)
     const takeAll = (nowMs: number): number => {
       let count = 0
-      while (bucket.take(nowMs)) count++
+      while (bucket.spend(nowMs)) count++
       return count
     }
     expect([takeAll(0), takeAll(50), takeAll(1000), takeAll(60_000)]).to.deep.equal([5, 0, 5, 5])

@@ -81,7 +81,7 @@ describe('agent certs', function () {
     )
     expect(leaf().serialNumber).not.to.equal(before)
     await plane.command('certs', 'revoke', '--cluster', 'c-1')
-    await plane.gateway.access?.look()
+    await plane.gateway.access?.refresh()
     const refused = await certs('renew')
     expect(refused.status).to.equal(77)
     expect(refused.stderr).to.include('[IDENTITY_REVOKED]')
@@ -183,7 +183,7 @@ describe('agent certs', function () {
     for (const step of ['files', 'chain', 'validity', 'gateway', 'clock', 'verdict'])
       expect(fine.stdout).to.match(new RegExp(`OK +${step} `))
     await plane.command('certs', 'revoke', '--cluster', 'c-1')
-    await plane.gateway.access?.look()
+    await plane.gateway.access?.refresh()
     const revoked = await certs('verify', '--json')
     expect(revoked.status).to.equal(1)
     const { steps } = JSON.parse(revoked.stdout) as {

@@ -121,7 +121,7 @@ describe('agent doctor', function () {
 
   it('says that the gateway has something against the certificate, and what', async () => {
     await plane.command('certs', 'revoke', '--cluster', 'c-1')
-    await plane.gateway.access?.look()
+    await plane.gateway.access?.refresh()
     const { failures } = await run()
     expect(failures.map(({ name }) => name)).to.deep.equal(['session', 'verdict'])
     expect(failures[1]?.text).to.include('revoked')

@@ -22,7 +22,7 @@ describe('who judges peers', () => {
 
   it('lets all in that TLS lets in, where there is no store', () => {
     const gatekeeper = gatekeeperOf(undefined, () => true, new FakeClock())
-    expect(gatekeeper.judge(facts)).to.equal(undefined)
+    expect(gatekeeper.denialOf(facts)).to.equal(undefined)
     gatekeeper.note('kind', facts, 'nobody writes it down')
   })
 
@@ -35,11 +35,11 @@ describe('who judges peers', () => {
     } as unknown as Access
     const retired: string[] = []
     const gatekeeper = gatekeeperOf(access, (key) => retired.includes(key), new FakeClock())
-    expect(gatekeeper.judge(facts)).to.equal(undefined)
+    expect(gatekeeper.denialOf(facts)).to.equal(undefined)
     retired.push(issuer)
-    expect(gatekeeper.judge(facts)?.code).to.equal('CA_RETIRED')
+    expect(gatekeeper.denialOf(facts)?.code).to.equal('CA_RETIRED')
     denial = new PosternError('IDENTITY_REVOKED', 'lost')
-    expect(gatekeeper.judge(facts)).to.equal(denial)
+    expect(gatekeeper.denialOf(facts)).to.equal(denial)
     gatekeeper.note('handshake.refused', facts, 'why')
     const identity = 'spiffe://test.postern.test/cluster/c-1/agent/a-1'
     expect(events).to.have.length(1)

@@ -24,7 +24,7 @@ describe('three changes of CA, one after another', function () {
           await steps.ca('prepare', '--root', root, ...more)
           await steps.ca('activate', '--force')
           await steps.ca('retire', '--force')
-          await plane.gateway.access?.look()
+          await plane.gateway.access?.refresh()
           if (next !== undefined) {
             root = next
             ;({ pin } = readAuthority(next, 'root'))

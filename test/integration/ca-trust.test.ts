@@ -142,7 +142,7 @@ describe('whom to trust, through a change of CA', function () {
     const url = new URL(plane.enrollUrl)
     expect(await bundlesSince(url, 0, DIRECT)).to.deep.equal([])
     await ca('prepare', '--root', root, '--new-root', newRoot)
-    await plane.gateway.access?.look()
+    await plane.gateway.access?.refresh()
     expect(await bundlesSince(url, 0, DIRECT)).to.have.lengthOf(1)
     expect(await bundlesSince(url, 1, DIRECT)).to.deep.equal([])
   })

@@ -69,7 +69,7 @@ describe('canary calls', function () {
     const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + laterMs }
     const agent = await fleet.startAgent('a-1', { 'health.latency': '1ms' }, { clock })
     const take = (latencyMs: number) => {
-      agent.canaries.take('gw-1', { intervalMs: 1000, latencyMs, failures: 0 } as never)
+      agent.canaries.note('gw-1', { intervalMs: 1000, latencyMs, failures: 0 } as never)
     }
     const status = () => statusNow(agent, clock.wallMs())
     await eventually(() => agent.tunnels.ready.length === 1, 'the tunnel is up')

@@ -213,7 +213,7 @@ describe('known failures of this kind of program, on the network', function () {
       await other.plant('off', { fromMs: Date.now() - 2 * DAY_MS, toMs: Date.now() - DAY_MS })
       const { token } = await other.token({ agent: 'a-2' })
       await other.command('clusters', 'lock', 'c-1')
-      await other.gateway.access?.look()
+      await other.gateway.access?.refresh()
       const nowhere = { 'gateway.address': 'localhost:1' }
       const overEst = other.makeAgent('a-1', { ...nowhere, 'identity.renewUrl': other.renewUrl })
       await rejection(overEst.changes.renewal?.renewNow() ?? Promise.resolve(), 'CLUSTER_LOCKED')

@@ -74,12 +74,12 @@ describe('an agent that is refused', function () {
     await plane.plant('unknown', { ...life, isKnown: false })
     await plane.plant('revoked', life)
     await plane.command('certs', 'revoke', '--cluster', 'c-1', '--agent', 'revoked')
-    await plane.gateway.access?.look()
+    await plane.gateway.access?.refresh()
     const names = ['fine', 'expired', 'early', 'old', 'unknown', 'revoked']
     const verdicts = ['fine', 'expired', 'not-yet-valid', 'superseded', 'unknown-issuer', 'revoked']
     for (const [i, name] of names.entries()) expect(await verdictOf(name)).to.equal(verdicts[i])
     await plane.command('clusters', 'lock', 'c-1')
-    await plane.gateway.access?.look()
+    await plane.gateway.access?.refresh()
     expect(await verdictOf('fine')).to.equal('locked')
   })
 

@@ -149,7 +149,7 @@ describe('revocation', function () {
       await eventually(() => {
         const { denials } = plane.gateway.access ?? {}
         const identity = { role: 'agent', trustDomain: '', cluster: 'c-1', agent: name } as const
-        return denials?.judge(credentialsOf(latest, identity))?.code === 'IDENTITY_REVOKED'
+        return denials?.denialOf(credentialsOf(latest, identity))?.code === 'IDENTITY_REVOKED'
       }, 'no handshake lets it in')
     }
   })

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Child } from '../../scripts/child-processes.ts'
-import { connectGateways, Diagnostics, type GatewaysClient } from '../../src/client.ts'
+import { connectGateways, Diagnostics, type GatewayPool } from '../../src/client.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { AGENT, CALLER, GATEWAY, TRUST_DOMAIN } from '../support/pki.ts'
@@ -12,7 +12,7 @@ type Name = (typeof NAMES)[number]
 
 describe('a rolling restart of two gateways and two agents', function () {
   let daemons: Daemons
-  let gateways: GatewaysClient
+  let gateways: GatewayPool
   const ports = new Map<Name, { agents: number; callers: number }>()
 
   beforeEach(async () => {

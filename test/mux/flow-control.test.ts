@@ -163,7 +163,7 @@ describe('credit', () => {
             Math.min(stream.limit - stream.received, 128 * 1024),
           )
           stream.received += sendable
-          session.take(sendable)
+          session.charge(sendable)
           const used = Math.min(consume, stream.received - stream.consumed)
           session.consumed += used
           const limitBefore = stream.limit

@@ -94,20 +94,20 @@ function run(command: string, cwd: string): string {
 const USE = `
 import {
   connectGateway, connectGateways, Health, PosternError, RpcError,
-  type CallChannel, type Cluster, type ClusterClient, type ClusterOfGateways, type ErrorCode,
-  type GatewayClient, type GatewaysClient, type RpcChannel, type StatusName,
+  type CallChannel, type Cluster, type ClusterClient, type PooledCluster, type ErrorCode,
+  type GatewayClient, type GatewayPool, type RpcChannel, type StatusName,
 } from 'postern'
 
 const files = { certificateFile: 'a.pem', keyFile: 'a.key', bundleFile: 'bundle.pem' }
 const trustDomain = 'example.com'
 
 export async function main(): Promise<StatusName | ErrorCode | undefined> {
-  const many: GatewaysClient = await connectGateways({
+  const many: GatewayPool = await connectGateways({
     addresses: [{ host: 'gw', port: 7444 }], trustDomain, files,
   })
   const one: GatewayClient = await connectGateway({ address: { host: 'gw', port: 7444 }, trustDomain, files })
   const lists: Cluster[][] = [await one.listClusters(), await many.listClusters()]
-  const cluster: ClusterOfGateways = many.cluster(lists[0]?.[0]?.name ?? 'c-1')
+  const cluster: PooledCluster = many.cluster(lists[0]?.[0]?.name ?? 'c-1')
   const single: ClusterClient = one.cluster('c-1')
   const channels: [CallChannel, RpcChannel] = [cluster.channel, single.channel]
   try {

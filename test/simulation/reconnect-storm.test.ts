@@ -101,7 +101,7 @@ class Storm {
         const side = this.#side
         if (side === undefined) return Promise.reject(new PosternError('DIAL_FAILED', 'refused'))
         const pair = connect(this.clock, this.random, QUIET, { near: identity, far: GATEWAY })
-        side.take(pair.far)
+        side.accept(pair.far)
         return Promise.resolve(pair.near)
       },
       register: async (connection) => {

@@ -92,7 +92,7 @@ export class World {
   /** A caller's connection to the gateway; a lost one is replaced. */
   connectCaller(): void {
     const { near } = this.#connect(CALLER, (wire) => {
-      this.#callerSide.take(wire)
+      this.#callerSide.accept(wire)
     })
     const connection = new RpcConnection(near, 'dialer', this.#callerParts, {
       onReady: (ready) => {
@@ -136,7 +136,7 @@ export class World {
       dial: () =>
         Promise.resolve(
           this.#connect(AGENT, (wire) => {
-            this.#agentSide.take(wire)
+            this.#agentSide.accept(wire)
           }).near,
         ),
       register: async (connection) => {

@@ -75,7 +75,7 @@ describe('peers of an older version, as recorded', () => {
     })
     side.tellOf([{ gateway: 'g', zone: '', address: 'g.test:1' }])
     const { near, far } = wires()
-    side.take(far)
+    side.accept(far)
     const heard = replay(near, RECORDED.agent)
     await pass(300)
     const [tunnel] = registry.clusters.get('c') ?? []

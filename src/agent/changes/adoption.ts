@@ -45,7 +45,7 @@ export class Adoption {
       this.#ports.clock,
       () => WATCH_MS,
       () => {
-        this.#look()
+        this.#checkFiles()
       },
     )
   }
@@ -152,7 +152,7 @@ export class Adoption {
   }
 
   /** Reads what has changed on disk, with the passphrase that we have: asking for it may be slow. */
-  #look(): void {
+  #checkFiles(): void {
     if (!this.#ports.store.hasChanged) return
     this.exclusively(() => this.#takeOver(false)).catch((error: unknown) => {
       const { code, rawMessage: reason } = asPosternError(error)

@@ -14,6 +14,8 @@ import type { Answered } from './renewal-ways.ts'
 
 /** The wall clock is looked at this often: one long timer would sleep through suspend and steps. */
 const POLL_MS = 15_000
+/** One that is due is not tried in the same moment over and over. */
+const PAUSE_MS_MIN = 100
 
 /** The values and collaborators that Renewal is given. */
 export interface RenewalPorts {
@@ -91,7 +93,7 @@ export class Renewal {
   #arm(): void {
     this.#cancelTimer?.()
     const leftMs = this.dueAtMs - this.#ports.clock.wallMs()
-    const delayMs = Math.min(POLL_MS, Math.max(leftMs, 100))
+    const delayMs = Math.min(POLL_MS, Math.max(leftMs, PAUSE_MS_MIN))
     this.#cancelTimer = this.#ports.clock.startTimer(delayMs, () => {
       this.#poll()
     })

@@ -82,7 +82,7 @@ export function readLastStatus(stateDirectory: string): LastStatus | undefined {
 }
 
 /** The values and collaborators that LastStatus is given. */
-export interface LastStatusParts {
+export interface LastStatusPorts {
   readonly agent: AgentRooms
   readonly clock: Clock
   readonly logger: Logger
@@ -90,24 +90,24 @@ export interface LastStatusParts {
 
 /** Keeps the state of the daemon on disk, for when it is down: after each event, and once a minute. */
 export class LastStatusKeeper {
-  readonly #parts: LastStatusParts
+  readonly #ports: LastStatusPorts
   #cancelTimer: CancelTimer | undefined
   #savedAtMs = Number.NEGATIVE_INFINITY
   #savedCount = -1
   #hasFailed = false
 
-  constructor(parts: LastStatusParts) {
-    this.#parts = parts
+  constructor(ports: LastStatusPorts) {
+    this.#ports = ports
     const before = readLastStatus(this.#folder)
-    if (before !== undefined) parts.agent.timeline.restore(before.status.events)
+    if (before !== undefined) ports.agent.timeline.restore(before.status.events)
   }
 
   start(): void {
     this.#cancelTimer = every(
-      this.#parts.clock,
+      this.#ports.clock,
       () => LOOK_MS,
       () => {
-        const { agent, clock } = this.#parts
+        const { agent, clock } = this.#ports
         const isNews = agent.timeline.count !== this.#savedCount
         if (isNews || clock.nowMs() - this.#savedAtMs >= SAVE_MS) this.save()
       },
@@ -121,7 +121,7 @@ export class LastStatusKeeper {
 
   /** A disk that is full must not stop the daemon. */
   save(): void {
-    const { agent, clock, logger } = this.#parts
+    const { agent, clock, logger } = this.#ports
     this.#savedAtMs = clock.nowMs()
     this.#savedCount = agent.timeline.count
     const nowMs = clock.wallMs()
@@ -141,6 +141,6 @@ export class LastStatusKeeper {
   }
 
   get #folder(): string {
-    return this.#parts.agent.settings['state.directory']
+    return this.#ports.agent.settings['state.directory']
   }
 }

@@ -58,7 +58,7 @@ export class GatewayCrls {
   }
 
   /** Takes the lists that a CA under one of the roots has signed and that are newer; the others are left. */
-  take(
+  use(
     lists: readonly Uint8Array[],
     authorities: readonly Uint8Array[],
     roots: readonly CertificateFacts[],

@@ -92,7 +92,7 @@ export class CredentialStore {
 
   /** Takes lists of revoked gateways, as far as a CA under one of our roots signed them. */
   takeCrls(crls: readonly Uint8Array[], authorities: readonly Uint8Array[]): void {
-    this.#crls.take(crls, authorities, this.roots)
+    this.#crls.use(crls, authorities, this.roots)
   }
 
   /** The files have changed since they were read. Cheap enough for every few seconds. */

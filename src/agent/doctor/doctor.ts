@@ -20,6 +20,7 @@ import {
 import { egressOf } from '../../config/egress.ts'
 
 const REACH_MS_MAX = 5000
+const PING_POLL_MS = 5
 const SESSION_MS_MAX = 10_000
 
 /**
@@ -133,7 +134,7 @@ async function sessionStep(
   return await new Promise((resolve) => {
     const connection = new RpcConnection(wire, 'dialer', processParts(settings, ambient), {
       onReady: () => {
-        look()
+        checkPing()
       },
       streams: refuseStreams('a doctor serves nothing'),
       onClosed: (_connection, error) => {
@@ -141,11 +142,11 @@ async function sessionStep(
       },
     })
     const endMs = ambient.clock.nowMs() + SESSION_MS_MAX
-    const look = (): void => {
+    const checkPing = (): void => {
       const { rttMs, isOpen } = connection.session
       const isOver = ambient.clock.nowMs() > endMs
       if (rttMs === undefined && isOpen && !isOver) {
-        ambient.clock.startTimer(5, look)
+        ambient.clock.startTimer(PING_POLL_MS, checkPing)
         return
       }
       if (rttMs !== undefined)

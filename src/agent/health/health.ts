@@ -53,7 +53,7 @@ export class Health {
     const { clock, timeline, reasons } = this.#ports
     const nowMs = clock.wallMs()
     const before = this.#last.health
-    this.#last = this.#judge.look(reasons(nowMs), nowMs)
+    this.#last = this.#judge.update(reasons(nowMs), nowMs)
     const { health, reasons: found } = this.#last
     if (health === before) return
     timeline.note('health', [health, ...found.map(({ text }) => text)].join('; '))

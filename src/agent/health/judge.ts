@@ -31,7 +31,7 @@ export class HealthJudge {
     this.#verdict = { health: 'down', sinceMs: nowWallMs, reasons: [] }
   }
 
-  look(reasons: readonly Reason[], nowWallMs: number): Verdict {
+  update(reasons: readonly Reason[], nowWallMs: number): Verdict {
     const keys = new Set(reasons.map(({ key }) => key))
     for (const key of this.#since.keys()) if (!keys.has(key)) this.#since.delete(key)
     const lasting = reasons.filter(({ key, isDelayed = false }) => {

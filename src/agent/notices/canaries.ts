@@ -33,7 +33,7 @@ export class Canaries {
   }
 
   /** `gateway`: whom the certificate at the other end names. A name in the message would be anybody's. */
-  take(gateway: string, { latencyMs, failures, intervalMs }: CanaryRequest): void {
+  note(gateway: string, { latencyMs, failures, intervalMs }: CanaryRequest): void {
     this.#byGateway.delete(gateway)
     this.#byGateway.set(gateway, {
       atMs: this.#clock.wallMs(),

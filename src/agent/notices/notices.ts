@@ -53,7 +53,7 @@ export class Notices {
   offers(): Offer[] {
     const tell = (notice: Notice) => this.#take(notice)
     const canary = (request: CanaryRequest, { caller }: CallContext): object => {
-      if (caller.kind === 'gateway') this.#ports.canaries.take(caller.name, request)
+      if (caller.kind === 'gateway') this.#ports.canaries.note(caller.name, request)
       return {}
     }
     return offersOf(NoticesService, { tell, canary }, 'cluster-record').map((offer) => ({

@@ -11,7 +11,7 @@ import { RpcServer } from '../../rpc/server.ts'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
-import { judgedServices } from '../../config/agent-rules.ts'
+import { judgeAgentServices } from '../../config/agent-rules.ts'
 import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
 import { makeProbes } from './probing.ts'
@@ -68,7 +68,7 @@ export class Services {
 
   /** Goes over to other services, rules and probes; running calls go on. @throws CONFIG_INVALID, and nothing changes */
   apply(settings: AgentSettings): void {
-    const services = judgedServices(settings)
+    const services = judgeAgentServices(settings)
     this.policy.use(settings.allow)
     const before = this.#settings
     this.#settings = settings
@@ -85,7 +85,7 @@ export class Services {
   }
 
   /** Nothing of it may fail: the settings were judged. */
-  #offer(services: ReturnType<typeof judgedServices>, settings: AgentSettings): void {
+  #offer(services: ReturnType<typeof judgeAgentServices>, settings: AgentSettings): void {
     const { clock, logger } = this.#ambient
     const dialTimeoutMs = settings['forward.dialTimeout']
     const names = services.map(({ name }) => name)

@@ -145,11 +145,11 @@ export class TunnelSet {
   #untilLeft(tunnel: Tunnel, graceMs: number): Promise<void> {
     return new Promise((resolve) => {
       const endAtMs = this.#ports.clock.nowMs() + graceMs
-      const look = (): void => {
+      const checkSettled = (): void => {
         if (tunnel.state.name === 'closed' || this.#ports.clock.nowMs() >= endAtMs) resolve()
-        else this.#ports.clock.startTimer(LOOK_MS, look)
+        else this.#ports.clock.startTimer(LOOK_MS, checkSettled)
       }
-      look()
+      checkSettled()
     })
   }
 

@@ -38,7 +38,7 @@ export class TunnelUpkeep {
       this.#ports.clock,
       () => CHECK_MS,
       () => {
-        this.#lookForWake()
+        this.#checkWake()
         this.#check()
       },
     )
@@ -63,9 +63,9 @@ export class TunnelUpkeep {
     return isOutdated(facts) || leftMs <= Math.min(END_MS, lifeMs / 4)
   }
 
-  #lookForWake(): void {
+  #checkWake(): void {
     const { tunnels, logger } = this.#ports
-    const wake = this.#wakes.look()
+    const wake = this.#wakes.check()
     if (wake === undefined) return
     for (const tunnel of tunnels.all) {
       const { name } = tunnel.state

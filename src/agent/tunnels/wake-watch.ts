@@ -24,7 +24,7 @@ export class WakeWatch {
     this.#seen = addresses()
   }
 
-  look(): Wake | undefined {
+  check(): Wake | undefined {
     const gapMs = this.#gap()
     const gainedMs = gapMs - this.#gapMs
     this.#gapMs = gapMs

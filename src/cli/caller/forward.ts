@@ -1,6 +1,6 @@
 import { parseAddress } from '../../base/address.ts'
 import { PosternError } from '../../base/errors.ts'
-import type { GatewaysClient } from '../../caller/gateways-client.ts'
+import type { GatewayPool } from '../../caller/gateway-pool.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { TcpListener } from '../../transport/tcp-listen.ts'
 import { callerSettings, withGateways } from './with-gateway.ts'
@@ -53,7 +53,7 @@ interface ForwardArguments {
 async function run(
   { cluster: name, service, listen, json }: ForwardArguments,
   settings: CallerSettings,
-  gateways: GatewaysClient,
+  gateways: GatewayPool,
   surroundings: Surroundings,
 ): Promise<number> {
   const { output } = surroundings

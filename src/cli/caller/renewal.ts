@@ -35,7 +35,7 @@ export class CallerRenewal {
   }
 
   start(): void {
-    this.#look().then(
+    this.#renewIfDue().then(
       () => {
         this.#cancelTimer = this.#options.clock.startTimer(LOOK_MS, () => {
           this.start()
@@ -49,7 +49,7 @@ export class CallerRenewal {
     this.#cancelTimer?.()
   }
 
-  async #look(): Promise<void> {
+  async #renewIfDue(): Promise<void> {
     const { files, clock, onRenewed, onFailed } = this.#options
     try {
       const credential = readCredential(files, 'caller', clock.wallMs())

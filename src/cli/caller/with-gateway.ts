@@ -1,6 +1,6 @@
 import { connectGateway, type ConnectOptions } from '../../caller/connect.ts'
 import type { GatewayClient } from '../../caller/gateway-client.ts'
-import { connectGateways, type GatewaysClient } from '../../caller/gateways-client.ts'
+import { connectGateways, type GatewayPool } from '../../caller/gateway-pool.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { finishRenewal } from './renewal.ts'
 import { type Surroundings, settingsOf, type SettingsArguments } from '../program/program.ts'
@@ -27,7 +27,7 @@ export async function withGateway(
 export async function withGateways(
   settings: CallerSettings,
   surroundings: Surroundings,
-  use: (gateways: GatewaysClient) => Promise<number>,
+  use: (gateways: GatewayPool) => Promise<number>,
 ): Promise<number> {
   const gateways = await connectGateways({
     ...connectOptions(settings, surroundings),

@@ -22,7 +22,7 @@ export interface DaemonState {
 }
 
 /** The values and collaborators that SystemdNotify is given. */
-export interface SystemdNotifyParts {
+export interface SystemdNotifyPorts {
   readonly environment: Environment
   readonly clock: Clock
   readonly logger: Logger
@@ -36,7 +36,7 @@ export interface SystemdNotifyParts {
  * watchdog. The words are sent by `systemd-notify`, as Node cannot open a datagram socket of that kind.
  */
 export class SystemdNotify {
-  readonly #parts: SystemdNotifyParts
+  readonly #ports: SystemdNotifyPorts
   readonly #isWanted: boolean
   readonly #watchdogMs: number
   readonly #startedAtMs: number
@@ -46,18 +46,18 @@ export class SystemdNotify {
   #fedAtMs = 0
   #cancelTimer: CancelTimer | undefined
 
-  constructor(parts: SystemdNotifyParts) {
-    this.#parts = parts
-    const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: watchdog } = parts.environment
+  constructor(ports: SystemdNotifyPorts) {
+    this.#ports = ports
+    const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: watchdog } = ports.environment
     this.#isWanted = socket !== undefined && socket !== ''
     this.#watchdogMs = Number(watchdog ?? 0) / 1000
-    this.#startedAtMs = parts.clock.nowMs()
+    this.#startedAtMs = ports.clock.nowMs()
   }
 
   /** Begins to look at the daemon. */
   start(): void {
     if (!this.#isWanted) return
-    this.#look()
+    this.#report()
   }
 
   /** A reload begins; reloaded() says that it has ended. */
@@ -74,10 +74,10 @@ export class SystemdNotify {
     this.#send('STOPPING=1', 'STATUS=draining: running calls may finish')
   }
 
-  #look(): void {
-    const { clock, state, startMs } = this.#parts
+  #report(): void {
+    const { clock, state, startMs } = this.#ports
     this.#cancelTimer = clock.startTimer(LOOK_MS, () => {
-      this.#look()
+      this.#report()
     })
     const nowMs = clock.nowMs()
     const { isReady, isAlive, text } = state()
@@ -99,14 +99,14 @@ export class SystemdNotify {
 
   #send(...words: string[]): void {
     if (!this.#isWanted) return
-    const { NOTIFY_SOCKET, PATH } = this.#parts.environment
+    const { NOTIFY_SOCKET, PATH } = this.#ports.environment
     const env = { NOTIFY_SOCKET, PATH, MAINPID: String(process.pid) }
     const args = [`--pid=${String(process.pid)}`, ...words]
     const send = (): Promise<void> =>
       new Promise((resolve) => {
         execFile(PROGRAM, args, { env, timeout: NOTIFY_MS_MAX }, (error) => {
           if (error !== null)
-            this.#parts.logger.warn({ reason: error.message }, 'systemd could not be told')
+            this.#ports.logger.warn({ reason: error.message }, 'systemd could not be told')
           resolve()
         })
       })

@@ -100,7 +100,7 @@ export class Denials {
   }
 
   /** Why a certificate is refused, or undefined. */
-  judge(of: Credentials): PosternError | undefined {
+  denialOf(of: Credentials): PosternError | undefined {
     const lock = this.#locks.get(of.cluster)
     if (lock !== undefined) return lockedError(lock)
     const row =

@@ -32,7 +32,7 @@ export class EventLog {
     const nowMs = clock.nowMs()
     const { identity, address } = event
     const who = identity ?? networkOf((address ?? '').replace(/:\d+$/, ''))
-    if (!this.#each.take(who, nowMs) || !this.#all.take(nowMs)) return
+    if (!this.#each.spend(who, nowMs) || !this.#all.spend(nowMs)) return
     this.#records.note(event).catch((cause: unknown) => {
       this.#log.warn('EVENT', { err: cause }, 'an event could not be written down')
     })

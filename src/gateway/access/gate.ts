@@ -84,7 +84,7 @@ export class Access {
   /** Begins to look. */
   start(): void {
     this.#cancelTimer = this.#ambient.clock.startTimer(POLL_MS, () => {
-      this.look().then(
+      this.refresh().then(
         () => {
           if (!this.#isClosed) this.start()
         },
@@ -94,7 +94,7 @@ export class Access {
   }
 
   /** One look at the store. */
-  async look(): Promise<void> {
+  async refresh(): Promise<void> {
     const changed = async (): Promise<void> => {
       if (await this.denials.refresh()) this.changed.tell()
     }

@@ -8,13 +8,13 @@ import { credentialsOf } from './denials.ts'
 /** Judges peers whose chains were verified, and writes down what happened to them. */
 export interface Gatekeeper {
   /** Why a peer is not let in; undefined: it is. */
-  judge(facts: TlsFacts): PosternError | undefined
+  denialOf(facts: TlsFacts): PosternError | undefined
   /** Of a flood of events the first ones are written down. */
   note(kind: string, facts: TlsFacts, detail: string): void
 }
 
 /** Of a gateway without a store: TLS alone decides. */
-export const LETS_ALL_IN: Gatekeeper = { judge: () => undefined, note: () => undefined }
+export const LETS_ALL_IN: Gatekeeper = { denialOf: () => undefined, note: () => undefined }
 
 /** Judges by the store's denials and by the CAs: `isRetired` says whose certificates are let in no more. */
 class StoreGatekeeper implements Gatekeeper {
@@ -28,9 +28,9 @@ class StoreGatekeeper implements Gatekeeper {
     this.#wallMs = wallMs
   }
 
-  judge({ certificate, identity }: TlsFacts): PosternError | undefined {
+  denialOf({ certificate, identity }: TlsFacts): PosternError | undefined {
     const credentials = credentialsOf(certificate, identity)
-    const denial = this.#access.denials.judge(credentials)
+    const denial = this.#access.denials.denialOf(credentials)
     if (denial !== undefined || !this.#isRetired(credentials.issuer)) return denial
     return new PosternError('CA_RETIRED', 'the CA that issued the certificate is retired')
   }

@@ -18,14 +18,14 @@ export class KeyedRate {
   }
 
   /** Takes one request; false when the key has had its part. */
-  take(key: string, nowMs: number): boolean {
+  spend(key: string, nowMs: number): boolean {
     let bucket = this.#buckets.get(key)
     if (bucket === undefined) {
       if (this.#buckets.size >= KEYS_MAX) this.#buckets.clear()
       bucket = new TokenBucket(this.#perSecond, this.#burst)
       this.#buckets.set(key, bucket)
     }
-    return bucket.take(nowMs)
+    return bucket.spend(nowMs)
   }
 
   /** What was asked for was granted: it counts against nobody. */
@@ -43,7 +43,7 @@ export class NetworkRate {
   }
 
   take(address: string, nowMs: number): boolean {
-    return this.#rate.take(networkOf(address), nowMs)
+    return this.#rate.spend(networkOf(address), nowMs)
   }
 
   give(address: string): void {

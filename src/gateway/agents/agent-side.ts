@@ -128,9 +128,9 @@ export class AgentSide {
    * A TLS connection whose peer was judged to be an agent.
    * @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED, IDENTITY_REVOKED, CLUSTER_LOCKED
    */
-  take(wire: PeerWire): void {
+  accept(wire: PeerWire): void {
     const { shares, gatekeeper } = this.#options
-    const denial = gatekeeper.judge(wire.facts)
+    const denial = gatekeeper.denialOf(wire.facts)
     if (denial !== undefined) {
       gatekeeper.note('handshake.refused', wire.facts, textOf(denial))
       throw denial
@@ -168,7 +168,7 @@ export class AgentSide {
   /** Cuts whoever is let in no more. */
   sweep(): void {
     for (const connection of [...this.connections]) {
-      const denial = this.#options.gatekeeper.judge(connection.facts)
+      const denial = this.#options.gatekeeper.denialOf(connection.facts)
       if (denial !== undefined) connection.close(denial)
     }
   }
@@ -238,7 +238,7 @@ export class AgentSide {
     }
     // In the registry first, judged then: a denial that comes between the two finds it there.
     this.#options.registry.add(tunnel)
-    const denial = this.#options.gatekeeper.judge(connection.facts)
+    const denial = this.#options.gatekeeper.denialOf(connection.facts)
     if (denial !== undefined) {
       connection.close(denial)
       throw rpcErrorOfCode(denial.code, denial.rawMessage)
@@ -276,7 +276,7 @@ export class AgentSide {
   #heartbeat(request: HeartbeatRequest, key: string): object {
     const { clock } = this.#options.parts.runtime
     const registered = this.#members.get(key)
-    if (registered?.heartbeats.take(clock.nowMs()) !== true)
+    if (registered?.heartbeats.spend(clock.nowMs()) !== true)
       throw rpcErrorOfCode('FLOOD', 'heartbeats come too often')
     const { tunnel } = registered
     tunnel.report = judgeHeartbeat(request, tunnel.hello, clock.wallMs())
@@ -306,7 +306,7 @@ export class AgentSide {
     const { issuer, parts, logger, gatekeeper } = this.#options
     const { clock } = parts.runtime
     const registered = this.#members.get(key)
-    if (registered?.renewals.take(clock.nowMs()) !== true)
+    if (registered?.renewals.spend(clock.nowMs()) !== true)
       throw rpcErrorOfCode('RENEWAL_REFUSED', 'too many renewals, or too early')
     const { facts } = registered.tunnel.connection
     try {

@@ -10,7 +10,7 @@ import type { AgentTunnel, Registry } from '../clusters/clusters.ts'
 /** Both must be heard from within this after the second came: an old connection of the same agent is silent by then. */
 const WATCH_MS_MIN = 1000
 /** A live agent is heard from within one interval of pings; half of one more is for the way. */
-const PINGS = 1.5
+const PING_INTERVALS = 1.5
 
 /** The values and collaborators that CloneWatch is given. */
 export interface CloneWatchPorts {
@@ -43,12 +43,15 @@ export class CloneWatch {
     const twin = others.find((other) => isTwin(tunnel, other))
     if (twin === undefined) return
     const heard = [tunnel, twin].map(({ connection }) => connection.session.bytesIn)
-    clock.startTimer(Math.max(WATCH_MS_MIN, settings['tunnel.pingInterval'] * PINGS), () => {
-      const areAlive = [tunnel, twin].every(
-        ({ connection: { session } }, i) => session.isOpen && session.bytesIn > (heard[i] ?? 0),
-      )
-      if (areAlive) this.#found([tunnel, twin])
-    })
+    clock.startTimer(
+      Math.max(WATCH_MS_MIN, settings['tunnel.pingInterval'] * PING_INTERVALS),
+      () => {
+        const areAlive = [tunnel, twin].every(
+          ({ connection: { session } }, i) => session.isOpen && session.bytesIn > (heard[i] ?? 0),
+        )
+        if (areAlive) this.#found([tunnel, twin])
+      },
+    )
   }
 
   /** Two processes in two places hold one key: somebody has copied it. */

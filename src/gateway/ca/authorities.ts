@@ -12,7 +12,7 @@ import type { Records } from '../../store/records.ts'
 import type { AuthorityRow } from '../../store/schema.ts'
 
 /** The values and collaborators that Authorities is given. */
-export interface AuthoritiesParts {
+export interface AuthoritiesPorts {
   readonly records: Records
   /** ca.directory. */
   readonly directory: string
@@ -34,7 +34,7 @@ export interface IssuingPair {
 
 /** The CAs as the store says that they stand. A change of CA by a command is taken over by `refresh`. */
 export class Authorities {
-  readonly parts: AuthoritiesParts
+  readonly parts: AuthoritiesPorts
   #protection: KeyProtection
   #revision = -1
   #rows: readonly AuthorityRow[] = []
@@ -42,7 +42,7 @@ export class Authorities {
   readonly #pairs = new Map<string, IssuingPair>()
   #bundle = { version: 0, pem: '' }
 
-  constructor(parts: AuthoritiesParts) {
+  constructor(parts: AuthoritiesPorts) {
     this.parts = parts
     this.#protection = parts.protection
     this.#bundle = { version: 0, pem: parts.initialBundlePem }

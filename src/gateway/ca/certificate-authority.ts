@@ -63,7 +63,7 @@ export function caOf(
 }
 
 /** The store, CAs and settings that an issuer is made of. */
-export interface IssuerTools {
+export interface IssuerOfPorts {
   readonly settings: GatewaySettings
   readonly records: Records
   readonly denials: Denials
@@ -72,7 +72,13 @@ export interface IssuerTools {
 }
 
 /** The issuer of a gateway with these settings: of the daemon, and of commands beside it. */
-export function issuerOf({ settings, records, denials, authorities, random }: IssuerTools): Issuer {
+export function issuerOf({
+  settings,
+  records,
+  denials,
+  authorities,
+  random,
+}: IssuerOfPorts): Issuer {
   return new Issuer({
     authorities,
     trustDomain: settings.trustDomain,

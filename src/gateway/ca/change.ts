@@ -21,6 +21,8 @@ import type { AuthorityPhase, BundleContentKind } from '../../store/schema.ts'
 const HALF_MADE = ['root.key', '.root.key.new', '.root.pem.new']
 /** Rounds of back and forth that bundles are signed ahead for, while the root is at hand. */
 const ROUNDS = 3
+/** An error names so many of those whom a step would cut off. */
+const NAMED_MAX = 20
 const FOLDER_BYTES = 4
 const ROUND: readonly BundleContentKind[] = ['both', 'old', 'new']
 
@@ -197,8 +199,11 @@ export class CaChange {
 
   async #judge(stragglers: readonly Straggler[], { isForced }: StepOptions): Promise<void> {
     if (stragglers.length === 0 || isForced) return Promise.resolve()
-    const named = stragglers.slice(0, 20).map(({ identity, reason }) => `${identity} (${reason})`)
-    const more = stragglers.length > 20 ? `; and ${String(stragglers.length - 20)} more` : ''
+    const named = stragglers
+      .slice(0, NAMED_MAX)
+      .map(({ identity, reason }) => `${identity} (${reason})`)
+    const more =
+      stragglers.length > NAMED_MAX ? `; and ${String(stragglers.length - NAMED_MAX)} more` : ''
     throw refused(`this would cut off ${named.join('; ')}${more}. --force goes on`)
   }
 
@@ -281,7 +286,7 @@ export class CaChange {
     const { records } = this.#authorities.parts
     const rows = await listCertificates({ ...filter, liveAtMs: nowMs }, records.database)
     const names = rows
-      .filter((row) => this.#denials.judge(credentialsOfRow(row)) === undefined)
+      .filter((row) => this.#denials.denialOf(credentialsOfRow(row)) === undefined)
       .map(({ cluster, agent, identity }) => (cluster === '' ? identity : `${cluster}/${agent}`))
     return [...new Set(names)].sort()
   }

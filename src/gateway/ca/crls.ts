@@ -86,7 +86,7 @@ export class Crls {
     for (const row of rows) {
       if (found.has(row.serial)) continue
       // A lock is no revocation: it may be lifted.
-      const denial = this.#denials.judge(credentialsOfRow(row))
+      const denial = this.#denials.denialOf(credentialsOfRow(row))
       if (denial?.code === 'IDENTITY_REVOKED') found.set(row.serial, nowMs)
     }
     return [...found].map(([serial, atMs]) => ({ serial, atMs }))

@@ -45,7 +45,7 @@ export async function makeGatewayLeaf(
 }
 
 /** The chain, bundle and key protection that a gateway's certificate is installed with. */
-export interface LeafSurroundings {
+export interface InstallLeafOptions {
   /** What is sent behind the leaf, in DER. */
   readonly chain: readonly Buffer[]
   readonly bundle: { readonly pem: string; readonly version: number }
@@ -57,7 +57,7 @@ export interface LeafSurroundings {
 export async function installLeaf(
   generations: Generations,
   { key, der }: GatewayLeaf,
-  { chain, bundle, nowMs, protection = new KeyProtection() }: LeafSurroundings,
+  { chain, bundle, nowMs, protection = new KeyProtection() }: InstallLeafOptions,
 ): Promise<void> {
   const chainPem = [der, ...chain].map((one) => pemText('CERTIFICATE', one)).join('')
   const keyPem = await protection.seal(key)

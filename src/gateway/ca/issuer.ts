@@ -19,8 +19,11 @@ const NAME_BYTES = 4
 
 type AgentIdentity = Extract<Identity, { role: 'agent' }>
 
+/** Longest common name (RFC 5280, appendix A, ub-common-name). */
+const COMMON_NAME_CHARS_MAX = 64
+
 /** The values and collaborators that Issuer is given. */
-export interface IssuerParts {
+export interface IssuerPorts {
   readonly authorities: Authorities
   readonly trustDomain: string
   readonly leafLifetimeMs: number
@@ -55,16 +58,16 @@ interface Grant {
 
 /** The one place where agents' and callers' certificates are made. */
 export class Issuer {
-  readonly #parts: IssuerParts
+  readonly #ports: IssuerPorts
   readonly #tokenRate = new KeyedRate()
 
-  constructor(parts: IssuerParts) {
-    this.#parts = parts
+  constructor(ports: IssuerPorts) {
+    this.#ports = ports
   }
 
   /** Takes other rows of `enroll.jwt`. */
   useJwtRows(rows: Parameters<JwtJoin['use']>[0]): void {
-    this.#parts.jwtJoin.use(rows)
+    this.#ports.jwtJoin.use(rows)
   }
 
   /**
@@ -72,12 +75,12 @@ export class Issuer {
    * trusted, as another may take over between a question and its answer.
    */
   get chain(): readonly Buffer[] {
-    return this.#parts.authorities.trusted.map(({ agents }) => agents.der)
+    return this.#ports.authorities.trusted.map(({ agents }) => agents.der)
   }
 
   /** Of the certificate that was issued last. */
   get activeChain(): readonly Buffer[] {
-    return [this.#parts.authorities.active.agents.der]
+    return [this.#ports.authorities.active.agents.der]
   }
 
   /**
@@ -85,21 +88,21 @@ export class Issuer {
    * is known: strangers reach no parser. @throws TOKEN_REFUSED, FLOOD, CSR_INVALID, CLUSTER_LOCKED
    */
   async enroll(token: string, read: () => Promise<SigningRequest>, asker: Asker): Promise<Buffer> {
-    const { jwtJoin, leafLifetimeMs: lifetimeMs } = this.#parts
+    const { jwtJoin, leafLifetimeMs: lifetimeMs } = this.#ports
     if (jwtJoin.isWorkloadToken(token)) {
       const { cluster, agent, name, actor, madeAtMs } = await jwtJoin.judge(token, asker.nowMs)
       const identity = this.#identity(cluster, agent ?? this.#newName())
       const grant = { identity, name, actor, lifetimeMs, madeAtMs }
       return await this.#once(grant, await read(), asker)
     }
-    const row = await this.#parts.tokens.find(token)
-    if (!this.#tokenRate.take(row.id, asker.nowMs))
+    const row = await this.#ports.tokens.find(token)
+    if (!this.#tokenRate.spend(row.id, asker.nowMs))
       throw new PosternError('FLOOD', 'too many requests with this token')
     const identity = this.#identity(row.cluster, row.agent ?? this.#newName())
     const actor = `token ${row.id}`
     const grant = { identity, name: row.id, actor, lifetimeMs, madeAtMs: row.created_at }
     const certificate = await this.#once(grant, await read(), asker, (within) =>
-      this.#parts.tokens.use(row, asker.nowMs, within),
+      this.#ports.tokens.use(row, asker.nowMs, within),
     )
     // A fleet that comes with one token is held up by its uses, not by its number.
     this.#tokenRate.give(row.id)
@@ -119,7 +122,7 @@ export class Issuer {
     const actor = identityUri(identity)
     // A caller's next certificate lasts as long as the one before it was made for.
     const lifetimeMs =
-      identity.role === 'caller' ? row.not_after - row.issued_at : this.#parts.leafLifetimeMs
+      identity.role === 'caller' ? row.not_after - row.issued_at : this.#ports.leafLifetimeMs
     const grant = { identity, name: row.serial, actor, lifetimeMs, holder: row }
     return await this.#once(grant, request, asker)
   }
@@ -130,7 +133,7 @@ export class Issuer {
    */
   async recover(leafDer: Buffer, request: SigningRequest, asker: Asker): Promise<Buffer> {
     const row = await this.judged(leafDer)
-    const { expiredGraceMs } = this.#parts
+    const { expiredGraceMs } = this.#ports
     if (asker.nowMs > row.not_after + expiredGraceMs) {
       const ended = new Date(row.not_after).toISOString()
       const text = `it ended on ${ended}, which is longer ago than the grace; a new join token is needed`
@@ -144,10 +147,10 @@ export class Issuer {
    * @throws RENEWAL_REFUSED, IDENTITY_REVOKED, CLUSTER_LOCKED, CERT_SUPERSEDED
    */
   async judged(leafDer: Buffer): Promise<CertificateRow> {
-    const { records, denials } = this.#parts
+    const { records, denials } = this.#ports
     const row = await findCertificate(leafDer, records.database)
     if (row === undefined) throw refused('the certificate was not issued here')
-    const denial = denials.judge(credentialsOfRow(row))
+    const denial = denials.denialOf(credentialsOfRow(row))
     if (denial !== undefined) throw denial
     if (row.state === 'superseded')
       throw new PosternError('CERT_SUPERSEDED', 'a later certificate of the agent is in use')
@@ -160,8 +163,13 @@ export class Issuer {
     request: SigningRequest,
     { actor, lifetimeMs, nowMs }: { actor: string; lifetimeMs: number; nowMs: number },
   ): Promise<Buffer> {
-    const identity = { role: 'caller', trustDomain: this.#parts.trustDomain, caller } as const
-    const grant = { identity, name: `caller ${caller}`.slice(0, 64), actor, lifetimeMs }
+    const identity = { role: 'caller', trustDomain: this.#ports.trustDomain, caller } as const
+    const grant = {
+      identity,
+      name: `caller ${caller}`.slice(0, COMMON_NAME_CHARS_MAX),
+      actor,
+      lifetimeMs,
+    }
     return await this.#once(grant, request, { address: 'local', nowMs })
   }
 
@@ -170,7 +178,7 @@ export class Issuer {
    * one, and those before it are superseded. Returns the state that it had.
    */
   async used(leafDer: Buffer, nowMs: number): Promise<CertificateRow['state'] | 'unknown'> {
-    const { records } = this.#parts
+    const { records } = this.#ports
     return await records.database.transaction().execute(async (within) => {
       const row = await findCertificate(leafDer, within)
       if (row === undefined) return 'unknown'
@@ -199,11 +207,11 @@ export class Issuer {
   }
 
   #identity(cluster: string, agent: string): AgentIdentity {
-    return { role: 'agent', trustDomain: this.#parts.trustDomain, cluster, agent }
+    return { role: 'agent', trustDomain: this.#ports.trustDomain, cluster, agent }
   }
 
   #newName(): string {
-    return `agent-${this.#parts.random.hex(NAME_BYTES)}`
+    return `agent-${this.#ports.random.hex(NAME_BYTES)}`
   }
 
   /** Issues in one transaction, or gives again what was answered to the same question shortly before. */
@@ -213,7 +221,7 @@ export class Issuer {
     asker: Asker,
     useUp: (within: Database) => Promise<void> = () => Promise.resolve(),
   ): Promise<Buffer> {
-    const { records } = this.#parts
+    const { records } = this.#ports
     const spki = spkiPin(request.publicKeyDer)
     return await records.database.transaction().execute(async (within) => {
       await this.#judgeGrant(grant, within)
@@ -237,7 +245,7 @@ export class Issuer {
     { address, nowMs }: Asker,
     within: Database,
   ): Promise<Buffer> {
-    const { authorities, records, denials } = this.#parts
+    const { authorities, records, denials } = this.#ports
     const isAgent = identity.role === 'agent'
     const lastDenialMs = isAgent ? denials.lastByName(identity.cluster, identity.agent) : undefined
     // A denial by name holds for what was issued up to it, which the certificate's own time tells.
@@ -246,7 +254,7 @@ export class Issuer {
       commonName: isAgent
         ? `agent ${identity.agent} of ${identity.cluster}`
         : identity.role === 'caller'
-          ? `caller ${identity.caller}`.slice(0, 64)
+          ? `caller ${identity.caller}`.slice(0, COMMON_NAME_CHARS_MAX)
           : name,
       uris: [identityUri(identity)],
       usage: [USAGE_CLIENT],
@@ -269,9 +277,9 @@ export class Issuer {
    * @throws CLUSTER_LOCKED, IDENTITY_REVOKED, TOKEN_REFUSED
    */
   async #judgeGrant({ identity, holder, madeAtMs }: Grant, within: Database): Promise<void> {
-    const { denials } = this.#parts
+    const { denials } = this.#ports
     await denials.refresh(within)
-    const denial = holder === undefined ? undefined : denials.judge(credentialsOfRow(holder))
+    const denial = holder === undefined ? undefined : denials.denialOf(credentialsOfRow(holder))
     if (denial !== undefined) throw denial
     if (identity.role !== 'agent') return
     const { cluster, agent } = identity
@@ -283,7 +291,7 @@ export class Issuer {
 
   /** A key serves one certificate. @throws CSR_INVALID */
   async #judgeKey(spki: string, within: Database): Promise<void> {
-    const { authorities, denials } = this.#parts
+    const { authorities, denials } = this.#ports
     const other = await within
       .selectFrom('certificates')
       .select('serial')

@@ -23,12 +23,12 @@ import {
 import { gatewayOffers } from './gateway-service.ts'
 import type { Gatekeeper, PeerShare, PeerShares } from '../access/access.ts'
 import { isTunnel, type AgentTunnel, type Registry } from '../clusters/clusters.ts'
-import { Relay, type ArrivedOpen, type RelayHost } from './relay.ts'
+import { Relay, type ArrivedOpen, type RelayPorts } from './relay.ts'
 
 /** Of the streams that a tunnel can hold, what one caller may use up. */
 const CALLER_FRACTION = 3 / 4
 
-interface RelayedCaller extends RelayHost {
+interface RelayedCaller extends RelayPorts {
   readonly caller: string
   readonly share: PeerShare
   /** Of a connection of our own: where a call with this trace context goes. */
@@ -72,9 +72,9 @@ export class CallerSide {
    * A TLS connection whose peer was judged to be a caller.
    * @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED, IDENTITY_REVOKED
    */
-  take(wire: PeerWire): void {
+  accept(wire: PeerWire): void {
     const { shares, gatekeeper } = this.#options
-    const denial = gatekeeper.judge(wire.facts)
+    const denial = gatekeeper.denialOf(wire.facts)
     if (denial !== undefined) {
       const text = `${denial.code}: ${denial.rawMessage}`
       gatekeeper.note('handshake.refused', wire.facts, text)
@@ -90,7 +90,7 @@ export class CallerSide {
   }
 
   /** A connection of our own: each of its calls goes into the tunnel that its trace context marks. */
-  takeOwn(wire: PeerWire, tunnelOf: (mark: string) => AgentTunnel | undefined): void {
+  acceptOwn(wire: PeerWire, tunnelOf: (mark: string) => AgentTunnel | undefined): void {
     this.#connect(wire, this.#options.shares.enter('canary'), tunnelOf)
   }
 
@@ -106,7 +106,7 @@ export class CallerSide {
     for (const connection of [...this.connections]) {
       // Our own has no certificate to be judged.
       if (connection.facts.identity.role === 'gateway') continue
-      const denial = this.#options.gatekeeper.judge(connection.facts)
+      const denial = this.#options.gatekeeper.denialOf(connection.facts)
       if (denial !== undefined) connection.close(denial)
     }
   }

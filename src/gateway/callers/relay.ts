@@ -38,7 +38,7 @@ const OVERLOADED: readonly ErrorCode[] = ['STREAM_LIMIT', 'BUDGET_EXHAUSTED', 'I
 const DEADLINE_MARGIN_MS = 5000
 
 /** A caller's connection, as the relays of its streams see it. */
-export interface RelayHost {
+export interface RelayPorts {
   /** Name of the caller, encoded. */
   readonly callerName: Buffer
   /** The caller's: a copy of an OPEN is kept in it until the stream is answered. */
@@ -72,7 +72,7 @@ export class Relay implements StreamSink, Deadlined {
   deadlineAtMs = 0
   wheelPrevious: Deadlined | undefined
   wheelNext: Deadlined | undefined
-  readonly #host: RelayHost
+  readonly #host: RelayPorts
   readonly #near: MuxStream
   readonly #tried: AgentTunnel[] = []
   readonly #span: Span | undefined
@@ -92,7 +92,7 @@ export class Relay implements StreamSink, Deadlined {
    * that could take it.
    */
   constructor(
-    host: RelayHost,
+    host: RelayPorts,
     near: MuxStream,
     tunnel: AgentTunnel,
     open: ArrivedOpen,

@@ -24,7 +24,7 @@ export interface CanaryPorts {
   readonly intervalMs: number
   /** Takes a connection of our own, whose calls go into tunnels by their marks. */
   readonly callers: {
-    takeOwn(wire: PeerWire, tunnelOf: (mark: string) => AgentTunnel | undefined): void
+    acceptOwn(wire: PeerWire, tunnelOf: (mark: string) => AgentTunnel | undefined): void
   }
 }
 
@@ -128,7 +128,7 @@ export class Canary {
   #connect(): Promise<RpcConnection> {
     const { parts, identity, callers } = this.#parts
     const [near, far] = loopback(parts.runtime.clock, identity)
-    callers.takeOwn(far, (mark) => this.#tunnels.get(mark))
+    callers.acceptOwn(far, (mark) => this.#tunnels.get(mark))
     return new Promise((resolve, reject) => {
       new RpcConnection(near, 'dialer', parts, {
         onReady: resolve,

@@ -89,7 +89,7 @@ export class Enrolment {
     }
     this.useCredential()
     await this.#refreshCrls()
-    access.addTask(() => this.#look())
+    access.addTask(() => this.#publish())
   }
 
   /** Resolves to the addresses bound. @throws LISTEN_FAILED */
@@ -107,7 +107,7 @@ export class Enrolment {
     for (const listener of this.#listeners) listener.use(this.#ports.own.credential)
   }
 
-  async #look(): Promise<void> {
+  async #publish(): Promise<void> {
     const { access, ca } = this.#ports
     if (await ca.authorities.refresh()) this.#haveCasChanged = true
     if (this.#denialRevision !== access.denials.revision || ca.crls.isStale)
@@ -129,7 +129,7 @@ export class Enrolment {
   async #renewOwn(): Promise<void> {
     const { own, ambient, access, ca } = this.#ports
     // Whose key was stolen gets another one; agents refuse the one before.
-    const denial = access.denials.judge(own.credentials)
+    const denial = access.denials.denialOf(own.credentials)
     if (denial !== undefined && !own.isManaged)
       this.#log.warn('OWN', { code: denial.code }, 'our own certificate is revoked: replace it')
     if (!(await own.renew(ca.authorities, denial !== undefined))) return

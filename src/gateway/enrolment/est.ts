@@ -11,7 +11,7 @@ import type { HttpRequest } from '../../transport/https-listen.ts'
 import type { Authorities, Issuer } from '../ca/ca.ts'
 
 /** The values and collaborators that Est is given. */
-export interface EstParts {
+export interface EstPorts {
   readonly issuer: Issuer
   readonly authorities: Authorities
   readonly clock: Clock
@@ -19,10 +19,10 @@ export interface EstParts {
 
 /** Enrolment over Secure Transport, RFC 7030 with the clarifications of RFC 8951. */
 export class Est {
-  readonly #parts: EstParts
+  readonly #ports: EstPorts
 
-  constructor(parts: EstParts) {
-    this.#parts = parts
+  constructor(ports: EstPorts) {
+    this.#ports = ports
   }
 
   /** @throws TOKEN_REFUSED, CSR_INVALID, RENEWAL_REFUSED and identity codes */
@@ -44,7 +44,7 @@ export class Est {
 
   /** Roots and what stands below them; who asks has nothing to prove. */
   #caCerts(): HttpResponse {
-    const { authorities, issuer } = this.#parts
+    const { authorities, issuer } = this.#ports
     return certsOnly([...pemBlocks(authorities.bundle.pem, 'CERTIFICATE'), ...issuer.chain])
   }
 
@@ -53,7 +53,7 @@ export class Est {
     const token = basicPassword(request.header('authorization'))
     if (token === undefined)
       return unauthorized('a join token is needed, as password of HTTP Basic')
-    const { issuer, clock } = this.#parts
+    const { issuer, clock } = this.#ports
     const asker = { address: request.address, nowMs: clock.wallMs() }
     return certsOnly([await issuer.enroll(token, () => readCsr(request), asker)])
   }
@@ -65,7 +65,7 @@ export class Est {
         403,
         'renew at the other address, which asks for the certificate (enroll.renewListen)',
       )
-    const { issuer, clock } = this.#parts
+    const { issuer, clock } = this.#ports
     const csr = await readCsr(request)
     return certsOnly([await issuer.renew(peer.leaf, csr, { address, nowMs: clock.wallMs() })])
   }

@@ -15,7 +15,7 @@ const CRL = /^\/crl\/([0-9a-z]{1,64})\.crl$/
 const BUNDLES = /^bundles\/(\d{1,9})$/
 
 /** The values and collaborators that EnrolmentHttp is given. */
-export interface EnrolmentHttpParts {
+export interface EnrolmentHttpPorts {
   readonly est: Est
   readonly proofs: Proofs
   readonly crls: Crls
@@ -31,7 +31,7 @@ const BUNDLES_BURST = 1000
 
 /** What the two enrolment listeners answer, and to whom how often. */
 export class EnrolmentHttp {
-  readonly #parts: EnrolmentHttpParts
+  readonly #ports: EnrolmentHttpPorts
   readonly #log: LogLimiter
   readonly #rate = new NetworkRate()
   /** Every newcomer reads the bundles once, a thousand of them behind one address too. */
@@ -39,9 +39,9 @@ export class EnrolmentHttp {
   /** How requests for something ended: issued, or the code of the refusal. */
   readonly answers = new Map<string, number>()
 
-  constructor(parts: EnrolmentHttpParts) {
-    this.#parts = parts
-    this.#log = new LogLimiter(parts.logger, parts.clock)
+  constructor(ports: EnrolmentHttpPorts) {
+    this.#ports = ports
+    this.#log = new LogLimiter(ports.logger, ports.clock)
   }
 
   async handle(request: HttpRequest): Promise<HttpResponse> {
@@ -50,11 +50,11 @@ export class EnrolmentHttp {
     const isProof = path.startsWith(POSTERN_PATH)
     const isBundle = isProof && !isPost && BUNDLES.test(path.slice(POSTERN_PATH.length))
     const rate = isBundle ? this.#bundleRate : isPost || isProof ? this.#rate : undefined
-    if (rate?.take(request.address, this.#parts.clock.nowMs()) === false)
+    if (rate?.take(request.address, this.#ports.clock.nowMs()) === false)
       return busy('too many requests from this network')
     try {
       if (path.startsWith(EST_PATH)) {
-        const answer = await this.#parts.est.handle(request)
+        const answer = await this.#ports.est.handle(request)
         if (isPost && answer.status === 200) {
           this.#count('issued')
           this.#rate.give(request.address)
@@ -76,7 +76,7 @@ export class EnrolmentHttp {
   }
 
   async #ours(request: HttpRequest, rest: string): Promise<HttpResponse> {
-    const { proofs, authorities } = this.#parts
+    const { proofs, authorities } = this.#ports
     if (rest === 'diagnose' || rest === 'recover')
       return request.method === 'POST' ? await proofs.handle(request, rest) : notAllowed('POST')
     const version = BUNDLES.exec(rest)?.[1]
@@ -88,7 +88,7 @@ export class EnrolmentHttp {
   }
 
   #crl(name: string): HttpResponse {
-    const der = this.#parts.crls.get(name)
+    const der = this.#ports.crls.get(name)
     if (der === undefined) return text(404, 'no such list')
     return { status: 200, headers: { 'Content-Type': 'application/pkix-crl' }, body: der }
   }
@@ -96,7 +96,7 @@ export class EnrolmentHttp {
   /** Our log and our records say why; the client is told no more than it may know. */
   #refuse(error: PosternError, { address, peer, path }: HttpRequest): HttpResponse {
     const { code, rawMessage: reason } = error
-    const { events, clock } = this.#parts
+    const { events, clock } = this.#ports
     this.#count(code)
     const operation = printable(path)
     this.#log.warn(code, { code, peer: address, operation, reason }, 'refused an enrolment')

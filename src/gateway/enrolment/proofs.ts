@@ -19,7 +19,7 @@ const VERDICT_OF: Partial<Record<ErrorCode, Verdict>> = {
 }
 
 /** The values and collaborators that Proofs is given. */
-export interface ProofsParts {
+export interface ProofsPorts {
   readonly issuer: Issuer
   readonly trustDomain: string
   readonly clock: Clock
@@ -38,19 +38,19 @@ interface Proven {
  * without a listener that lets unverified ones in.
  */
 export class Proofs {
-  readonly #parts: ProofsParts
+  readonly #ports: ProofsPorts
 
-  constructor(parts: ProofsParts) {
-    this.#parts = parts
+  constructor(ports: ProofsPorts) {
+    this.#ports = ports
   }
 
   /** @throws codes of the proof, of the request and of recover */
   async handle(request: HttpRequest, purpose: ProofPurpose): Promise<HttpResponse> {
-    const { clock } = this.#parts
+    const { clock } = this.#ports
     const proven = await this.#judge(request, purpose)
     if (purpose === 'diagnose') return json(200, await this.#diagnose(proven))
     const asker = { address: request.address, nowMs: clock.wallMs() }
-    const { issuer } = this.#parts
+    const { issuer } = this.#ports
     const csr = readSigningRequest(proven.signingRequest)
     const der = await issuer.recover(proven.certificate, csr, asker)
     const certificates = writeCertsOnly([der, ...issuer.chain]).toString('base64')
@@ -58,7 +58,7 @@ export class Proofs {
   }
 
   async #diagnose({ certificate }: Proven): Promise<object> {
-    const nowMs = this.#parts.clock.wallMs()
+    const nowMs = this.#ports.clock.wallMs()
     const { notBeforeMs, notAfterMs } = readCertificate(certificate)
     const times = {
       timeMs: Math.round(nowMs),
@@ -67,13 +67,13 @@ export class Proofs {
     }
     let issuer: string
     try {
-      ;({ issuer } = await this.#parts.issuer.judged(certificate))
+      ;({ issuer } = await this.#ports.issuer.judged(certificate))
     } catch (error) {
       const verdict = error instanceof PosternError ? VERDICT_OF[error.code] : undefined
       if (verdict === undefined) throw error
       return { verdict, text: (error as PosternError).rawMessage, ...times }
     }
-    if (this.#parts.isRetiredIssuer(issuer))
+    if (this.#ports.isRetiredIssuer(issuer))
       return {
         verdict: 'unknown-issuer',
         text: 'its CA is retired: it must be renewed',
@@ -92,7 +92,7 @@ export class Proofs {
     const binding = exporter()
     if (binding === undefined) throw malformed('TLS 1.3 is needed')
     const fields = fieldsOf(await body())
-    const { trustDomain } = this.#parts
+    const { trustDomain } = this.#ports
     const certificate = bytesOf(fields, 'certificate')
     const expected = { purpose, exporter: binding, trustDomain }
     const identity = judgeProof(certificate, bytesOf(fields, 'signature'), expected)

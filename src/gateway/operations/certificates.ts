@@ -44,7 +44,7 @@ export async function certificateRecords(
   const live = all ? {} : { liveAtMs: nowMs }
   const rows = await listCertificates({ ...filter, ...live }, records.database)
   return rows.map((row) => {
-    const denial = denials.judge(credentialsOfRow(row))
+    const denial = denials.denialOf(credentialsOfRow(row))
     const denied = denial?.code === 'CLUSTER_LOCKED' ? 'locked' : 'revoked'
     const own = row.not_after <= nowMs ? 'expired' : row.state
     return {

@@ -34,8 +34,8 @@ const BACKOFF = { minMs: 100, maxMs: 10_000 }
  * Connects to each of several gateways, and keeps doing so: a connection that is lost, or whose gateway
  * drains, is made again. Resolves once one is up. @throws what the last one failed with, where none is
  */
-export async function connectGateways(options: ConnectGatewaysOptions): Promise<GatewaysClient> {
-  const gateways = new GatewaysClient(options)
+export async function connectGateways(options: ConnectGatewaysOptions): Promise<GatewayPool> {
+  const gateways = new GatewayPool(options)
   try {
     await gateways.connected()
     return gateways
@@ -149,7 +149,7 @@ class KeptConnection {
 }
 
 /** Connections to several gateways of one control plane. */
-export class GatewaysClient {
+export class GatewayPool {
   readonly #kept: readonly KeptConnection[]
   readonly #closed = new AbortController()
   readonly #ambient: ReturnType<typeof ambientOf>
@@ -178,8 +178,8 @@ export class GatewaysClient {
   }
 
   /** Calls to one cluster, over whichever gateway has it. */
-  cluster(name: string): ClusterOfGateways {
-    return new ClusterOfGateways(name, () => this.#open(), this.#closed.signal, this.#ambient)
+  cluster(name: string): PooledCluster {
+    return new PooledCluster(name, () => this.#open(), this.#closed.signal, this.#ambient)
   }
 
   /**
@@ -226,7 +226,7 @@ export class GatewaysClient {
 }
 
 /** Calls and forwards to one cluster through any of several gateways. */
-export class ClusterOfGateways {
+export class PooledCluster {
   /** Calls by name and bytes, where there are no generated types. */
   readonly channel: CallChannel
   readonly #name: string
@@ -235,7 +235,7 @@ export class ClusterOfGateways {
   readonly #clock: Clock
   readonly #ways = new WeakMap<GatewayClient, ClusterClient>()
 
-  /** @internal Made by GatewaysClient.cluster. */
+  /** @internal Made by GatewayPool.cluster. */
   constructor(
     name: string,
     open: () => readonly GatewayClient[],
