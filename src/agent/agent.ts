@@ -4,8 +4,8 @@ import type { AgentSettings } from '../config/agent-settings.ts'
 import { mergeSettings } from '../config/reload.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
-import { composeHealth, composeRooms, connectRooms, type Rooms } from './compose.ts'
-import type { AgentRooms } from './control/control.ts'
+import { composeHealth, composeRooms, connectRooms, reportRooms, type Rooms } from './compose.ts'
+import type { AgentReport, AgentRooms } from './control/control.ts'
 import type { AgentCredential } from './credential/credential.ts'
 import type { Health } from './health/health.ts'
 
@@ -56,6 +56,10 @@ export class Agent implements AgentRooms {
 
   get credential(): AgentCredential {
     return this.store.credential
+  }
+
+  report(): AgentReport {
+    return reportRooms(this, this.health, this.startedAtMs)
   }
 
   start(): void {

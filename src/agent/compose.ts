@@ -1,8 +1,9 @@
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { egressOf } from '../config/egress.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
+import type { ProcessParts } from '../tunnel/rpc-connection.ts'
 import { CredentialChanges } from './changes/changes.ts'
-import type { AgentRooms } from './control/control.ts'
+import type { AgentReport } from './control/control.ts'
 import { CredentialStore } from './credential/credential.ts'
 import { Health, Timeline, type Reason } from './health/health.ts'
 import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.ts'
@@ -10,7 +11,15 @@ import { Services } from './services/services.ts'
 import { Tunnels } from './tunnels/tunnels.ts'
 
 /** The rooms of an agent that are made before its health. */
-export type Rooms = Omit<AgentRooms, 'settings' | 'startedAtMs' | 'health'> & {
+export interface Rooms {
+  readonly parts: ProcessParts
+  readonly timeline: Timeline
+  readonly store: CredentialStore
+  readonly services: Services
+  readonly tunnels: Tunnels
+  readonly changes: CredentialChanges
+  readonly canaries: Canaries
+  readonly notices: Notices
   readonly heartbeat: Heartbeat
 }
 
@@ -53,6 +62,26 @@ export function composeHealth(
     ]
   }
   return new Health({ clock, timeline, delayMs: settings['health.delay'], reasons })
+}
+
+/** Sums up what the rooms of an agent say of themselves. It changes nothing. */
+export function reportRooms(
+  { parts, timeline, store, services, tunnels, changes, notices }: Omit<Rooms, 'heartbeat'>,
+  health: Health,
+  startedAtMs: number,
+): AgentReport {
+  const { reservedBytes, bytesMax } = parts.budget
+  return {
+    startedAtMs,
+    buffers: { reservedBytes, bytesMax },
+    health: health.report(),
+    credential: store.report(),
+    changes: changes.report(),
+    services: services.report(),
+    tunnels: tunnels.report(),
+    notices: notices.report(),
+    events: timeline.events,
+  }
 }
 
 /** Says who hears of what happens in the agent's rooms. */

@@ -1,25 +1,17 @@
 import { PosternError } from '../base/errors.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import { protectionOf } from '../identity/passphrase.ts'
-import type { AddressInfo } from '../transport/https-listen.ts'
 import { testMutualTls } from '../transport/self-test.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Access, connectedBy, type Connected } from './access/access.ts'
 import { placesToTell } from './agents/agents.ts'
-import { OwnIdentity } from './ca/ca.ts'
+import { type IssuedReport, OwnIdentity, reportIssued } from './ca/ca.ts'
 import { composeRooms, connectRooms, type Ground, type Rooms } from './compose.ts'
-import type { GatewayRooms } from './control/control.ts'
+import type { GatewayReport, GatewayRooms } from './control/control.ts'
 import { drainConnections } from './drain.ts'
-
-/** The addresses that a gateway's listeners are bound to. */
-export interface GatewayAddresses {
-  readonly agents: AddressInfo
-  readonly callers: AddressInfo
-  /** Where there is a CA. */
-  readonly enroll?: AddressInfo
-  readonly renew?: AddressInfo
-}
+import { listening, type GatewayAddresses } from './listening.ts'
+import { reportRooms } from './report-rooms.ts'
 
 /** The control-plane end: takes tunnels from agents, and calls from services, and joins them. */
 export class Gateway implements GatewayRooms {
@@ -29,7 +21,6 @@ export class Gateway implements GatewayRooms {
   readonly ca: Rooms['ca']
   readonly enrolment: Rooms['enrolment']
   readonly registry: Rooms['registry']
-  readonly admission: Rooms['admission']
   readonly callers: Rooms['callers']
   readonly #ambient: Ambient
   readonly #rooms: Rooms
@@ -48,7 +39,6 @@ export class Gateway implements GatewayRooms {
     this.ca = rooms.ca
     this.enrolment = rooms.enrolment
     this.registry = rooms.registry
-    this.admission = rooms.admission
     this.callers = rooms.callers
     this.#tell()
   }
@@ -79,8 +69,7 @@ export class Gateway implements GatewayRooms {
       const [agents, callers] = [await forAgents.listen(), await forCallers.listen()]
       this.access?.start()
       const bound: GatewayAddresses = { agents, callers, ...enrolment }
-      const facts = Object.entries(bound).map(([name, at]) => [name, whereText(at as AddressInfo)])
-      logger.info(Object.fromEntries(facts) as Record<string, string>, 'gateway is listening')
+      logger.info(listening(bound), 'gateway is listening')
       return bound
     } catch (error) {
       this.stop()
@@ -94,6 +83,14 @@ export class Gateway implements GatewayRooms {
 
   get isDraining(): boolean {
     return this.#isDraining
+  }
+
+  report(): GatewayReport {
+    return reportRooms(this.#rooms, this, this.#settings)
+  }
+
+  async reportIssued(nowMs: number): Promise<IssuedReport | undefined> {
+    return this.access && (await reportIssued(this.access.records.database, nowMs))
   }
 
   get connected(): Connected[] {
@@ -118,8 +115,9 @@ export class Gateway implements GatewayRooms {
   async drain(): Promise<void> {
     this.#isDraining = true
     for (const listener of this.#rooms.listeners) listener.close()
-    const [agents, callers] = [[...this.#rooms.agents.connections], [...this.callers.connections]]
-    await drainConnections(agents, callers, this.#settings, this.#ambient.clock)
+    const { agents, callers } = this.#rooms
+    const all = [[...agents.connections], [...callers.connections]] as const
+    await drainConnections(...all, this.#settings, this.#ambient.clock)
     this.stop()
   }
 
@@ -141,7 +139,4 @@ export class Gateway implements GatewayRooms {
     return [...this.#rooms.agents.connections, ...this.callers.connections]
   }
 }
-
-function whereText({ address, port }: AddressInfo): string {
-  return `${address}:${String(port)}`
-}
+export type { GatewayAddresses } from './listening.ts'

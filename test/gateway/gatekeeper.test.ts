@@ -30,7 +30,7 @@ describe('who judges peers', () => {
     const events: NewEvent[] = []
     let denial: PosternError | undefined = undefined
     const access = {
-      denials: { judge: () => denial },
+      denials: { denialOf: () => denial },
       events: { note: (event: NewEvent) => events.push(event) },
     } as unknown as Access
     const retired: string[] = []

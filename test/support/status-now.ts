@@ -23,5 +23,8 @@ export type StatusJson = Whole<Omit<AgentStatus, '$typeName' | '$unknown'>>
 /** The status of an agent as it would be after the next look at its health, which the daemon takes once a second. */
 export function statusNow(agent: Agent, nowWallMs: number): StatusJson {
   agent.health.judge()
-  return messageJson(AgentStatusSchema, agentStatus(agent, nowWallMs)) as unknown as StatusJson
+  return messageJson(
+    AgentStatusSchema,
+    agentStatus(agent.report(), nowWallMs),
+  ) as unknown as StatusJson
 }

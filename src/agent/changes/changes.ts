@@ -33,6 +33,17 @@ export interface CredentialChangesPorts {
   readonly prover: Prover
 }
 
+/** When the certificate is renewed, and what the gateway says of it and of our clock. */
+export interface ChangesReport {
+  /** The gateway's clock less ours, in ms; undefined until it told its time. */
+  readonly clockSkewMs: number | undefined
+  /** What the gateway says of our certificate, where it last refused us. */
+  readonly diagnosis: { readonly verdict: string; readonly text: string } | undefined
+  /** Undefined where somebody else manages the certificate. In wall-clock ms; counts since the start. */
+  readonly renewal:
+    { readonly dueAtMs: number; readonly succeeded: number; readonly failed: number } | undefined
+}
+
 /** Changes the agent's identity: renews it, takes over files and trust bundles, and asks why it is refused. */
 export class CredentialChanges {
   readonly #ports: CredentialChangesPorts
@@ -115,6 +126,21 @@ export class CredentialChanges {
   /** A tunnel is down, or did not come up: finds out why, and does what helps. */
   explain(cause: PosternError): void {
     this.#inquiry.explain(cause)
+  }
+
+  /** When the certificate is renewed, and what the gateway says of it and of our clock. */
+  report(): ChangesReport {
+    const { diagnosis, clockSkewMs } = this.#inquiry
+    const { renewal } = this
+    return {
+      clockSkewMs,
+      diagnosis: diagnosis && { verdict: diagnosis.verdict, text: diagnosis.text },
+      renewal: renewal && {
+        dueAtMs: renewal.dueAtMs,
+        succeeded: renewal.succeeded,
+        failed: renewal.failed,
+      },
+    }
   }
 
   /** What keeps the agent from being healthy. */

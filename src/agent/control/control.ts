@@ -6,5 +6,6 @@ export {
   renewNow,
   type Renewed,
 } from './operator-service.ts'
+export type { AgentReport } from './report.ts'
 export type { AgentRooms } from './rooms.ts'
 export { agentStatus } from './status.ts'

@@ -15,7 +15,7 @@ export async function takeSnapshot(
   const handles: Record<string, number> = {}
   for (const kind of process.getActiveResourcesInfo()) handles[kind] = (handles[kind] ?? 0) + 1
   return create(SnapshotSchema, {
-    status: agentStatus(agent, clock.wallMs()),
+    status: agentStatus(agent.report(), clock.wallMs()),
     metrics: await agentMetrics(agent, clock).text(),
     log: [...log],
     memory: { ...process.memoryUsage() },

@@ -127,7 +127,9 @@ export class LastStatusKeeper {
     const nowMs = clock.wallMs()
     const saved = {
       savedAt: new Date(nowMs).toISOString(),
-      status: toJson(AgentStatusSchema, agentStatus(agent, nowMs), { alwaysEmitImplicit: true }),
+      status: toJson(AgentStatusSchema, agentStatus(agent.report(), nowMs), {
+        alwaysEmitImplicit: true,
+      }),
     }
     try {
       makeFolder(this.#folder)

@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts'
 import { Metrics, type MetricRow, type Sample } from '../../base/metrics.ts'
 import { BUILD_METRIC, buildSample } from '../../base/build-info.ts'
 import { CALL_METRICS } from '../../rpc/call-counts.ts'
+import type { AgentReport } from './report.ts'
 import type { AgentRooms } from './rooms.ts'
 
 /** What `metrics.listen` of the agent shows. */
@@ -71,22 +72,20 @@ export const AGENT_METRICS: readonly MetricRow[] = [
 ]
 
 /** Makes the metrics of an agent, which are read when somebody asks. */
-export function agentMetrics(agent: AgentRooms, clock: Clock): Metrics {
-  return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent, clock.wallMs())))
+export function agentMetrics(agent: Pick<AgentRooms, 'report'>, clock: Clock): Metrics {
+  return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent.report(), clock.wallMs())))
 }
 
-function samples({ tunnels, store, changes, services }: AgentRooms, nowMs: number): Sample[] {
-  const { clockSkewMs, renewal } = changes
-  const { credential, trust } = store
-  const { length: up } = tunnels.ready
+function samples(report: AgentReport, nowMs: number): Sample[] {
+  const { tunnels, credential, changes, services } = report
   const decisions = 'postern_policy_decisions_total'
   const found: Sample[] = [
     buildSample('agent'),
-    ...services.server.counts.samples(),
-    { name: decisions, value: services.policy.allowed, labels: { result: 'allowed' } },
-    { name: decisions, value: services.policy.denied, labels: { result: 'denied' } },
-    { name: 'postern_tunnel_up', value: up > 0 ? 1 : 0 },
-    { name: 'postern_agent_tunnels', value: up, labels: { state: 'up' } },
+    ...services.calls,
+    { name: decisions, value: services.allowed, labels: { result: 'allowed' } },
+    { name: decisions, value: services.denied, labels: { result: 'denied' } },
+    { name: 'postern_tunnel_up', value: tunnels.up > 0 ? 1 : 0 },
+    { name: 'postern_agent_tunnels', value: tunnels.up, labels: { state: 'up' } },
     { name: 'postern_agent_tunnels', value: tunnels.wanted, labels: { state: 'wanted' } },
     {
       name: 'postern_certificate_expiry_seconds',
@@ -96,14 +95,10 @@ function samples({ tunnels, store, changes, services }: AgentRooms, nowMs: numbe
       name: 'postern_certificate_not_after_timestamp_seconds',
       value: credential.notAfterMs / 1000,
     },
-    { name: 'postern_trust_bundle_version', value: trust.version },
+    { name: 'postern_trust_bundle_version', value: credential.bundleVersion },
+    ...services.services.flatMap(probeSamples),
   ]
-  for (const { name: service, isDown, latencyMs } of services.healths) {
-    const labels = { service }
-    found.push({ name: 'postern_service_up', value: isDown ? 0 : 1, labels })
-    if (latencyMs !== undefined)
-      found.push({ name: 'postern_probe_duration_seconds', value: latencyMs / 1000, labels })
-  }
+  const { clockSkewMs, renewal } = changes
   if (clockSkewMs !== undefined)
     found.push({ name: 'postern_clock_skew_seconds', value: clockSkewMs / 1000 })
   if (renewal === undefined) return found
@@ -115,4 +110,13 @@ function samples({ tunnels, store, changes, services }: AgentRooms, nowMs: numbe
     { name: renewals, value: succeeded, labels: { result: 'succeeded' } },
     { name: renewals, value: failed, labels: { result: 'failed' } },
   ]
+}
+
+function probeSamples({ health }: AgentReport['services']['services'][number]): Sample[] {
+  if (health === undefined) return []
+  const { name: service, isDown, latencyMs } = health
+  const labels = { service }
+  const up = { name: 'postern_service_up', value: isDown ? 0 : 1, labels }
+  if (latencyMs === undefined) return [up]
+  return [up, { name: 'postern_probe_duration_seconds', value: latencyMs / 1000, labels }]
 }

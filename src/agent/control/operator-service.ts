@@ -31,7 +31,7 @@ export interface OperatorPorts {
 
 /** Returns the methods of `postern.v1.AgentControl`, for the local socket. */
 export function operatorOffers({ agent, clock, reload, recentLog }: OperatorPorts): Offer[] {
-  const status = (): AgentStatus => agentStatus(agent, clock.wallMs())
+  const status = (): AgentStatus => agentStatus(agent.report(), clock.wallMs())
   async function* watchStatus(_request: unknown, { signal }: CallContext) {
     for (;;) {
       yield status()

@@ -30,6 +30,18 @@ export interface InForce {
   readonly trust: BundleFacts
 }
 
+/** The certificate and the bundle in force. Times in wall-clock ms. */
+export interface CredentialReport {
+  /** URI name. */
+  readonly identity: string
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+  /** Why the last try to renew failed, until one succeeds. */
+  readonly renewalError: { readonly code: string; readonly message: string } | undefined
+  readonly bundleVersion: number
+  readonly roots: number
+}
+
 /** Holds the agent's identity as it is in force, and reads what lies on disk. Changing it is the room of changes. */
 export class CredentialStore {
   readonly generations: Generations
@@ -118,6 +130,20 @@ export class CredentialStore {
       this.lastError = asPosternError(error)
       this.distrust()
       throw error
+    }
+  }
+
+  /** The certificate and the bundle in force. */
+  report(): CredentialReport {
+    const { identity, notBeforeMs, notAfterMs } = this.credential
+    const error = this.renewalError
+    return {
+      identity: identityUri(identity),
+      notBeforeMs,
+      notAfterMs,
+      renewalError: error && { code: error.code, message: error.rawMessage },
+      bundleVersion: this.trust.version,
+      roots: this.roots.length,
     }
   }
 

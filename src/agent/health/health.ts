@@ -61,4 +61,4 @@ export class Health {
 }
 
 export { HealthJudge, type HealthName, type Reason, type Verdict } from './judge.ts'
-export { Timeline } from './timeline.ts'
+export { type AgentEvent, Timeline } from './timeline.ts'

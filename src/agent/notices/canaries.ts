@@ -45,6 +45,11 @@ export class Canaries {
     if (this.#byGateway.size > GATEWAYS_MAX && oldest !== undefined) this.#byGateway.delete(oldest)
   }
 
+  /** By the name of the gateway. */
+  get all(): ReadonlyMap<string, Canary> {
+    return this.#byGateway
+  }
+
   of(gateway: string): Canary | undefined {
     return this.#byGateway.get(gateway)
   }

@@ -14,7 +14,7 @@ import type { CredentialChanges } from '../changes/changes.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 import type { Reason } from '../health/health.ts'
 import type { Tunnels } from '../tunnels/tunnels.ts'
-import type { Canaries } from './canaries.ts'
+import type { Canaries, Canary } from './canaries.ts'
 
 const BYTES_MAX = 1024 * 1024
 const WARNINGS_MAX = 8
@@ -36,6 +36,14 @@ export interface NoticesPorts {
 export interface Warning {
   readonly atMs: number
   readonly text: string
+}
+
+/** What gateways have told unasked. */
+export interface NoticesReport {
+  /** Oldest first. */
+  readonly warnings: readonly Warning[]
+  /** By the name of the gateway. */
+  readonly canaries: ReadonlyMap<string, Canary>
 }
 
 /** Takes what the gateway tells unasked; nothing of it is believed beyond what it proves. */
@@ -76,6 +84,11 @@ export class Notices {
     tunnels.judgeGateways()
     if (notice.renewWithinMs !== undefined) changes.orderRenewal(notice.renewWithinMs)
     return { bundleVersion }
+  }
+
+  /** What gateways warned of, and the last canary call of each. */
+  report(): NoticesReport {
+    return { warnings: [...this.warnings], canaries: this.#ports.canaries.all }
   }
 
   /** What keeps the agent from being healthy. */

@@ -1,3 +1,5 @@
+import { addressText } from '../../base/address.ts'
+import type { Sample } from '../../base/metrics.ts'
 import { Listeners } from '../../base/listeners.ts'
 import { LogLimiter } from '../../base/log-limiter.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
@@ -16,6 +18,25 @@ import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
 import { makeProbes } from './probing.ts'
 
+/** What an agent offers, how it is, and what became of calls since the start. */
+export interface ServicesReport {
+  readonly running: number
+  /** By the policy. */
+  readonly allowed: number
+  readonly denied: number
+  /** Ended calls; the index is the number of the gRPC status. */
+  readonly endedByStatus: readonly number[]
+  /** Ended calls as metrics show them. */
+  readonly calls: readonly Sample[]
+  readonly services: readonly {
+    readonly name: string
+    readonly dataType: string
+    readonly target: string
+    /** Undefined where it is not probed, or was not looked at yet. */
+    readonly health: ServiceHealth | undefined
+  }[]
+}
+
 /** The agent's services: what is offered, who may call it, and whether the targets behind it are up. */
 export class Services {
   readonly server: RpcServer
@@ -24,6 +45,7 @@ export class Services {
   /** A probed service went up or down. */
   readonly changed = new Listeners<ServiceHealth>()
   readonly #ambient: Ambient
+  readonly #runtime: ProcessParts['runtime']
   readonly #log: LogLimiter
   /** What gateways may ask in their own name is all that this one offers, and no caller comes to it. */
   readonly #forGateways: RpcServer
@@ -39,6 +61,7 @@ export class Services {
   constructor(settings: AgentSettings, ambient: Ambient, { runtime }: ProcessParts) {
     const { clock, logger } = ambient
     this.#ambient = ambient
+    this.#runtime = runtime
     this.#log = new LogLimiter(logger, clock)
     this.#forGateways = new RpcServer(runtime, () => undefined)
     this.server = new RpcServer(
@@ -109,6 +132,25 @@ export class Services {
 
   stop(): void {
     this.#probes.stop()
+  }
+
+  /** What is offered, how it is, and what became of calls. */
+  report(): ServicesReport {
+    const { healths } = this
+    const { services = [] } = this.#settings ?? {}
+    return {
+      running: this.server.runningCount,
+      allowed: this.policy.allowed,
+      denied: this.policy.denied,
+      endedByStatus: this.#runtime.served,
+      calls: this.server.counts.samples(),
+      services: services.map(({ name, dataType, protocol, target }) => ({
+        name,
+        dataType,
+        target: `${protocol}://${addressText(target)}`,
+        health: healths.find((one) => one.name === name),
+      })),
+    }
   }
 
   /** What keeps the agent from being healthy. */

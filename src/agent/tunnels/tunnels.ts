@@ -14,8 +14,20 @@ import type { Reason } from '../health/health.ts'
 import type { Services } from '../services/services.ts'
 import { Dialer } from './dialer.ts'
 import { GatewayDirectory } from './gateway-directory.ts'
+import { reportTunnel, type TunnelReport } from './tunnel-report.ts'
 import { TunnelSet, type OtherTunnels } from './tunnel-set.ts'
 import { TunnelUpkeep } from './upkeep.ts'
+
+/** How the tunnels are. Times in wall-clock ms. */
+export interface TunnelsReport {
+  readonly wanted: number
+  readonly up: number
+  /** The best of them. */
+  readonly main: TunnelReport
+  readonly all: readonly TunnelReport[]
+  readonly lastError:
+    { readonly code: string; readonly message: string; readonly atMs: number } | undefined
+}
 
 /** The values and collaborators that Tunnels is given. */
 export interface TunnelsPorts {
@@ -147,6 +159,26 @@ export class Tunnels {
     }
   }
 
+  /** How the tunnels are, and why the best of them was last down. */
+  report(): TunnelsReport {
+    const { all, main, ready, wanted } = this.#set
+    const usual = this.#settings['gateway.address']
+    const one = (tunnel: Tunnel): TunnelReport =>
+      reportTunnel(tunnel, (facts) => this.addressOf(facts), usual)
+    const { lastError, lastErrorAtMs } = main
+    return {
+      wanted,
+      up: ready.length,
+      main: one(main),
+      all: all.map(one),
+      lastError: lastError && {
+        code: lastError.code,
+        message: lastError.rawMessage,
+        atMs: lastErrorAtMs,
+      },
+    }
+  }
+
   /** What keeps the agent from being healthy. */
   reasons(): Reason[] {
     const { all, ready, wanted } = this.#set
@@ -209,3 +241,5 @@ function textOf(state: TunnelState, what: string): string | undefined {
       return `${what} is ${state.name}`
   }
 }
+
+export type { TunnelReport } from './tunnel-report.ts'

@@ -4,7 +4,6 @@ import { asPosternError } from '../../base/errors.ts'
 import {
   LastStatusKeeper,
   noteStart,
-  agentStatus,
   offersBeforeEnrolment,
   operatorOffers,
 } from '../../agent/control/control.ts'
@@ -101,13 +100,13 @@ async function runAgent(
 
 /** Alive is what is up, or on its way to the next try: a tunnel that is stuck is restarted by systemd. */
 function daemonState(agent: Agent, nowMs: number): DaemonState {
-  const { health, reasons } = agentStatus(agent, nowMs)
+  const { health, reasons } = agent.health.report()
   const isAlive = ({ state }: Tunnel): boolean =>
     state.name !== 'backoff' || nowMs < state.untilWallMs + STUCK_MS
   return {
     isReady: health !== 'down',
     isAlive: agent.tunnels.all.some(isAlive),
-    text: [health, ...reasons].join('; '),
+    text: [health, ...reasons.map(({ text }) => text)].join('; '),
   }
 }
 

@@ -7,7 +7,7 @@ export {
   wholeSecond,
 } from './denials.ts'
 export type { EventLog } from './event-log.ts'
-export { Access } from './gate.ts'
+export { Access, type AccessReport } from './gate.ts'
 export { type Gatekeeper, gatekeeperOf, LETS_ALL_IN } from './gatekeeper.ts'
 export { KeyedRate, NetworkRate } from './keyed-rate.ts'
 export { type PeerShare, PeerShares } from './peer-shares.ts'

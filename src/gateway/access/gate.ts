@@ -15,6 +15,14 @@ const POLL_MS = 250
 /** Something to look after whenever the store may have changed. */
 export type Task = () => Promise<void>
 
+/** Who is let in no more, and whether the store could be asked. */
+export interface AccessReport {
+  /** Denials in force. */
+  readonly denials: number
+  /** Why the last look at the store failed; undefined where it did not. */
+  readonly storeError: string | undefined
+}
+
 /**
  * Opens the store, holds the list of denials in memory, and looks at both again and again, as commands
  * and other gateways write to the same store.
@@ -33,6 +41,11 @@ export class Access {
   readonly changed = new Listeners()
   #cancelTimer: CancelTimer | undefined
   #isClosed = false
+
+  /** Who is let in no more, and whether the store could be asked. */
+  report(): AccessReport {
+    return { denials: this.denials.rows.length, storeError: this.storeError?.rawMessage }
+  }
 
   private constructor(records: Records, retention: Retention, ambient: Ambient) {
     this.records = records

@@ -1,3 +1,4 @@
+import { countsOf } from '../../base/counts.ts'
 import type { Random } from '../../base/random.ts'
 import type { GatewaySettings } from '../../config/gateway-settings.ts'
 import type { KeyProtection } from '../../identity/key-protection.ts'
@@ -23,6 +24,13 @@ export interface CertificateAuthorityPorts {
   readonly ambient: Ambient
 }
 
+/** The issuing CAs, and how many generations are in each phase. Times in wall-clock ms. */
+export interface CaReport {
+  readonly agentsNotAfterMs: number
+  readonly gatewaysNotAfterMs: number
+  readonly generations: ReadonlyMap<string, number>
+}
+
 /** The CA of a gateway: its authorities as they stand in the store, what they issue, and whom they revoke. */
 export class CertificateAuthority {
   readonly authorities: Authorities
@@ -39,6 +47,16 @@ export class CertificateAuthority {
     this.crls = new Crls(this.authorities, denials, clock)
     const { authorities } = this
     this.issuer = issuerOf({ settings, records, denials, authorities, random })
+  }
+
+  /** How the issuing CAs are. */
+  report(): CaReport {
+    const { active, rows } = this.authorities
+    return {
+      agentsNotAfterMs: active.agents.certificate.notAfter.getTime(),
+      gatewaysNotAfterMs: active.gateways.certificate.notAfter.getTime(),
+      generations: countsOf(rows.map(({ phase }) => phase)),
+    }
   }
 
   /** Certificates of an issuer with this key are let in no more. */

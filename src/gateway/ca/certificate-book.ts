@@ -1,3 +1,4 @@
+import { countsOf } from '../../base/counts.ts'
 import { PosternError } from '../../base/errors.ts'
 import { spkiPin } from '../../identity/keys.ts'
 import { identityUri, type Identity } from '../../identity/name.ts'
@@ -119,4 +120,23 @@ export async function certificateOfSerial(
   if (found !== undefined) return found
   const why = rows.length === 0 ? 'no certificate has' : 'more than one certificate has'
   throw new PosternError('NOT_KNOWN', `${why} a serial that begins with ${prefix}`)
+}
+
+/** The agents' certificates that have not expired. */
+export interface IssuedReport {
+  /** How many are in each state. */
+  readonly byState: ReadonlyMap<string, number>
+  /** When the first of those in use ends, in wall-clock ms; undefined where there is none. */
+  readonly firstEndMs: number | undefined
+}
+
+/** Counts the agents' certificates in the store. */
+export async function reportIssued(within: Database, nowMs: number): Promise<IssuedReport> {
+  const rows = await listCertificates({ expiresAfterMs: nowMs }, within)
+  const agents = rows.filter(({ cluster }) => cluster !== '')
+  const live = agents.filter(({ state }) => state !== 'superseded')
+  return {
+    byState: countsOf(agents.map(({ state }) => state)),
+    firstEndMs: live.length === 0 ? undefined : Math.min(...live.map((row) => row.not_after)),
+  }
 }

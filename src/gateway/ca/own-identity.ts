@@ -53,6 +53,15 @@ export function gatewayFiles(settings: GatewayIdentitySettings): KeyFilePaths {
   throw new PosternError('CONFIG_INVALID', text)
 }
 
+/** The gateway's own certificate. Times in wall-clock ms. */
+export interface OwnReport {
+  /** URI name. */
+  readonly identity: string
+  readonly notAfterMs: number
+  /** When the first of the roots that it trusts ends. */
+  readonly rootNotAfterMs: number
+}
+
 /** The gateway's own certificate: read from files, or where there is a CA renewed by itself. */
 export class OwnIdentity {
   readonly #settings: GatewayIdentitySettings
@@ -66,6 +75,13 @@ export class OwnIdentity {
     this.#protection = protection
     this.#clock = clock
     this.#credential = this.#read()
+  }
+
+  /** The certificate in use. */
+  report(): OwnReport {
+    const { identity, notAfterMs, bundlePem } = this.credential
+    const ends = certificatesIn(bundlePem).map((root) => root.notAfterMs)
+    return { identity: identityUri(identity), notAfterMs, rootNotAfterMs: Math.min(...ends) }
   }
 
   get credential(): GatewayCredential {

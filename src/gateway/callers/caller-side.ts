@@ -1,4 +1,5 @@
 import type { StreamHandler } from '../../mux/session-owner.ts'
+import type { Sample } from '../../base/metrics.ts'
 import { PosternError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { healthOffers, HealthBoard } from '../../dataplane/health.ts'
@@ -42,6 +43,19 @@ export interface CallerSidePorts {
   readonly shares: PeerShares
   readonly logger: Logger
   readonly gatekeeper: Gatekeeper
+}
+
+/** Callers' connections and calls in numbers; our own, of the canary, are none. */
+export interface CallersReport {
+  readonly callers: number
+  /** Streams that run. */
+  readonly streams: number
+  /** Calls and forwards since the start. */
+  readonly relayed: number
+  /** Bytes that went through, beside heads. */
+  readonly bytes: { readonly toAgents: number; readonly toCallers: number }
+  /** Ended calls as metrics show them. */
+  readonly calls: readonly Sample[]
 }
 
 /** The gateway towards control-plane services: relays their calls, and answers some itself. */
@@ -94,11 +108,13 @@ export class CallerSide {
     this.#connect(wire, this.#options.shares.enter('canary'), tunnelOf)
   }
 
-  /** Connections of callers, and streams that run over them; our own, of the canary, is none. */
-  report(): { callers: number; streams: number } {
+  /** Connections of callers, and what goes through them. */
+  report(): CallersReport {
     const found = [...this.connections].filter(({ facts }) => facts.identity.role === 'caller')
     const streams = found.reduce((sum, { session }) => sum + session.streamCount, 0)
-    return { callers: found.length, streams }
+    const { relayed, counts } = this
+    const bytes = { ...this.bytes }
+    return { callers: found.length, streams, relayed, bytes, calls: counts.samples() }
   }
 
   /** Cuts whoever is let in no more. */

@@ -1,1 +1,1 @@
-export { CallerSide } from './caller-side.ts'
+export { CallerSide, type CallersReport } from './caller-side.ts'

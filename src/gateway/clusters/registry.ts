@@ -47,6 +47,20 @@ export interface NoTunnel {
 /** Round trips below this are the same: what they differ by is chance. */
 const RTT_MS_MIN = 5
 
+/** The connected clusters in numbers. */
+export interface ClustersReport {
+  readonly tunnels: number
+  readonly agents: number
+  /** Tunnels by cluster, by name. */
+  readonly tunnelsOf: ReadonlyMap<string, number>
+  /** Tunnels whose last canary call failed. */
+  readonly canariesFailing: number
+  /** Of the slowest tunnel, there and back, in ms; undefined before the first. */
+  readonly canaryMsMax: number | undefined
+  /** Services that agents say are down. */
+  readonly servicesDown: number
+}
+
 /** Which clusters are connected, by which tunnels. */
 export class Registry {
   readonly errors = new ClusterErrors()
@@ -113,6 +127,21 @@ export class Registry {
       if (cost < bestCost) [best, bestCost] = [tunnel, cost]
     }
     return best
+  }
+
+  /** The connected clusters in numbers. */
+  report(): ClustersReport {
+    const tunnels = [...this.#clusters.values()].flat()
+    const latencies = tunnels.flatMap(({ canary }) => canary.latencyMs ?? [])
+    const sorted = [...this.#clusters].sort(([a], [b]) => (a < b ? -1 : 1))
+    return {
+      tunnels: tunnels.length,
+      agents: new Set(tunnels.map(({ cluster, agent }) => `${cluster}/${agent}`)).size,
+      tunnelsOf: new Map(sorted.map(([cluster, { length }]) => [cluster, length])),
+      canariesFailing: tunnels.filter(({ canary }) => canary.failures > 0).length,
+      canaryMsMax: latencies.length === 0 ? undefined : Math.max(...latencies),
+      servicesDown: tunnels.reduce((sum, { report }) => sum + (report?.down.size ?? 0), 0),
+    }
   }
 
   get clusters(): ReadonlyMap<string, readonly AgentTunnel[]> {

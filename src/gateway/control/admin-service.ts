@@ -4,7 +4,7 @@ import { Admin, type GatewayStatus } from '../../gen/postern/v1/admin_pb.js'
 import type { CallContext } from '../../rpc/call-context.ts'
 import type { Offer } from '../../rpc/service.ts'
 import { offersOf } from '../../rpc/typed.ts'
-import type { GatewayRooms } from './rooms.ts'
+import type { GatewayRooms } from './report.ts'
 import { gatewayStatus } from './status.ts'
 
 /** Between two messages of Drain. */
@@ -21,7 +21,7 @@ export interface AdminPorts {
 /** Returns the methods of `postern.v1.Admin`, for the local socket. */
 export function adminOffers({ gateway, clock, drain }: AdminPorts): Offer[] {
   const startedAtMs = clock.wallMs()
-  const status = (): GatewayStatus => gatewayStatus(gateway, startedAtMs, clock.wallMs())
+  const status = (): GatewayStatus => gatewayStatus(gateway.report(), startedAtMs, clock.wallMs())
   async function* drainAndTell(_request: unknown, { signal }: CallContext) {
     drain()
     for (;;) {

@@ -1,4 +1,4 @@
 export { adminOffers, type AdminPorts } from './admin-service.ts'
 export { gatewayMetrics } from './metrics.ts'
-export type { GatewayRooms } from './rooms.ts'
+export type { GatewayReport, GatewayRooms } from './report.ts'
 export { gatewayStatus } from './status.ts'

@@ -1,10 +1,9 @@
 import type { Clock } from '../../base/clock.ts'
 import { Metrics, type MetricRow, type Sample } from '../../base/metrics.ts'
-import { certificatesIn } from '../../identity/certificate-files.ts'
-import { listCertificates } from '../ca/ca.ts'
+import type { IssuedReport } from '../ca/ca.ts'
 import { BUILD_METRIC, buildSample } from '../../base/build-info.ts'
 import { CALL_METRICS } from '../../rpc/call-counts.ts'
-import type { GatewayRooms } from './rooms.ts'
+import type { GatewayReport, GatewayRooms } from './report.ts'
 
 /** Clusters that have a series of their own. */
 const CLUSTERS_MAX = 1000
@@ -102,94 +101,81 @@ export const GATEWAY_METRICS: readonly MetricRow[] = [
 ]
 
 /** Makes the metrics of a gateway, which are read when somebody asks. */
-export function gatewayMetrics(gateway: GatewayRooms, clock: Clock): Metrics {
-  return new Metrics(GATEWAY_METRICS, async () => [
-    ...tunnelSamples(gateway),
-    ...ownSamples(gateway, clock.wallMs()),
-    ...(await storeSamples(gateway, clock.wallMs())),
-  ])
+export function gatewayMetrics(
+  gateway: Pick<GatewayRooms, 'report' | 'reportIssued'>,
+  clock: Clock,
+): Metrics {
+  return new Metrics(GATEWAY_METRICS, async () => {
+    const nowMs = clock.wallMs()
+    const issued = await gateway.reportIssued(nowMs)
+    const report = gateway.report()
+    return [
+      ...tunnelSamples(report),
+      ...expirySamples(report, nowMs),
+      ...storeSamples(report),
+      ...(issued === undefined ? [] : issuedSamples(issued, nowMs)),
+    ]
+  })
 }
 
-function tunnelSamples({ registry, callers, admission }: GatewayRooms): Sample[] {
-  const { relayed, counts, bytes } = callers
-  const tunnels = [...registry.clusters.values()].flat()
-  const latencies = tunnels.flatMap(({ canary }) => canary.latencyMs ?? [])
-  const slowest =
-    latencies.length === 0
-      ? []
-      : [{ name: 'postern_canary_latency_seconds_max', value: Math.max(...latencies) / 1000 }]
-  const failing = tunnels.filter(({ canary }) => canary.failures > 0).length
-  const down = tunnels.reduce((sum, { report }) => sum + (report?.down.size ?? 0), 0)
-  const byCluster = [...registry.clusters]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+function tunnelSamples({ clusters, callers, deferred }: GatewayReport): Sample[] {
+  const { relayed, calls, bytes, streams } = callers
+  const { canaryMsMax } = clusters
+  const byCluster = [...clusters.tunnelsOf]
     .slice(0, CLUSTERS_MAX)
-    .map(([cluster, { length: value }]) => ({
-      name: 'postern_cluster_tunnels',
-      value,
-      labels: { cluster },
-    }))
+    .map(([cluster, value]) => ({ name: 'postern_cluster_tunnels', value, labels: { cluster } }))
   const relayedBytes = 'postern_relayed_bytes_total'
   return [
     buildSample('gateway'),
     ...byCluster,
-    ...counts.samples(),
+    ...calls,
     { name: relayedBytes, value: bytes.toAgents, labels: { direction: 'to_agents' } },
     { name: relayedBytes, value: bytes.toCallers, labels: { direction: 'to_callers' } },
-    { name: 'postern_tunnels', value: tunnels.length },
-    { name: 'postern_clusters', value: registry.clusters.size },
+    { name: 'postern_tunnels', value: clusters.tunnels },
+    { name: 'postern_clusters', value: clusters.tunnelsOf.size },
     { name: 'postern_calls_relayed_total', value: relayed },
-    { name: 'postern_streams', value: callers.report().streams },
-    { name: 'postern_admissions_deferred_total', value: admission.refused },
-    { name: 'postern_canary_failing', value: failing },
-    ...slowest,
-    { name: 'postern_services_down', value: down },
+    { name: 'postern_streams', value: streams },
+    { name: 'postern_admissions_deferred_total', value: deferred },
+    { name: 'postern_canary_failing', value: clusters.canariesFailing },
+    ...(canaryMsMax === undefined
+      ? []
+      : [{ name: 'postern_canary_latency_seconds_max', value: canaryMsMax / 1000 }]),
+    { name: 'postern_services_down', value: clusters.servicesDown },
   ]
 }
 
-function ownSamples({ own, ca }: GatewayRooms, nowMs: number): Sample[] {
+function expirySamples({ own, ca }: GatewayReport, nowMs: number): Sample[] {
   const expiry = (certificate: string, notAfterMs: number): Sample => ({
     name: 'postern_certificate_expiry_seconds',
     value: (notAfterMs - nowMs) / 1000,
     labels: { certificate },
   })
-  const roots = certificatesIn(own.credential.bundlePem).map(({ notAfterMs }) => notAfterMs)
-  const found = [expiry('gateway', own.credential.notAfterMs), expiry('root', Math.min(...roots))]
+  const found = [expiry('gateway', own.notAfterMs), expiry('root', own.rootNotAfterMs)]
   if (ca === undefined) return found
-  const { agents, gateways } = ca.authorities.active
   return [
     ...found,
-    expiry('agents-ca', agents.certificate.notAfter.getTime()),
-    expiry('gateways-ca', gateways.certificate.notAfter.getTime()),
+    expiry('agents-ca', ca.agentsNotAfterMs),
+    expiry('gateways-ca', ca.gatewaysNotAfterMs),
   ]
 }
 
-async function storeSamples(
-  { access, ca, enrolment }: GatewayRooms,
-  nowMs: number,
-): Promise<Sample[]> {
+function storeSamples({ access, ca, enrolment }: GatewayReport): Sample[] {
   if (access === undefined) return []
-  const { records, denials } = access
-  const rows = await listCertificates({ expiresAfterMs: nowMs }, records.database)
-  const agents = rows.filter(({ cluster }) => cluster !== '')
-  const live = agents.filter(({ state }) => state !== 'superseded')
-  const found: Sample[] = [{ name: 'postern_denials', value: denials.rows.length }]
-  for (const [state, value] of counted(agents.map((row) => row.state)))
-    found.push({ name: 'postern_agent_certificates', value, labels: { state } })
-  if (live.length > 0) {
-    const endMs = Math.min(...live.map(({ not_after }) => not_after))
-    const name = 'postern_agent_certificate_expiry_seconds_min'
-    found.push({ name, value: (endMs - nowMs) / 1000 })
-  }
-  const phases = ca?.authorities.rows.map(({ phase }) => phase) ?? []
-  for (const [phase, value] of counted(phases))
+  const found: Sample[] = [{ name: 'postern_denials', value: access.denials }]
+  for (const [phase, value] of ca?.generations ?? [])
     found.push({ name: 'postern_ca_generations', value, labels: { phase } })
-  for (const [result, value] of enrolment?.answers ?? [])
+  for (const [result, value] of enrolment)
     found.push({ name: 'postern_enrolment_answers_total', value, labels: { result } })
   return found
 }
 
-function counted(words: readonly string[]): Map<string, number> {
-  const counts = new Map<string, number>()
-  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
-  return counts
+function issuedSamples({ byState, firstEndMs }: IssuedReport, nowMs: number): Sample[] {
+  const found: Sample[] = []
+  for (const [state, value] of byState)
+    found.push({ name: 'postern_agent_certificates', value, labels: { state } })
+  if (firstEndMs !== undefined) {
+    const name = 'postern_agent_certificate_expiry_seconds_min'
+    found.push({ name, value: (firstEndMs - nowMs) / 1000 })
+  }
+  return found
 }
