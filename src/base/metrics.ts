@@ -19,13 +19,16 @@ export interface Sample {
 export class Metrics {
   readonly #registry = new Registry()
   readonly #byName = new Map<string, Gauge | Counter>()
+  readonly #bareGauges: Gauge[] = []
   readonly #collect: () => Promise<readonly Sample[]>
 
   constructor(rows: readonly MetricRow[], collect: () => Promise<readonly Sample[]>) {
     this.#collect = collect
     for (const { name, kind, help, labels = [] } of rows) {
       const options = { name, help, labelNames: [...labels], registers: [this.#registry] }
-      this.#byName.set(name, kind === 'gauge' ? new Gauge(options) : new Counter(options))
+      const metric = kind === 'gauge' ? new Gauge(options) : new Counter(options)
+      this.#byName.set(name, metric)
+      if (labels.length === 0 && metric instanceof Gauge) this.#bareGauges.push(metric)
     }
   }
 
@@ -37,6 +40,8 @@ export class Metrics {
   async text(): Promise<string> {
     const samples = await this.#collect()
     this.#registry.resetMetrics()
+    // The library begins a gauge without labels at 0, which would be read as a value: what has none is absent.
+    for (const gauge of this.#bareGauges) gauge.remove()
     for (const { name, value, labels = {} } of samples) {
       const metric = this.#byName.get(name)
       // A counter begins anew at each reading, and takes the whole count at once.

@@ -11,6 +11,7 @@ import { Tunnel } from '../../src/tunnel/tunnel.ts'
 import { connect } from '../simulation/network.ts'
 import { rejection } from '../support/code-of.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { passTime } from '../support/pass-time.ts'
 import { SeededRandom } from '../support/seeded-random.ts'
 
 const SETTINGS = {
@@ -60,17 +61,7 @@ class Scene {
   })
 
   async pass(ms: number): Promise<void> {
-    const endMs = this.clock.nowMs() + ms
-    for (;;) {
-      for (let turn = 0; turn < 20; turn++) {
-        await Promise.resolve()
-        this.clock.advance(0)
-      }
-      const next = Math.min(this.clock.nextAtMs ?? endMs, endMs)
-      if (next >= endMs) break
-      this.clock.advance(Math.max(0, next - this.clock.nowMs()))
-    }
-    this.clock.advance(endMs - this.clock.nowMs())
+    await passTime(this.clock, ms)
   }
 
   #dialled(): PeerWire {
