@@ -8,7 +8,10 @@ export type EgressSettings = Pick<
   'gateway.proxy' | 'gateway.proxyPasswordFile' | 'gateway.noProxy'
 >
 
-/** @throws CONFIG_INVALID, and what readSecretFile throws */
+/**
+ * Makes the way out that the settings name: directly, or through a proxy with its password.
+ * @throws CONFIG_INVALID, and what readSecretFile throws
+ */
 export function egressOf(settings: EgressSettings): Egress {
   const file = settings['gateway.proxyPasswordFile']
   const password = file === undefined ? undefined : readSecretFile(file).split(/\r?\n/)[0]

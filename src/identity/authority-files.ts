@@ -19,7 +19,10 @@ export async function writeAuthority(
   writeState(join(folder, `${name}.pem`), authority.certificatePem, FOR_ALL)
 }
 
-/** @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_LOCKED, KEY_MISMATCH, CERTIFICATE_UNUSABLE */
+/**
+ * Reads the certificate and the key of a CA from NAME.pem and NAME.key.
+ * @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_LOCKED, KEY_MISMATCH, CERTIFICATE_UNUSABLE
+ */
 export function readAuthority(
   folder: string,
   name: string,

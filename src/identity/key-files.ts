@@ -80,7 +80,10 @@ export function readCredential(
   )
 }
 
-/** @throws KEY_MISMATCH, CERTIFICATE_UNUSABLE */
+/**
+ * Judges that a key, its certificate and the bundle belong together and fit the role.
+ * @throws KEY_MISMATCH, CERTIFICATE_UNUSABLE
+ */
 export function judgeCredential(
   { certificatePem, bundlePem, key }: CredentialTexts,
   role: Role,

@@ -18,7 +18,10 @@ export interface PassphraseSource {
   readonly command: readonly string[]
 }
 
-/** @throws CONFIG_INVALID, KEY_LOCKED, and what readSecretFile throws */
+/**
+ * Reads the passphrase that private keys are encrypted with, from a file or a command; neither: they are in clear.
+ * @throws CONFIG_INVALID, KEY_LOCKED, and what readSecretFile throws
+ */
 export function readProtection({ file, command }: PassphraseSource): KeyProtection {
   if (file !== undefined && command.length > 0) {
     const text = 'identity: passphraseFile and passphraseCommand are two ways; name one'
@@ -35,7 +38,7 @@ export interface PassphraseSettings {
   readonly 'identity.passphraseCommand': readonly string[]
 }
 
-/** @throws as readProtection */
+/** Reads the passphrase that the settings name. @throws as readProtection */
 export function protectionOf(settings: PassphraseSettings): KeyProtection {
   const file = settings['identity.passphraseFile']
   return readProtection({ file, command: settings['identity.passphraseCommand'] })

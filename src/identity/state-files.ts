@@ -60,7 +60,7 @@ export function syncFolder(path: string): void {
   })
 }
 
-/** @throws STATE_UNWRITABLE */
+/** Runs a step that writes state, and names the path where it fails. @throws STATE_UNWRITABLE */
 export function attempt<T>(path: string, act: () => T): T {
   try {
     return act()

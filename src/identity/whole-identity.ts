@@ -39,7 +39,7 @@ export function judgeWhole(
   )
 }
 
-/** @throws CERTIFICATE_UNUSABLE */
+/** Decodes every certificate of a PEM text. @throws CERTIFICATE_UNUSABLE */
 export function certificatesOf(pem: string, path: string): CertificateFacts[] {
   return [...pem.matchAll(BLOCK)].map(([, body], index) => {
     const which = `certificate ${String(index + 1)}`

@@ -193,7 +193,10 @@ async function* mapAsync<T, U>(
   for await (const value of source) yield map(value)
 }
 
-/** @throws MALFORMED_CALL when the name is not of the form package.Service/Method */
+/**
+ * Splits "package.Service/Method" in two.
+ * @throws MALFORMED_CALL when the name is not of the form package.Service/Method
+ */
 export function splitMethodName(name: string): { service: string; method: string } {
   const [service = '', method = '', ...rest] = name.split('/')
   if (service === '' || method === '' || rest.length > 0) {

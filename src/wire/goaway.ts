@@ -38,7 +38,7 @@ export function writeGoAway(writer: FrameWriter, goAway: GoAway): void {
   writer.end()
 }
 
-/** @throws PROTOCOL_VIOLATION */
+/** Decodes the payload of a GOAWAY frame (PROTOCOL 5.4). @throws PROTOCOL_VIOLATION */
 export function readGoAway(bytes: Buffer, start: number, end: number): GoAway {
   const reader = new ByteReader(bytes, start, end, 'GOAWAY')
   const lastId = reader.u32()

@@ -42,7 +42,10 @@ export function writeTrailer(
   if (body.length > 0) writer.bytes(body)
 }
 
-/** @throws MALFORMED_CALL */
+/**
+ * Decodes the payload of a TRAILER frame: status, text, metadata, and where the body begins.
+ * @throws MALFORMED_CALL
+ */
 export function readTrailer(bytes: Buffer, start: number, end: number): Trailer {
   const textStart = start + 3
   if (start + TRAILER_BYTES_MIN > end) throw cutShort()

@@ -48,7 +48,7 @@ export function judgeIssued(
   }
 }
 
-/** @throws ENROL_ANSWER_INVALID */
+/** Decodes a certificate that a gateway has issued. @throws ENROL_ANSWER_INVALID */
 export function decoded(der: Buffer): CertificateFacts {
   try {
     return readCertificate(der)

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import type { CancelTimer, Clock } from '../../base/clock.ts'
+import { every } from '../../base/every.ts'
 import type { Logger } from '../../base/logger.ts'
 
 const PROGRAM = 'systemd-notify'
@@ -57,7 +58,11 @@ export class SystemdNotify {
   /** Begins to look at the daemon. */
   start(): void {
     if (!this.#isWanted) return
-    this.#report()
+    const report = (): void => {
+      this.#report()
+    }
+    this.#cancelTimer = every(this.#ports.clock, () => LOOK_MS, report)
+    report()
   }
 
   /** A reload begins; reloaded() says that it has ended. */
@@ -76,9 +81,6 @@ export class SystemdNotify {
 
   #report(): void {
     const { clock, state, startMs } = this.#ports
-    this.#cancelTimer = clock.startTimer(LOOK_MS, () => {
-      this.#report()
-    })
     const nowMs = clock.nowMs()
     const { isReady, isAlive, text } = state()
     const words: string[] = []

@@ -34,7 +34,10 @@ export const PLACE_OPTIONS = {
   config: { type: 'string', describe: 'File of the daemon, to find it. (POSTERN_CONFIG)' },
 } as const satisfies OptionTable
 
-/** @throws NOT_ENROLLED, CONFIG_INVALID */
+/**
+ * Finds the files of an agent's identity: those that the settings name, or where enrolment has put them.
+ * @throws NOT_ENROLLED, CONFIG_INVALID
+ */
 export function locate(args: PlaceArguments, { environment }: Surroundings): Located {
   const config = args.config ?? environment.POSTERN_CONFIG
   const flags = { ...args, config }

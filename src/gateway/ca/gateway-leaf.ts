@@ -53,7 +53,7 @@ export interface InstallLeafOptions {
   readonly protection?: KeyProtection | undefined
 }
 
-/** @throws STATE_UNWRITABLE */
+/** Writes a gateway's certificate, key, chain and bundle as its next generation. @throws STATE_UNWRITABLE */
 export async function installLeaf(
   generations: Generations,
   { key, der }: GatewayLeaf,

@@ -29,7 +29,10 @@ export type GatewayIdentitySettings = Pick<
   | 'identity.bundleFile'
 >
 
-/** @throws CONFIG_INVALID, NOT_ENROLLED */
+/**
+ * Returns the paths of a gateway's certificate, key and bundle by its settings.
+ * @throws CONFIG_INVALID, NOT_ENROLLED
+ */
 export function gatewayFiles(settings: GatewayIdentitySettings): KeyFilePaths {
   const directory = settings['identity.directory']
   const certificateFile = settings['identity.certificateFile']

@@ -243,7 +243,7 @@ export class CallerSide {
     }
     if (marked === undefined) this.relayed++
     const hasOthers = marked === undefined && (registry.clusters.get(cluster)?.length ?? 0) > 1
-    new Relay(from, stream, found, open, hasOthers)
+    Relay.start(from, stream, found, open, hasOthers)
   }
 
   /** Counts the stream in, unless the caller has more than its part already. */

@@ -87,24 +87,13 @@ export class Relay implements StreamSink, Deadlined {
   #keptAtMs = 0
   #isAnswered = false
 
-  /**
-   * Refuses the near stream itself when no far one can be opened. `hasOthers`: there are other tunnels
-   * that could take it.
-   */
-  constructor(
-    host: RelayPorts,
-    near: MuxStream,
-    tunnel: AgentTunnel,
-    open: ArrivedOpen,
-    hasOthers: boolean,
-  ) {
+  private constructor(host: RelayPorts, near: MuxStream, open: ArrivedOpen) {
     this.#host = host
     this.#near = near
     near.sink = this
     this.#span = host.spanOf(open.head)
     this.#isForward = open.head.kind === KIND.forward
     this.#startedAtMs = host.nowMs()
-    const traceparent = this.#span?.traceparent ?? ''
     const { timeoutMs } = open.head
     if (timeoutMs > 0) {
       this.deadlineAtMs = host.nowMs() + timeoutMs + DEADLINE_MARGIN_MS
@@ -118,20 +107,32 @@ export class Relay implements StreamSink, Deadlined {
       const durationMs = host.nowMs() - this.#startedAtMs
       host.counts.ended(this.#isForward, this.#status, durationMs)
     })
-    const { start, end } = open
-    const callerBytes = host.callerName.length
-    const headGrowth = callerBytes + tracingBytes(open.head, traceparent)
+    const traceparent = this.#span?.traceparent ?? ''
+    const headGrowth = host.callerName.length + tracingBytes(open.head, traceparent)
     // A head that has no room left for a span of ours goes on below the caller's.
-    this.#traceparent =
-      CREDIT_BYTES + end - start + headGrowth > PAYLOAD_BYTES_MAX ? '' : traceparent
-    if (CREDIT_BYTES + end - start + callerBytes > PAYLOAD_BYTES_MAX) {
+    this.#traceparent = roomFor(open, headGrowth) ? traceparent : ''
+  }
+
+  /**
+   * Passes a stream on into a tunnel, or refuses it where no stream can be opened there. `hasOthers`: there are other
+   * tunnels that could take it.
+   */
+  static start(
+    host: RelayPorts,
+    near: MuxStream,
+    tunnel: AgentTunnel,
+    open: ArrivedOpen,
+    hasOthers: boolean,
+  ): void {
+    const relay = new Relay(host, near, open)
+    if (!roomFor(open, host.callerName.length)) {
       host.onEnded(tunnel)
-      this.#ended(RESOURCE_EXHAUSTED, 'HEAD_TOO_LARGE')
+      relay.#ended(RESOURCE_EXHAUSTED, 'HEAD_TOO_LARGE')
       near.refuse('HEAD_TOO_LARGE', false, 'no room is left in the head for the name of the caller')
       return
     }
-    if (hasOthers) this.#keep(open)
-    this.#open(tunnel, open)
+    if (hasOthers) relay.#keep(open)
+    relay.#open(tunnel, open)
   }
 
   onAccept(): void {
@@ -303,4 +304,9 @@ export class Relay implements StreamSink, Deadlined {
     this.#host.budget.release(this.#kept.end)
     this.#kept = undefined
   }
+}
+
+/** Whether the head of an OPEN may grow by so many bytes, and still be one frame. */
+function roomFor({ start, end }: ArrivedOpen, growthBytes: number): boolean {
+  return CREDIT_BYTES + end - start + growthBytes <= PAYLOAD_BYTES_MAX
 }

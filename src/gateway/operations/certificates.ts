@@ -149,7 +149,7 @@ export async function issueCaller(
   }
 }
 
-/** @throws USAGE where a service cannot have this name */
+/** Judges the name of a service that is to call clusters. @throws USAGE where a service cannot have this name */
 export function judgeCaller(caller: string): void {
   if (isLabel(caller)) return
   throw new PosternError('USAGE', '--caller must be 1 to 63 of a-z, 0-9 and inner hyphens')

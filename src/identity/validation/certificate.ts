@@ -34,7 +34,7 @@ export interface KeyAlgorithm {
   readonly curve: string | undefined
 }
 
-/** @throws Error with what cannot be decoded */
+/** Decodes a certificate from DER, strictly (RFC 5280 section 4.1). @throws Error with what cannot be decoded */
 export function readCertificate(der: Buffer): CertificateFacts {
   const outer = new DerReader(readOne(der, TAG.sequence).content)
   const signed = outer.next(TAG.sequence)
