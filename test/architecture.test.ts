@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { BANS } from './support/bans.ts'
-import { readFileSync, globSync } from 'node:fs'
+import { readFileSync, globSync, existsSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
@@ -246,6 +246,10 @@ describe('the architecture', () => {
     }
     expect(stops).to.be.greaterThan(60)
     expect(missing).to.deep.equal([])
+    const places = document.split('## Where a change goes')[1]?.split('\n## ')[0] ?? ''
+    const paths = [...places.matchAll(/`([^`]+\/[^`]*)`/g)].map(([, path = '']) => path)
+    expect(paths.length).to.be.greaterThan(15)
+    expect(paths.filter((path) => !existsSync(join(ROOT, path)))).to.deep.equal([])
     for (const floor of ['agent', 'gateway']) {
       const table = document.split(`| ${floor}/ | |`)[1]?.split('\n\n')[0] ?? ''
       const named = [...table.matchAll(/\| `([a-z-]+)\/` \|/g)].map(([, room]) => room)
