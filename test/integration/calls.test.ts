@@ -1,3 +1,4 @@
+import { noteText } from '../support/seen.ts'
 import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { expect } from 'chai'
 import { PassThrough } from 'node:stream'
@@ -43,6 +44,7 @@ describe('calls through caller, gateway and agent', function () {
       (reason: unknown) => reason,
     )
     expect(error).to.be.instanceOf(RpcError)
+    noteText((error as RpcError).code ?? '')
     return error as RpcError
   }
 

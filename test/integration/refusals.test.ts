@@ -1,3 +1,4 @@
+import { noteText } from '../support/seen.ts'
 import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { expect } from 'chai'
 import { readFileSync } from 'node:fs'
@@ -86,6 +87,7 @@ describe('refusals after the handshake', function () {
       const error = await client
         .register({ ...name, agentVersion: '0' })
         .catch((reason: unknown) => String(reason))
+      noteText(error as string)
       expect(error).to.include('WRONG_CLUSTER: the names in Register')
       expect(stack.gateway.registry.tunnelCount).to.equal(0)
       connection.close(new PosternError('SHUTDOWN', 'done'))

@@ -1,3 +1,4 @@
+import { noteText } from '../support/seen.ts'
 import { expect } from 'chai'
 import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js'
 import { createServer as createHttpServer, type Server } from 'node:http'
@@ -62,6 +63,7 @@ describe('services that are probed', function () {
     })
     const result = gateway.cluster('c-1').forward('web', socket)
     setTimeout(() => socket.destroy(), 300)
+    noteText((await result) ?? '')
     return await result
   }
 

@@ -1,3 +1,4 @@
+import { noteText } from './seen.ts'
 import { ByteBudget } from '../../src/base/byte-budget.ts'
 import type { PosternError } from '../../src/base/errors.ts'
 import { DEFAULT_MUX_LIMITS, type MuxLimits } from '../../src/mux/limits.ts'
@@ -37,7 +38,10 @@ export class MuxSide {
           if (event.name === 'ready') this.isReady = true
           else if (event.name === 'go-away') this.goAways.push(event.goAway)
           else if (event.name === 'drained') this.drainedCount++
-          else this.closed = event.error
+          else {
+            noteText(event.error.code)
+            this.closed = event.error
+          }
         },
       },
       streams: {

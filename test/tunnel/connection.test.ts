@@ -1,3 +1,4 @@
+import { noteText } from '../support/seen.ts'
 import { expect } from 'chai'
 import { ByteBudget } from '../../src/base/byte-budget.ts'
 import { PosternError } from '../../src/base/errors.ts'
@@ -53,7 +54,9 @@ describe('Connection', () => {
         },
         {
           onEvent: (event) => {
-            if (event.name === 'closed') closed.push(event.error)
+            if (event.name !== 'closed') return
+            noteText(event.error.code)
+            closed.push(event.error)
           },
         },
       )
