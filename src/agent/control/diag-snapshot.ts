@@ -3,7 +3,6 @@ import { create } from '@bufbuild/protobuf'
 import type { Clock } from '../../base/clock.ts'
 import { SnapshotSchema, type Snapshot } from '../../gen/postern/v1/agent_control_pb.js'
 import type { AgentRooms } from './rooms.ts'
-import { agentMetrics } from './metrics.ts'
 import { agentStatus } from './status.ts'
 
 /** Takes a snapshot of a daemon for its support file: what only the daemon itself can tell. */
@@ -12,6 +11,8 @@ export async function takeSnapshot(
   clock: Clock,
   log: readonly string[],
 ): Promise<Snapshot> {
+  // The library of metrics is large, and nobody may ever ask.
+  const { agentMetrics } = await import('./metrics.ts')
   const handles: Record<string, number> = {}
   for (const kind of process.getActiveResourcesInfo()) handles[kind] = (handles[kind] ?? 0) + 1
   return create(SnapshotSchema, {
