@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { get } from 'node:https'
 import { PosternError } from '../base/errors.ts'
-import { on, once } from './edge.ts'
+import { once } from './edge.ts'
+import { readResponse } from './response-body.ts'
 import { tlsError } from './tls-errors.ts'
 import { TLS_OPTIONS } from './tls-options.ts'
 
@@ -23,18 +24,9 @@ export async function getHttps(
     return await new Promise((resolve, reject) => {
       const request = get(url, { ...options, agent: false, signal })
       once(request, 'response', (response: IncomingMessage) => {
-        const chunks: Buffer[] = []
-        let length = 0
-        on(response, 'data', (chunk: Buffer) => {
-          length += chunk.length
-          if (length > BYTES_MAX) request.destroy(new Error('the answer is too large'))
-          else chunks.push(chunk)
-        })
-        once(response, 'error', reject)
-        once(response, 'end', () => {
-          const body = Buffer.concat(chunks).toString()
-          resolve({ status: response.statusCode ?? 0, body })
-        })
+        readResponse(response, BYTES_MAX).then((body) => {
+          resolve({ status: response.statusCode ?? 0, body: body.toString() })
+        }, reject)
       })
       once(request, 'error', reject)
     })

@@ -9,6 +9,7 @@ import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { tlsError } from './tls-errors.ts'
 import { once, total } from './edge.ts'
 import { DIRECT, type Egress } from './egress.ts'
+import { readResponse, TooLong } from './response-body.ts'
 import { exporterOf } from './tls-exporter.ts'
 import { rootsOf, TLS_OPTIONS } from './tls-options.ts'
 
@@ -177,22 +178,16 @@ function finish(request: ClientRequest, body: string): void {
 }
 
 async function readAnswer(response: IncomingMessage): Promise<HttpsAnswer> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > ANSWER_BYTES_MAX) {
-      response.destroy()
-      throw new PosternError('ENROL_ANSWER_INVALID', 'the answer is too large')
-    }
-    chunks.push(chunk)
-  }
+  const body = await readResponse(response, ANSWER_BYTES_MAX).catch((error: unknown) => {
+    if (!(error instanceof TooLong)) throw error
+    throw new PosternError('ENROL_ANSWER_INVALID', 'the answer is too large')
+  })
   return {
     status: response.statusCode ?? 0,
     header: (name) => {
       const value = response.headers[name]
       return typeof value === 'string' ? value : undefined
     },
-    body: Buffer.concat(chunks).toString('latin1'),
+    body: body.toString('latin1'),
   }
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { readResponse } from './response-body.ts'
 import { connect as connectTls } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { addressText, type Address } from '../base/address.ts'
@@ -50,17 +51,10 @@ export async function probeHttp(probe: HttpProbe, signal: AbortSignal): Promise<
     const options = { host, port, path, headers, signal, createConnection } as const
     const request = get(options)
     once(request, 'response', (response: IncomingMessage) => {
-      let body = ''
-      const finish = (): void => {
-        resolve({ status: response.statusCode ?? 0, body: body.slice(0, BODY_BYTES_MAX) })
+      readResponse(response, BODY_BYTES_MAX, 'cut').then((body) => {
+        resolve({ status: response.statusCode ?? 0, body: body.toString('latin1') })
         request.destroy()
-      }
-      on(response, 'data', (chunk: Buffer) => {
-        body += chunk.toString('latin1')
-        if (body.length >= BODY_BYTES_MAX) finish()
-      })
-      once(response, 'end', finish)
-      once(response, 'error', fail)
+      }, fail)
     })
     once(request, 'error', fail)
   })

@@ -5,6 +5,9 @@ import { join } from 'node:path'
 import { Renewal, type RenewalPorts } from '../../src/agent/changes/renewal.ts'
 import type { AgentCredential } from '../../src/agent/credential/credential.ts'
 import { PosternError } from '../../src/base/errors.ts'
+import { createPublicKey } from 'node:crypto'
+import { readSigningRequest } from '../../src/identity/csr.ts'
+import { rejection } from '../support/code-of.ts'
 import { Generations } from '../../src/identity/generations.ts'
 import { readCredential } from '../../src/identity/key-files.ts'
 import { makeKey } from '../../src/identity/keys.ts'
@@ -25,7 +28,9 @@ describe('the renewal of a certificate', () => {
   let renewal: Renewal
   const log = new LogRecorder()
   let asked: number[]
-  let answer: () => Promise<Buffer[]>
+  let answer: (signingRequest: Buffer) => Promise<Buffer[]>
+  let pki: TestPki
+  let renewedCount: number
 
   /** A clock whose wall can be set, as people and NTP do. */
   class SteppedClock extends FakeClock {
@@ -35,7 +40,8 @@ describe('the renewal of a certificate', () => {
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'postern-renewal-'))
-    const pki = await TestPki.create()
+    pki = await TestPki.create()
+    renewedCount = 0
     const files = await pki.issue(AGENT, {
       notBefore: new Date(START - 5 * MINUTE_MS),
       notAfter: new Date(START + 24 * HOUR_MS),
@@ -58,13 +64,23 @@ describe('the renewal of a certificate', () => {
       clock,
       random: new SeededRandom(3),
       logger: log,
-      ask: () => {
+      ask: (signingRequest) => {
         asked.push(clock.wallMs())
-        return answer()
+        return answer(signingRequest)
       },
       apartMs: 60_000,
       exclusively: (act) => act(),
-      onRenewed: () => Promise.resolve(),
+      onRenewed: () => {
+        renewedCount++
+        const { certificateFile, keyFile, bundleFile } = generations.current ?? files
+        const read = readCredential(
+          { certificateFile, keyFile, bundleFile },
+          'agent',
+          clock.wallMs(),
+        )
+        store = Object.assign(store, { credential: read as AgentCredential })
+        return Promise.resolve()
+      },
     })
     renewal.start()
   })
@@ -89,6 +105,40 @@ describe('the renewal of a certificate', () => {
     await pass(2 * MINUTE_MS)
     expect(asked.length).to.be.greaterThan(0)
     expect((asked[0] ?? 0) - dueAtMs).to.be.within(0, 15_000)
+  })
+
+  it('installs what it is answered, with another key, and is due again in the life of that', async () => {
+    answer = async (signingRequest) => {
+      const { publicKey } = readSigningRequest(signingRequest)
+      const notBefore = new Date(clock.wallMs() - 5 * MINUTE_MS)
+      const notAfter = new Date(clock.wallMs() + 24 * HOUR_MS)
+      return await pki.certify(publicKey, AGENT, { notBefore, notAfter })
+    }
+    const before = { ...store.credential }
+    const firstDueMs = renewal.dueAtMs
+    await renewal.renewNow()
+    expect([renewedCount, renewal.succeeded, renewal.failed]).to.deep.equal([1, 1, 0])
+    expect(store.renewalError).to.equal(undefined)
+    expect(store.credential.keyPem).not.to.equal(before.keyPem)
+    expect(store.credential.identity).to.deep.equal(before.identity)
+    clock.skewMs = firstDueMs - START
+    await renewal.renewNow()
+    expect(renewal.dueAtMs - clock.wallMs()).to.be.within(12 * HOUR_MS - MINUTE_MS, 16 * HOUR_MS)
+    expect(asked.length).to.equal(2)
+  })
+
+  it('refuses an answer for somebody else, or for another key, and keeps what it has', async () => {
+    const before = store.credential
+    const life = { notBefore: new Date(START - MINUTE_MS), notAfter: new Date(START + HOUR_MS) }
+    answer = async (signingRequest) => {
+      const { publicKey } = readSigningRequest(signingRequest)
+      return await pki.certify(publicKey, { ...AGENT, agent: 'a-2' }, life)
+    }
+    await rejection(renewal.renewNow(), 'ENROL_ANSWER_INVALID')
+    const stranger = createPublicKey(await makeKey('p256'))
+    answer = () => pki.certify(stranger, AGENT, life)
+    await rejection(renewal.renewNow(), 'ENROL_ANSWER_INVALID')
+    expect([store.credential, renewedCount, renewal.failed]).to.deep.equal([before, 0, 2])
   })
 
   it('retries when it fails, ever more slowly, and tells why', async () => {

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +7,7 @@ import {
   USAGE_CLIENT,
   USAGE_SERVER,
   type LeafRequest,
+  type Validity,
 } from '../../src/identity/authority.ts'
 import type { KeyFilePaths } from '../../src/identity/key-files.ts'
 import { identityUri, type Identity } from '../../src/identity/name.ts'
@@ -46,6 +48,17 @@ export class TestPki {
     }
     const root = await Authority.createRoot('test root', validity)
     return new TestPki(root, await root.createIssuing('test issuing', validity))
+  }
+
+  /** A certificate for a key that somebody else holds, and those above it but the root, in DER. */
+  async certify(publicKey: KeyObject, identity: Identity, life: Validity): Promise<Buffer[]> {
+    const certificate = await this.#issuing.issue(publicKey, {
+      commonName: identity.role,
+      uris: [identityUri(identity)],
+      usage: [USAGE_CLIENT],
+      ...life,
+    })
+    return [Buffer.from(certificate.rawData), this.#issuing.der]
   }
 
   /** Files of a leaf for an identity; `changes` makes it a wrong one. */
