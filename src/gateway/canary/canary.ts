@@ -33,15 +33,15 @@ export interface CanaryPorts {
  * callers, through the relay, to the agent and back. Its answer is what tells that a tunnel works.
  */
 export class Canary {
-  readonly #parts: CanaryPorts
+  readonly #ports: CanaryPorts
   /** By the `traceparent` of its calls, which says which tunnel they are for. */
   readonly #tunnels = new Map<string, AgentTunnel>()
   #connection: Promise<RpcConnection> | undefined
   readonly #timers = new Map<AgentTunnel, CancelTimer>()
   #serial = 0
 
-  constructor(parts: CanaryPorts) {
-    this.#parts = parts
+  constructor(ports: CanaryPorts) {
+    this.#ports = ports
   }
 
   /** A tunnel has come: its first call goes out at once. */
@@ -72,7 +72,7 @@ export class Canary {
   }
 
   async #round(mark: string, tunnel: AgentTunnel): Promise<void> {
-    const { parts, intervalMs } = this.#parts
+    const { parts, intervalMs } = this.#ports
     const { clock, random } = parts.runtime
     // One that takes no new streams is left in peace.
     if (tunnel.connection.session.isOpen) tunnel.canary = await this.#call(mark, tunnel)
@@ -84,11 +84,11 @@ export class Canary {
   }
 
   #isThere(tunnel: AgentTunnel): boolean {
-    return this.#parts.registry.clusters.get(tunnel.cluster)?.includes(tunnel) === true
+    return this.#ports.registry.clusters.get(tunnel.cluster)?.includes(tunnel) === true
   }
 
   async #call(mark: string, tunnel: AgentTunnel): Promise<CanaryResult> {
-    const { parts, intervalMs, identity, registry, logger } = this.#parts
+    const { parts, intervalMs, identity, registry, logger } = this.#ports
     const { clock } = parts.runtime
     const { latencyMs, failures } = tunnel.canary
     const beganAtMs = clock.nowMs()
@@ -126,7 +126,7 @@ export class Canary {
   }
 
   #connect(): Promise<RpcConnection> {
-    const { parts, identity, callers } = this.#parts
+    const { parts, identity, callers } = this.#ports
     const [near, far] = loopback(parts.runtime.clock, identity)
     callers.acceptOwn(far, (mark) => this.#tunnels.get(mark))
     return new Promise((resolve, reject) => {
