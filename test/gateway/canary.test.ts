@@ -40,8 +40,7 @@ describe('canary calls', () => {
       return answer()
     }
     const tell = () => ({})
-    for (const offer of offersOf(Notices, { canary, tell } as never, 'cluster-record'))
-      server.offer(offer)
+    for (const offer of offersOf(Notices, { canary, tell }, 'cluster-record')) server.offer(offer)
     const acceptOwn = (wire: PeerWire, of: typeof tunnelOf): void => {
       tunnelOf = of
       const streams = server.streamsOf({ callerOf: () => ({ kind: 'connection', key: '1' }) })
