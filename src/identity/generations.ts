@@ -46,7 +46,7 @@ export interface BundleFacts {
 }
 
 /**
- * An agent's identity on disk. Each certificate has a folder of its own, made complete and flushed
+ * The generations of an identity on disk: each a key, its chain and a bundle, one of them current. Each certificate has a folder of its own, made complete and flushed
  * before a link is switched to it by one rename: whenever the power fails, the link names a whole
  * generation, old or new.
  */

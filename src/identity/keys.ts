@@ -53,7 +53,7 @@ export function spkiPin(publicKeyDer: Uint8Array): string {
   return `sha256:${createHash('sha256').update(publicKeyDer).digest('hex')}`
 }
 
-/** What WebCrypto calls the algorithm of a key, with the hash to sign with. */
+/** Returns WebCrypto's name for the signature algorithm of a key, with its hash. */
 export function signingAlgorithm(key: KeyObject): SigningAlgorithm {
   const { namedCurve } = key.asymmetricKeyDetails ?? {}
   switch (key.asymmetricKeyType) {

@@ -4,7 +4,7 @@ import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
 import { dataTypeOfNumber, type DataType } from '../wire/data-type.ts'
 import type { OpenHead } from '../wire/open-head.ts'
 
-/** What a handler knows of the call that it serves. */
+/** The facts of a call for its handler: caller, method, deadline, metadata. */
 export class CallContext {
   readonly caller: Caller
   /** "package.Service/Method", or the service of a forward. */

@@ -4,7 +4,7 @@ import type { RegisterResponse } from '../gen/postern/v1/tunnel_pb.js'
 import type { RpcConnection } from './rpc-connection.ts'
 
 /**
- * Life of one tunnel. Data lives in the state that needs it and nowhere else.
+ * The state of one tunnel in its life. Data lives in the state that needs it and nowhere else.
  *
  *   idle --> connecting --> ready --> draining --> closed
  *              ^    |         |                      ^

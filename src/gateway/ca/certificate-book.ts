@@ -59,7 +59,7 @@ export async function findCertificate(
   return row?.spki === spkiPin(publicKey) ? row : undefined
 }
 
-/** The certificates that a list is limited to. */
+/** The limits of a list of certificates: of whom, issued by which CA, and at what time. */
 export interface CertificateFilter {
   readonly cluster?: string | undefined
   readonly agent?: string | undefined

@@ -17,7 +17,7 @@ const SERIAL = /^[0-9a-f]{6,40}$/
 const PIN = /^sha256:[0-9a-f]{64}$/
 const REASON_CHARS_MAX = 200
 
-/** A certificate that was issued, as it stands. */
+/** A certificate of the store: whose it is, its state, and what it was issued for. */
 export interface CertificateRecord {
   readonly serial: string
   /** Key identifier of the CA that issued it. */

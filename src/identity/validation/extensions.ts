@@ -101,7 +101,7 @@ const READERS: ReadonlyMap<string, (value: Buffer, into: Mutable) => void> = new
   ],
 ])
 
-/** Object identifiers that we understand, so that they may be critical. */
+/** Tells whether we judge an extension, by its object identifier, so that it may be critical. */
 export function isUnderstood(oid: string): boolean {
   return READERS.has(oid) || oid === OID.policies
 }

@@ -5,7 +5,7 @@ const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const HOST_BYTES_MAX = 253
 const LOOKS_LIKE_IPV4 = /^\d{1,3}(\.\d{1,3}){3}$/
 
-/** A host name of letters, digits and hyphens, at least one label; no address. */
+/** Tells a host name (letters, digits and hyphens in labels) from anything else; an address is none. */
 export function isHostName(text: string): boolean {
   if (text.length > HOST_BYTES_MAX || LOOKS_LIKE_IPV4.test(text)) return false
   return text
