@@ -193,6 +193,28 @@ describe('the architecture', () => {
     expect(wrong).to.deep.equal([])
   })
 
+  it('gives a room what is made before it, never a function that reaches what is made later', () => {
+    const rooms = sources.filter(({ path }) => /^src\/(agent|gateway)\//.test(path))
+    const classes = new Set(
+      rooms.flatMap(({ text }) =>
+        [...text.matchAll(/^export class (\w+)/gm)].map(([, name]) => name),
+      ),
+    )
+    expect(classes.size).to.be.greaterThan(40)
+    const late = rooms.flatMap(({ path, text }) =>
+      [...text.matchAll(/^\s+readonly (\w+)\??: \(\) => (\w+)|^\s+(\w+)\(\): (\w+)\b/gm)]
+        .map(([line, field, made, method, returned]) => ({
+          line,
+          made: made ?? returned,
+          field: field ?? method,
+        }))
+        .filter(({ made, line }) => classes.has(made) && !line.includes('{'))
+        .filter(({ field }) => inAnInterface(text, field ?? ''))
+        .map(({ line }) => `${path}: ${line.trim()}`),
+    )
+    expect(late).to.deep.equal([])
+  })
+
   it('keeps the files that make all rooms short', () => {
     const roots = sources.filter(({ path }) => /^src\/(agent|gateway)\/\w+\.ts$/.test(path))
     const long = roots.filter(({ text }) => text.split('\n').length > 150)
@@ -298,6 +320,14 @@ function longFunctions(path: string, text: string, linesMax: number): string[] {
   }
   visit(source)
   return found
+}
+
+/** Whether a field of that name stands in an interface of ports or options. */
+function inAnInterface(text: string, field: string): boolean {
+  const bodies = [
+    ...text.matchAll(/^export interface \w*(?:Ports|Options)\b[^{]*\{([\s\S]*?)^\}/gm),
+  ]
+  return bodies.some(([, body = '']) => new RegExp(`\\b${field}\\b`).test(body))
 }
 
 function docOf(node: ts.Node): string {
