@@ -1,9 +1,6 @@
 import { expect } from 'chai'
-import {
-  gatewayMetrics,
-  gatewayStatus,
-  type GatewayReport,
-} from '../../src/gateway/control/control.ts'
+import { gatewayStatus, type GatewayReport } from '../../src/gateway/control/control.ts'
+import { gatewayMetrics } from '../../src/gateway/control/metrics.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const HOUR_MS = 3_600_000

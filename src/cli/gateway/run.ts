@@ -1,8 +1,7 @@
 import { GATEWAY_SETTINGS, type GatewaySettings } from '../../config/gateway-settings.ts'
 import { Gateway } from '../../gateway/gateway.ts'
-import { adminOffers, gatewayMetrics } from '../../gateway/control/control.ts'
+import { adminOffers } from '../../gateway/control/control.ts'
 import { LocalServer } from '../../tunnel/local-rpc.ts'
-import { MonitorListener } from '../../transport/monitor-listen.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import {
   untilSignal,
@@ -54,6 +53,9 @@ async function runGateway(
     closings.push(await listenForOrders(settings, gateway, orders, ambient))
     const at = settings['metrics.listen']
     if (at !== undefined) {
+      // Read where somebody wants them, as the agent does: the library and node:http are large.
+      const { gatewayMetrics } = await import('../../gateway/control/metrics.ts')
+      const { MonitorListener } = await import('../../transport/monitor-listen.ts')
       const state = (): DaemonState => gatewayState(gateway)
       const monitor = new MonitorListener(at, { metrics: gatewayMetrics(gateway, clock), state })
       await monitor.listen()

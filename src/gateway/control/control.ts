@@ -1,4 +1,3 @@
 export { adminOffers, type AdminPorts } from './admin-service.ts'
-export { gatewayMetrics } from './metrics.ts'
 export type { GatewayReport, GatewayRooms } from './report.ts'
 export { gatewayStatus } from './status.ts'
