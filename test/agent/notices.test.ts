@@ -30,6 +30,8 @@ describe('the canary calls that gateways send', () => {
     const canaries = new Canaries(new FakeClock())
     canaries.note('g', call({ intervalMs: 0 }))
     expect(canaries.of('g')?.intervalMs).to.equal(1000)
+    canaries.note('g', call({ latencyMs: NaN }))
+    expect(canaries.of('g')?.latencyMs).to.equal(undefined)
     canaries.note('g', call({ intervalMs: 2 ** 31 }))
     expect(canaries.of('g')?.intervalMs).to.equal(300_000)
   })

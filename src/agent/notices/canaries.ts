@@ -1,3 +1,4 @@
+import { isAmount } from '../../base/amount.ts'
 import type { Clock } from '../../base/clock.ts'
 import { CANARY_FEATURE } from '../../contract/features.ts'
 import type { CanaryRequest } from '../../gen/postern/v1/tunnel_pb.js'
@@ -23,7 +24,7 @@ export interface Canary {
   readonly failures: number
 }
 
-/** The last canary call of each gateway. */
+/** The agent's record of the last canary call received from each gateway, at most 16. */
 export class Canaries {
   readonly #clock: Clock
   readonly #byGateway = new Map<string, Canary>()
@@ -38,7 +39,7 @@ export class Canaries {
     this.#byGateway.set(gateway, {
       atMs: this.#clock.wallMs(),
       intervalMs: Math.min(Math.max(intervalMs, INTERVAL_MS_MIN), INTERVAL_MS_MAX),
-      latencyMs,
+      latencyMs: isAmount(latencyMs) ? latencyMs : undefined,
       failures,
     })
     const [oldest] = this.#byGateway.keys()

@@ -1,14 +1,17 @@
+import { isAmount } from '../../base/amount.ts'
 import { printable } from '../../base/errors.ts'
 import type { Capacity, HeartbeatRequest, ServiceHealth } from '../../gen/postern/v1/tunnel_pb.js'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import type { AgentHello } from './hello.ts'
 
-/** Of one tunnel: what changes of services may cause, and no more. */
+/** Heartbeats a second that are taken of one tunnel: what changes of services may cause, and no more. */
 export const HEARTBEATS_PER_SECOND = 2
 /** The heartbeats of one tunnel that are taken at once. */
 export const HEARTBEATS_BURST = 50
 const SERVICES_MAX = 1024
 const REASON_MAX = 200
+/** More than any machine shows. */
+const LOAD_MAX = 1_000_000
 
 /** What an agent last said of its services and its machine, judged. */
 export interface HeartbeatReport {
@@ -37,14 +40,22 @@ export function judgeHeartbeat(
   for (const service of known) {
     service.reason = printable(service.reason, REASON_MAX)
     service.sinceMs = clamped(service.sinceMs, atMs)
+    if (!isAmount(service.latencyMs)) delete service.latencyMs
   }
   const down = known.filter(({ isDown }) => isDown)
   return {
     atMs,
     services: known,
     down: new Map(down.map(({ name, reason }) => [name, reason])),
-    capacity,
+    capacity: capacity && judgeCapacity(capacity),
   }
+}
+
+/** A load that is no amount is taken for none; whole numbers are bounded by their fields. */
+function judgeCapacity(capacity: Capacity): Capacity {
+  if (!isAmount(capacity.load)) capacity.load = 0
+  capacity.load = Math.min(capacity.load, LOAD_MAX)
+  return capacity
 }
 
 /** No time before 1970 or after now. */
