@@ -6,7 +6,7 @@ export interface Span {
   end(status: number, code?: string): void
 }
 
-/** Where spans go. What is behind it decides which are kept. */
+/** Destination of spans, which decides by itself which are kept. */
 export interface Tracer {
   /**
    * A span below the one that `traceparent` names, or a trace of its own. `serve`: what a call causes here;

@@ -12,7 +12,7 @@ import { processParts } from '../tunnel/process-parts.ts'
 import { RpcConnection } from '../tunnel/rpc-connection.ts'
 import { GatewayClient } from './gateway-client.ts'
 
-/** The values and collaborators that Connect is given. */
+/** The values and collaborators that `connectGateway` is given. */
 export interface ConnectOptions {
   /** The caller listener of the gateway. */
   readonly address: Address

@@ -16,7 +16,7 @@ import { ambientOf, connectGateway, type ConnectOptions } from './connect.ts'
 import type { ClusterClient, GatewayClient } from './gateway-client.ts'
 import { RetryingChannel, type Way } from './retrying-channel.ts'
 
-/** The values and collaborators that ConnectGateways is given. */
+/** The values and collaborators that `connectGateways` is given. */
 export interface ConnectGatewaysOptions extends Omit<ConnectOptions, 'address'> {
   /** The caller listener of each gateway. */
   readonly addresses: readonly Address[]

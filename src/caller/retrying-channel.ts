@@ -16,7 +16,7 @@ export interface Way {
   readonly channel: CallChannel
 }
 
-/** The values and collaborators that Retrying is given. */
+/** The values and collaborators that `RetryingChannel` is given. */
 export interface RetryingPorts {
   readonly clock: Clock
   readonly random: Random

@@ -1,6 +1,6 @@
 import { rowFields } from './setting.ts'
 
-/** One row of `enroll.jwt:` who may join a cluster by a signed token of its platform. */
+/** One row of the setting `enroll.jwt`: who may join a cluster by a signed token of its platform. */
 export interface JwtRow {
   readonly cluster: string
   /** As it stands in the token, and where its keys are found by discovery. */

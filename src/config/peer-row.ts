@@ -1,7 +1,7 @@
 import { parseAddress, type Address } from '../base/address.ts'
 import { rowFields } from './setting.ts'
 
-/** One row of `peers:` another gateway of the same control plane. */
+/** One row of the setting `peers`: another gateway of the same control plane. */
 export interface PeerRow {
   /** As in its certificate. */
   readonly gateway: string

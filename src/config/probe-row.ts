@@ -44,7 +44,7 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
   }
 }
 
-/** Formats the row of a probe for display, without its command line and query, which may hold a password. */
+/** Formats the row of a probe for display, hiding the command's arguments and the URL's query, which may hold a password. */
 export function showProbe(row: ProbeRow): object {
   const [program, ...args] = row.command
   const command = program === undefined ? [] : [program, `… ${String(args.length)} arguments`]

@@ -1,5 +1,5 @@
-/** Named in Register by agents that answer canary calls, and in the welcome by gateways that send them. */
+/** Feature name for canary calls: in Register of agents that answer them, in the welcome of gateways that send them. */
 export const CANARY_FEATURE = 'canary'
 
-/** Named in the welcome by gateways that take heartbeats. */
+/** Feature name for heartbeats: in the welcome of gateways that take them. */
 export const HEARTBEAT_FEATURE = 'heartbeat'

@@ -19,7 +19,7 @@ export interface ForwardService {
   readonly dataType: DataType
 }
 
-/** The values and collaborators that Forward is given. */
+/** The values and collaborators that `forwardOffer` is given. */
 export interface ForwardPorts {
   readonly clock: Clock
   readonly logger: Logger

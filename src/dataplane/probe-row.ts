@@ -5,7 +5,7 @@ export const PROBE_TYPES = ['tcp', 'http', 'https', 'grpc', 'exec'] as const
 /** The type of a probe. */
 export type ProbeType = (typeof PROBE_TYPES)[number]
 
-/** One row of `probes:` how one service is looked after. Times are in ms. */
+/** One row of the setting `probes`: how one service is looked after. Times are in ms. */
 export interface ProbeRow {
   readonly service: string
   readonly type: ProbeType

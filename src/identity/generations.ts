@@ -46,8 +46,8 @@ export interface BundleFacts {
 }
 
 /**
- * The generations of an identity on disk: each a key, its chain and a bundle, one of them current. Each certificate has a folder of its own, made complete and flushed
- * before a link is switched to it by one rename: whenever the power fails, the link names a whole
+ * The generations of an identity on disk: each a key, its chain and a bundle, one of them current.
+ * Each certificate has a folder of its own, made complete and flushed before a link is switched to it by one rename: whenever the power fails, the link names a whole
  * generation, old or new.
  */
 export class Generations {

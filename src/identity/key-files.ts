@@ -51,7 +51,7 @@ export interface CredentialTexts {
   readonly key: KeyObject
 }
 
-/** The values and collaborators that Read is given. */
+/** The values and collaborators that `readCredential` is given. */
 export interface ReadOptions {
   readonly protection?: KeyProtection
   /** Taken although its time is over: for who may renew it nevertheless. */

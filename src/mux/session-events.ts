@@ -1,8 +1,8 @@
 import type { SessionEvent } from './session-owner.ts'
 
 /**
- * The queue by which the rare events of a session leave it. While it is held, as by a frame that is being handled,
- * events wait; what a listener causes waits until the listener has returned.
+ * Queue that delivers the rare events of a session to its listener in order, and holds them back while a frame is
+ * handled; what a listener causes waits until the listener has returned.
  */
 export class SessionEvents {
   readonly #queue: SessionEvent[] = []

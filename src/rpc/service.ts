@@ -53,7 +53,7 @@ export interface AccessRequest {
   readonly offeredDataType: DataType | undefined
 }
 
-/** Undefined: allowed. A text for the caller: denied, with the code. */
+/** Decides on one call or forward: undefined allows it, a denial refuses it. */
 export type Authorize = (request: AccessRequest) => Denial | undefined
 
 /** The reason that a stream is refused by policy. */

@@ -180,7 +180,7 @@ function decodeMessage(schema: DescMessage, bytes: Uint8Array): unknown {
   }
 }
 
-/** Of a request, at its receiver, or of a response, at the caller: neither can be decoded by its description. */
+/** Makes the error of a request (at its receiver) or response (at the caller) that cannot be decoded by its description. */
 export function undecodable(typeName: string, cause: unknown): RpcError {
   const text = `MALFORMED_CALL: it is no ${typeName}`
   return new RpcError(statusOfCode('MALFORMED_CALL'), text, { code: 'MALFORMED_CALL', cause })

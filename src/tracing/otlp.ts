@@ -24,7 +24,7 @@ const KINDS = { serve: SpanKind.SERVER, relay: SpanKind.CLIENT } as const
 /** https://opentelemetry.io/docs/specs/semconv/rpc/grpc/ */
 const STATUS = 'rpc.grpc.status_code'
 
-/** The values and collaborators that Otlp is given. */
+/** The values and collaborators that `otlpTracer` is given. */
 export interface OtlpOptions {
   /** Such as http://127.0.0.1:4318/v1/traces. */
   readonly url: string

@@ -76,7 +76,7 @@ export function networkOf(address: string): string {
   return Buffer.from(parsed.toByteArray().slice(0, 8)).toString('hex')
 }
 
-/** The values and collaborators that Gate is given. */
+/** The values and collaborators that `HandshakeGate` is given. */
 export interface GatePorts {
   readonly clock: Clock
   /** What networks have left of the event loop. */

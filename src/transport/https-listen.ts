@@ -53,7 +53,7 @@ export interface HttpRequest {
   readonly exporter: () => Buffer | undefined
 }
 
-/** The values and collaborators that Https is given. */
+/** The values and collaborators that `HttpsListener` is given. */
 export interface HttpsOptions {
   readonly address: Address
   readonly credential: Credential

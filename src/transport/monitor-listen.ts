@@ -22,7 +22,7 @@ export interface ProbedState {
   readonly text: string
 }
 
-/** The values and collaborators that Monitor is given. */
+/** The values and collaborators that `MonitorListener` is given. */
 export interface MonitorPorts {
   readonly metrics: Metrics
   readonly state: () => ProbedState

@@ -19,7 +19,7 @@ import { handshakeError } from './tls-errors.ts'
 import { ALPN, secureContext } from './tls-options.ts'
 import type { TlsWire } from './tls-wire.ts'
 
-/** The values and collaborators that Accept is given. */
+/** The values and collaborators that `TlsListener` is given. */
 export interface AcceptOptions {
   readonly address: Address
   readonly credential: Credential

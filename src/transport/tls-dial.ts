@@ -16,7 +16,7 @@ import type { TlsWire } from './tls-wire.ts'
 
 const DIAL_MS = 10_000
 
-/** The values and collaborators that Dial is given. */
+/** The values and collaborators that `dialTls` is given. */
 export interface DialOptions {
   readonly host: string
   readonly port: number

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Random } from '../base/random.ts'
 
-/** The values and collaborators that Backoff is given. */
+/** The values and collaborators that `backoffMs` is given. */
 export interface BackoffOptions {
   readonly minMs: number
   readonly maxMs: number

@@ -72,7 +72,8 @@ export type Renewed = MessageInitShape<typeof RenewedCertificateSchema> & {
 }
 
 /**
- * Renews the certificate now. `kindName`: of the new key; undefined: as it is.
+ * Renews the agent's certificate at once, for the operator, and returns both serials, the expiry and the kind of key.
+ * `kindName`: of the new key; undefined: as it is.
  * @throws RENEWAL_REFUSED where somebody else manages it, USAGE, and as Renewal.renewNow
  */
 export async function renewNow(

@@ -12,7 +12,7 @@ const CHECK_MS = 5000
 const END_MS = 3_600_000
 const REPLACE_APART_MS = 60_000
 
-/** The values and collaborators that Upkeep is given. */
+/** The values and collaborators that `TunnelUpkeep` is given. */
 export interface UpkeepPorts {
   readonly tunnels: TunnelSet
   readonly clock: Clock

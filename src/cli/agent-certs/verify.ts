@@ -178,7 +178,7 @@ function show(result: VerifyResult, { json }: VerifyArguments, output: Output): 
   output.result(`not valid: ${count} broken\n${table(['PLACE', 'SUBJECT', 'RULE'], rows)}`)
 }
 
-/** For people. */
+/** Formats the subject of a certificate for people. */
 export function subjectText({ der }: CertificateFacts): string {
   try {
     return new X509Certificate(der).subject.replaceAll('\n', ', ')

@@ -9,7 +9,7 @@ import type { Surroundings } from './ambient.ts'
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
 
-/** The real machine. */
+/** The surroundings of a real process: its argv, environment, streams, signals and clock. */
 export const processSurroundings: Surroundings = {
   output: processOutput,
   environment: process.env,

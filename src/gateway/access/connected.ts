@@ -8,7 +8,7 @@ export interface Connected {
   readonly issuer: string
 }
 
-/** Returns who holds a connection, and the CA that issued its certificate; undefined for our own, of the canary, which has none. */
+/** Returns the peer of a connection and its certificate's issuer; undefined for the gateway's own canary connection. */
 export function connectedBy({ identity, certificate }: TlsFacts): Connected | undefined {
   if (identity.role === 'gateway') return undefined
   const { issuer, cluster, agent } = credentialsOf(certificate, identity)

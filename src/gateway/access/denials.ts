@@ -221,7 +221,7 @@ async function descendantsOf(within: Database) {
     .execute()
 }
 
-/** As certificates tell their time: what was issued in the same second is denied too. */
+/** Rounds a time down to whole seconds, as certificates tell it: what was issued in the same second is denied too. */
 export function wholeSecond(ms: number): number {
   return Math.floor(ms / 1000) * 1000
 }

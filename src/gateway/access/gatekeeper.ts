@@ -13,7 +13,7 @@ export interface Gatekeeper {
   note(kind: string, facts: TlsFacts, detail: string): void
 }
 
-/** Of a gateway without a store: TLS alone decides. */
+/** The gatekeeper of a gateway without a store: TLS alone decides. */
 export const LETS_ALL_IN: Gatekeeper = { denialOf: () => undefined, note: () => undefined }
 
 /** Judges by the store's denials and by the CAs: `isRetired` says whose certificates are let in no more. */

@@ -8,7 +8,7 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { PeerWire } from '../../tunnel/rpc-connection.ts'
 import { wrongPort } from './wrong-port.ts'
 
-/** The values and collaborators that PeerListener is given. */
+/** The values and collaborators that `peerListener` is given. */
 export interface PeerListenerPorts {
   readonly settings: GatewaySettings
   readonly ambient: Ambient

@@ -20,7 +20,7 @@ export interface GatewayLeafRequest {
   readonly keyKind: KeyKind
 }
 
-/** A gateway's new certificate and key. */
+/** A gateway's new leaf certificate in DER, and its private key. */
 export interface GatewayLeaf {
   readonly key: KeyObject
   readonly der: Buffer

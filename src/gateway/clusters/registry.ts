@@ -6,7 +6,7 @@ import type { CanaryResult } from './canary-result.ts'
 import { ClusterErrors } from './cluster-errors.ts'
 import type { HeartbeatReport } from './heartbeats.ts'
 
-/** One tunnel that an agent holds, after it registered. */
+/** The gateway's record of one registered tunnel of an agent: its connection, hello, relays, canary and last heartbeat. */
 export interface AgentTunnel {
   readonly cluster: string
   readonly agent: string

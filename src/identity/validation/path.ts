@@ -10,7 +10,7 @@ const PATH_LENGTH_MAX = 10
 /** Signatures verified in one search; a hostile set of intermediates costs no more. */
 const SIGNATURES_MAX = 256
 
-/** The leaf, what may stand above it, the roots, the time and the role to judge for. */
+/** Input of a certificate path check: the leaf, what may stand above it, the roots, the time and the role to judge for. */
 export interface PathRequest {
   readonly leaf: CertificateFacts
   /** Not trusted; only those that a path needs are judged. */
