@@ -19,9 +19,14 @@ export async function forwardRows(rig: Rig, pace: Pace): Promise<Row[]> {
   const source = await rig.worker('tcp-load')
   const sourcePort = await source.call<number>('pour')
   const services = JSON.stringify([
-    { name: 'source', target: `tcp://127.0.0.1:${String(sourcePort)}`, dataType: 'metric' },
+    {
+      name: 'source',
+      target: `tcp://127.0.0.1:${String(sourcePort)}`,
+      dataType: 'service-traffic',
+    },
   ])
-  const { ports } = await rig.tunnel({ agentFlags: { services } })
+  const allow = JSON.stringify([{ caller: '*', methods: [], services: ['source'] }])
+  const { ports } = await rig.tunnel({ agentFlags: { services, allow } })
   const forward = await startForward(rig, ports.callers)
   const ssh = await startSsh(rig, sourcePort)
   const reader = await rig.worker('tcp-load')

@@ -12,7 +12,8 @@ import type { SettingsTable } from '../src/config/setting.ts'
 import { DEFAULT_MUX_LIMITS } from '../src/mux/limits.ts'
 import { FIXED_LIMITS } from '../src/mux/abuse.ts'
 import { WIRE_CODES } from '../src/wire/codes.ts'
-import { DATA_TYPES } from '../src/wire/data-type.ts'
+import { DATA_TYPE_NAMES, dataTypeNumber } from '../src/contract/data-type.ts'
+import { CATALOG, CATALOG_VERSION } from '../src/guard/catalog.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
@@ -165,22 +166,37 @@ ${rows(GATEWAY_METRICS)}
 }
 
 function protocolTail(): string {
-  const types = Object.entries(DATA_TYPES).map(([name, { number, crosses, holds }]) => [
-    String(number),
-    `\`${name}\``,
-    crosses,
-    holds,
-  ])
+  const types = DATA_TYPE_NAMES.map((name) => {
+    const { title, classification, residency, rule, messageBytesMax, holds } = CATALOG[name]
+    const most = messageBytesMax === undefined ? '' : `${String(messageBytesMax / 1024)} KiB`
+    return [
+      ...[String(dataTypeNumber(name)), `\`${name}\``, title, classification, residency],
+      ...[rule, most, holds],
+    ]
+  })
   const codes = WIRE_CODES.map(([number, code]) => [
     String(number),
     `\`${code}\``,
     ERROR_CODES[code].grpc,
     ERROR_CODES[code].meaning,
   ])
-  return `${table(['number', 'name', 'may cross', 'holds'], types)}
+  const columns = [
+    'number',
+    'name',
+    'what it is',
+    'class',
+    'where it lies',
+    'rule',
+    'message',
+    'holds',
+  ]
+  return `${table(columns, types)}
 
-*relay*: in memory only, bounded, never stored or logged. \`service-traffic\` is allowed by a rule that names its service, and
-by no wildcard. A number that a receiver does not know is read as 0.
+Version ${String(CATALOG_VERSION)} of the catalog. *never*: it does not cross. *relay*: it crosses in memory only, bounded, never stored or
+logged. *metadata*: bounded messages cross, of fields that their description has. *control plane only*: it is never sent to an
+agent. \`service-traffic\` is allowed by a rule that names its service, and by no wildcard; it is all that a raw TCP target carries.
+\`secret\` and \`presigned-url\` cross on sealed calls only, unless the customer's policy says otherwise. Every method declares what
+it carries by the option \`postern.v1.data\` (\`proto/postern/v1/data.proto\`). A number that a receiver does not know is read as 0.
 
 ## 8. Codes
 
@@ -274,6 +290,10 @@ function limitRows(): string[][] {
 /** One example of each setting that needs one; the others show their default, or nothing. */
 const EXAMPLES: Readonly<Record<string, string>> = {
   'gateway.address': 'gateway.example.com:7443',
+  'policy.file': '/etc/postern/policy.yaml',
+  'audit.directory': '/var/lib/postern/agent/audit',
+  'audit.anchor': '/mnt/elsewhere/postern.anchors',
+  'narrow.directory': '/etc/postern/narrow',
   trustDomain: 'example.com',
   'gateway.addresses': '[gateway-2.example.com:7443]',
   'gateway.serverName': 'gateway.example.com',

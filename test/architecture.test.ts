@@ -14,7 +14,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['wire', 'identity', 'contract'],
   ['mux', 'transport'],
   ['guard', 'rpc', 'carrier', 'store'],
-  ['tunnel'],
+  ['audit', 'tunnel'],
   ['dataplane', 'seal'],
   ['config'],
   ['agent', 'gateway', 'caller'],
@@ -27,14 +27,25 @@ const FLOORS: readonly (readonly string[])[] = [
  */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
-    ...['health', 'credential', 'enrolment', 'doctor', 'services', 'tunnels'],
+    ...['health', 'credential', 'enrolment', 'doctor', 'guard', 'services', 'tunnels'],
     ...['changes', 'notices', 'control'],
   ],
   gateway: [
     ...['access', 'clusters', 'ca', 'operations', 'canary', 'agents', 'callers'],
     ...['enrolment', 'control'],
   ],
-  cli: ['program', 'daemon', 'service', 'place', 'agent-certs', 'agent', 'caller', 'gateway'],
+  cli: [
+    'program',
+    'daemon',
+    'service',
+    'place',
+    'agent-certs',
+    'agent-guard',
+    'agent-audit',
+    'agent',
+    'caller',
+    'gateway',
+  ],
   identity: ['validation'],
 }
 /** Runs before anything else is read. */

@@ -1,3 +1,4 @@
+import { plainData } from '../../src/contract/data-type.ts'
 import { Agent } from '../../src/agent/agent.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemRandom } from '../../src/base/random.ts'
@@ -18,15 +19,15 @@ async function start(flags: Record<string, string>): Promise<void> {
     random: systemRandom,
     logger: silentLogger,
   })
-  const dataType = 'cluster-record'
+  const data = plainData('cluster-record')
   agent.services.server.offer({
     name: 'bench.Bench/Echo',
-    dataType,
+    data,
     handler: { kind: 'unary', handle: (request) => request },
   })
   agent.services.server.offer({
     name: 'bench.Bench/Down',
-    dataType,
+    data,
     handler: {
       kind: 'serverStream',
       async *handle(_request, context) {
@@ -36,7 +37,7 @@ async function start(flags: Record<string, string>): Promise<void> {
   })
   agent.services.server.offer({
     name: 'bench-source',
-    dataType,
+    data,
     handler: { kind: 'forward', handle: pour },
   })
   agents.push(agent)

@@ -7,6 +7,7 @@ import type { Tunnel } from '../tunnel/tunnel.ts'
 import { composeHealth, composeRooms, connectRooms, reportRooms, type Rooms } from './compose.ts'
 import type { AgentReport, AgentRooms } from './control/control.ts'
 import type { AgentCredential } from './credential/credential.ts'
+import { policyOf } from './guard/guard.ts'
 import type { Health } from './health/health.ts'
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
@@ -16,6 +17,7 @@ export class Agent implements AgentRooms {
   readonly parts: Rooms['parts']
   readonly timeline: Rooms['timeline']
   readonly store: Rooms['store']
+  readonly guard: Rooms['guard']
   readonly services: Rooms['services']
   readonly tunnels: Rooms['tunnels']
   readonly changes: Rooms['changes']
@@ -36,6 +38,7 @@ export class Agent implements AgentRooms {
     this.parts = rooms.parts
     this.timeline = rooms.timeline
     this.store = rooms.store
+    this.guard = rooms.guard
     this.services = rooms.services
     this.tunnels = rooms.tunnels
     this.changes = rooms.changes
@@ -64,8 +67,8 @@ export class Agent implements AgentRooms {
 
   start(): void {
     this.timeline.note('started', `version ${VERSION}`)
-    for (const room of [this.health, this.tunnels, this.changes, this.services, this.#heartbeat])
-      room.start()
+    const { health, guard, tunnels, changes, services } = this
+    for (const room of [guard, health, tunnels, changes, services, this.#heartbeat]) room.start()
   }
 
   /**
@@ -101,15 +104,18 @@ export class Agent implements AgentRooms {
 
   #stopRooms(): void {
     this.timeline.note('stopping', 'told to stop')
-    for (const room of [this.#heartbeat, this.services, this.changes, this.health]) room.stop()
+    const { services, changes, health, guard } = this
+    for (const room of [this.#heartbeat, services, changes, health, guard]) room.stop()
   }
 
   #apply(next: AgentSettings): void {
     const { settings, changed, waiting } = mergeSettings(this.settings, next)
     const { logger } = this.#ambient
     if (waiting.length > 0) logger.warn({ reason: waiting.join(', ') }, 'settings need a restart')
+    const policy = policyOf(settings)
+    if (changed.length > 0) this.services.apply(settings)
+    this.guard.use(settings, policy)
     if (changed.length === 0) return
-    this.services.apply(settings)
     this.settings = settings
     this.timeline.note('settings', `in force: ${changed.join(', ')}`)
     logger.info({ reason: changed.join(', ') }, 'settings have changed')

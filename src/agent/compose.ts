@@ -1,10 +1,12 @@
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { egressOf } from '../config/egress.ts'
+import { identityUri } from '../identity/name.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
 import { CredentialChanges } from './changes/changes.ts'
 import type { AgentReport } from './control/control.ts'
 import { CredentialStore } from './credential/credential.ts'
+import { AgentGuard, AgentRecord } from './guard/guard.ts'
 import { Health, Timeline, type Reason } from './health/health.ts'
 import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.ts'
 import { Services } from './services/services.ts'
@@ -15,6 +17,7 @@ export interface Rooms {
   readonly parts: ProcessParts
   readonly timeline: Timeline
   readonly store: CredentialStore
+  readonly guard: AgentGuard
   readonly services: Services
   readonly tunnels: Tunnels
   readonly changes: CredentialChanges
@@ -31,20 +34,30 @@ export function composeRooms(settings: AgentSettings, ambient: Ambient): Rooms {
   const timeline = new Timeline(clock)
   const egress = egressOf(settings)
   const store = new CredentialStore(settings, ambient, log('identity'))
-  const services = new Services(settings, ambient, parts)
-  const tunnels = new Tunnels({ settings, ambient, process: parts, store, services, egress })
-  const changes = new CredentialChanges({ settings, ambient, store, egress, prover: tunnels })
+  const record = new AgentRecord(settings, ambient, identityUri(store.credential.identity))
+  const guard = new AgentGuard(settings, ambient, record)
+  const services = new Services(settings, ambient, parts, guard.guard)
+  const tunnels = new Tunnels({ settings, ambient, process: parts, store, guard, services, egress })
+  const changes = new CredentialChanges({
+    settings,
+    ambient,
+    store,
+    guard,
+    egress,
+    prover: tunnels,
+  })
   const canaries = new Canaries(clock)
   const logger = log('notices')
-  const notices = new Notices({ logger, clock, store, changes, tunnels, canaries })
+  const notices = new Notices({ logger, clock, store, guard, changes, tunnels, canaries })
   services.offerToGateways(notices.offers())
-  const heartbeat = new Heartbeat({ settings, clock, logger: log('heartbeat'), tunnels, services })
-  return { parts, timeline, store, services, tunnels, changes, canaries, notices, heartbeat }
+  const beats = { settings, clock, logger: log('heartbeat'), guard, tunnels, services }
+  const heartbeat = new Heartbeat(beats)
+  return { parts, timeline, store, guard, services, tunnels, changes, canaries, notices, heartbeat }
 }
 
 /** Judges how the agent is by what its rooms say; `own`: the agent's own reasons. */
 export function composeHealth(
-  { tunnels, canaries, store, services, changes, notices, timeline }: Rooms,
+  { tunnels, canaries, store, guard, services, changes, notices, timeline }: Rooms,
   settings: AgentSettings,
   { clock }: Ambient,
   own: () => { readonly latencyMsMax: number; readonly reasons: readonly Reason[] },
@@ -55,6 +68,7 @@ export function composeHealth(
       ...tunnels.reasons(),
       ...canaryReasons(tunnels, canaries, latencyMsMax, nowMs),
       ...store.reasons(nowMs),
+      ...guard.reasons(nowMs),
       ...services.reasons(),
       ...changes.reasons(),
       ...notices.reasons(nowMs),
@@ -66,7 +80,7 @@ export function composeHealth(
 
 /** Sums up what the rooms of an agent say of themselves. It changes nothing. */
 export function reportRooms(
-  { parts, timeline, store, services, tunnels, changes, notices }: Omit<Rooms, 'heartbeat'>,
+  { parts, timeline, store, guard, services, tunnels, changes, notices }: Omit<Rooms, 'heartbeat'>,
   health: Health,
   startedAtMs: number,
 ): AgentReport {
@@ -77,6 +91,7 @@ export function reportRooms(
     health: health.report(),
     credential: store.report(),
     changes: changes.report(),
+    guard: guard.report(),
     services: services.report(),
     tunnels: tunnels.report(),
     notices: notices.report(),
@@ -86,7 +101,16 @@ export function reportRooms(
 
 /** Says who hears of what happens in the agent's rooms. */
 export function connectRooms(rooms: Rooms & { readonly health: Health }): void {
-  const { timeline, tunnels, changes, services, notices, heartbeat, health } = rooms
+  const { timeline, guard, tunnels, changes, services, notices, heartbeat, health } = rooms
+  guard.taken.add(() => {
+    tunnels.judgeGateways()
+    tunnels.hurry()
+  })
+  guard.changed.add((reason) => {
+    timeline.note('lockdown', reason === undefined ? 'lifted' : `locked down: ${reason}`)
+    heartbeat.tell()
+    health.judge()
+  })
   tunnels.welcomed.add(({ gatewayTimeMs, rttMs }) => {
     changes.welcomed(gatewayTimeMs, rttMs)
   })

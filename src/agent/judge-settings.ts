@@ -5,6 +5,7 @@ import { KEY_UNOPENED } from '../identity/passphrase.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import { CredentialStore } from './credential/credential.ts'
 import { judgeJoin } from './enrolment/enrolment.ts'
+import { AgentGuard } from './guard/guard.ts'
 import { Services } from './services/services.ts'
 
 /**
@@ -26,7 +27,8 @@ export function judgeAgentSettings(settings: AgentSettings, ambient: Ambient): s
     if (!isUnopened && error.code !== 'NOT_ENROLLED') throw error
     left = error
   }
-  new Services(settings, ambient, process)
+  const { guard } = new AgentGuard(settings, ambient)
+  new Services(settings, ambient, process, guard)
   if (left?.code === 'KEY_LOCKED') return KEY_UNOPENED
   // Without an identity yet, what it will join with is judged in its place.
   if (left !== undefined) judgeJoin(settings)

@@ -3,6 +3,7 @@ import { egressOf } from '../config/egress.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import { CredentialChanges } from './changes/changes.ts'
 import { renewNow, type Renewed } from './control/control.ts'
+import { AgentGuard } from './guard/guard.ts'
 import { CredentialStore } from './credential/credential.ts'
 
 /**
@@ -17,6 +18,8 @@ export async function renewOnce(
   const store = new CredentialStore(settings, ambient, ambient.logger)
   const egress = egressOf(settings)
   const noTunnels = { ready: [], replace: () => Promise.resolve(false), hurry: () => undefined }
-  const changes = new CredentialChanges({ settings, ambient, store, egress, prover: noTunnels })
+  const guard = new AgentGuard(settings, ambient)
+  const ports = { settings, ambient, store, guard, egress, prover: noTunnels }
+  const changes = new CredentialChanges(ports)
   return await renewNow({ store, changes }, kindName)
 }

@@ -234,6 +234,30 @@ export const PEER_ERRORS = {
     'PERMISSION_DENIED',
     'The policy of the agent does not allow this caller that method or service.',
   ),
+  POLICY_BUDGET: row(
+    'retry',
+    75,
+    'RESOURCE_EXHAUSTED',
+    'A budget of the policy of the agent is used up: there is room again later.',
+  ),
+  LOCKED_DOWN: row(
+    'give-up',
+    77,
+    'PERMISSION_DENIED',
+    'The customer has locked the agent down: nothing passes but health, until they lift it.',
+  ),
+  REGION_REFUSED: row(
+    'give-up',
+    77,
+    'PERMISSION_DENIED',
+    'The region of a gateway or caller is not one that the policy of the agent allows.',
+  ),
+  RECORD_UNWRITABLE: row(
+    'retry',
+    74,
+    'UNAVAILABLE',
+    'The record of the agent cannot be written, and its policy stops calls then.',
+  ),
   CLUSTER_UNKNOWN: row(
     'retry',
     1,

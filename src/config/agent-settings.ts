@@ -1,5 +1,7 @@
 import { KEY_KINDS } from '../identity/keys.ts'
 import { parseAddress, type Address } from '../base/address.ts'
+import { DATA_TYPE_NAMES, type DataType } from '../contract/data-type.ts'
+import { crossingTypes, mayCross, neverText } from '../guard/catalog.ts'
 import { readProbe, showProbe } from './probe-row.ts'
 import {
   address,
@@ -27,6 +29,7 @@ import {
   SESSION_SETTINGS,
   TRACING_SETTINGS,
 } from './shared-settings.ts'
+import { suggestion } from './suggestion.ts'
 
 /** One row of `services:`. */
 export interface ServiceRow {
@@ -34,7 +37,7 @@ export interface ServiceRow {
   /** "tcp" and "http" differ only in the default port and in what status shows. */
   readonly protocol: 'tcp' | 'http'
   readonly target: Address
-  readonly dataType: string
+  readonly dataType: DataType
 }
 
 /** One row of `allow:`. */
@@ -60,9 +63,29 @@ function readService(row: Readonly<Record<string, unknown>>): ServiceRow {
       `service ${name}: target must be tcp://host:port or http://host[:port]; for https, name it tcp://`,
     )
   }
-  if (typeof dataType !== 'string') throw new Error(`service ${name}: dataType is missing`)
   const protocol = groups.protocol === 'http' ? 'http' : 'tcp'
-  return { name, protocol, target: readTarget(groups.address, protocol), dataType }
+  const type = readDataType(name, dataType)
+  if (protocol === 'tcp' && type !== 'service-traffic') {
+    throw new Error(
+      `service ${name}: what a tcp:// target carries nobody can classify: its dataType is service-traffic, or the target http://`,
+    )
+  }
+  return { name, protocol, target: readTarget(groups.address, protocol), dataType: type }
+}
+
+function readDataType(name: string, dataType: unknown): DataType {
+  const types = `one of ${crossingTypes().join(', ')}`
+  const where = 'docs/PROTOCOL.md, section 7, says what each holds'
+  if (dataType === undefined)
+    throw new Error(`service ${name}: dataType is missing: it must be ${types}; ${where}`)
+  const known = DATA_TYPE_NAMES.find((one) => one === dataType)
+  if (known !== undefined && !mayCross(known))
+    throw new Error(`service ${name}: ${neverText(known)}`)
+  if (known === undefined || known === 'own') {
+    const near = typeof dataType === 'string' ? suggestion(dataType, DATA_TYPE_NAMES) : ''
+    throw new Error(`service ${name}: dataType must be ${types}${near}; ${where}`)
+  }
+  return known
 }
 
 function readTarget(text: string, protocol: ServiceRow['protocol']): Address {
@@ -165,7 +188,7 @@ export const AGENT_SETTINGS = {
     path('Its trust bundle in PEM: the roots that peers must chain to.'),
   ),
   services: rows(
-    'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), and dataType, the kind of data that it carries: task-log, secret, metric, task-definition, run-metadata, cluster-record; service-traffic for a protocol that nobody can classify, such as that of a database, which `allow` must name.',
+    'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), and dataType, the kind of data that it carries. A tcp:// target has a protocol that nobody can classify, such as that of a database: it is service-traffic, which a rule must name. Of an http:// target each request is judged: task-log, metric, task-definition, run-metadata, cluster-record, or service-traffic.',
     'list of services',
     readService,
   ),
@@ -198,10 +221,39 @@ export const AGENT_SETTINGS = {
     '15s',
     ['1s', '5m'],
   ),
+  'policy.file': optional(
+    path(
+      'The policy: who may use what, under which conditions (docs/POLICY.md). The file is watched, and a change taken over where it has no mistake. It takes the place of allow.',
+    ),
+  ),
   allow: rows(
-    'Who may use what: caller, methods ("package.Service/Method", "package.Service/*", "*"), services. What no row allows is refused.',
+    'Who may use what, in short: caller, methods ("package.Service/Method", "package.Service/*", "*"), services. What no row allows is refused.',
     'list of rules',
     readAllow,
+  ),
+  'audit.directory': optional(
+    path(
+      'Where the record of what crosses is kept, which nobody alters unseen. Default: audit in state.directory.',
+    ),
+  ),
+  'audit.keep': duration(
+    'Nothing in the record that is younger than this is ever dropped.',
+    '90d',
+    ['1h', '3650d'],
+  ),
+  'audit.max': bytes('Bytes that the record may have in all.', '1GiB', ['1MiB', '1024GiB']),
+  'audit.onFull': choice(
+    'What calls do where the record cannot be written: stop, or go-on without being recorded.',
+    'stop',
+    ['stop', 'go-on'],
+  ),
+  'audit.anchor': optional(
+    text(
+      'Where signed checkpoints of the record are kept too, so that it cannot be cut off or written anew: the path of a file on another volume, https://..., or syslog://host:port (TCP).',
+      undefined,
+      /^(\/[^\0]+|https:\/\/[^/?#@]+(\/[^\0\s]*)?|syslog:\/\/[^/?#@]+:\d+)$/,
+      'a path, https://host/..., or syslog://host:port',
+    ),
   ),
   'status.socket': path(
     'Unix socket for agent status; only the user of the daemon and root may open it.',

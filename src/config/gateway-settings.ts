@@ -167,6 +167,11 @@ export const GATEWAY_SETTINGS = {
     min: 1,
     max: 100_000,
   }),
+  'narrow.directory': optional(
+    path(
+      "Folder with CLUSTER.yaml: a policy, of rules alone, that is pushed to each agent of that cluster when it registers. It may narrow the customer's policy for that tunnel, and never widens it.",
+    ),
+  ),
   'canary.interval': duration(
     'Time between two calls that the gateway sends through each tunnel, the way that callers go, to see that it works.',
     '15s',

@@ -4,6 +4,7 @@ import { parse as parseYaml } from 'yaml'
 import { PosternError } from '../base/errors.ts'
 import { isOursToWrite, isReadOnlyMount, isSafeFolder } from '../base/who-may-write.ts'
 import type { SettingsOf, SettingsTable } from './setting.ts'
+import { suggestion } from './suggestion.ts'
 
 /** The place that a setting's value came from. */
 export type Origin = 'flag' | 'environment' | 'file' | 'default'
@@ -183,13 +184,4 @@ function flatten(
 
 function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function suggestion(key: string, known: readonly string[]): string {
-  const plain = (text: string): string => text.toLowerCase().replace(/[^a-z]/g, '')
-  const last = key.split('.').at(-1) ?? ''
-  const near = known.find(
-    (one) => plain(one) === plain(key) || plain(one.split('.').at(-1) ?? '') === plain(last),
-  )
-  return near === undefined ? '' : ` (did you mean ${near}?)`
 }

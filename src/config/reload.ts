@@ -6,6 +6,7 @@ export const RELOADABLE: readonly (keyof AgentSettings)[] = [
   'probes',
   'probe.exec',
   'allow',
+  'policy.file',
   'gateway.address',
   'gateway.addresses',
   'tunnel.count',

@@ -30,7 +30,13 @@ export type SettingsOf<T extends SettingsTable> = {
   readonly [K in keyof T]: T[K] extends Setting<infer V> ? V : never
 }
 
-const UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+}
 const UNITS_BYTES: Readonly<Record<string, number>> = {
   B: 1,
   KiB: 1024,
@@ -38,7 +44,7 @@ const UNITS_BYTES: Readonly<Record<string, number>> = {
   GiB: 1024 ** 3,
 }
 
-const DURATION_FORM = 'a time such as 500ms, 10s or 5m'
+const DURATION_FORM = 'a time such as 500ms, 10s, 5m or 2d'
 
 function make<T>(
   kind: string,
@@ -161,6 +167,11 @@ export function bytes(
   bounds: readonly [string, string],
 ): Setting<number> {
   return scaled(describe, defaultValue, bounds, UNITS_BYTES, 'a size such as 64KiB or 4MiB')
+}
+
+/** Reads a size, as `bytes` does. @throws Error */
+export function parseBytes(raw: unknown): number {
+  return readScaled(raw, UNITS_BYTES, 'a size such as 64KiB or 4MiB')
 }
 
 /** Reads a time span. @throws Error */

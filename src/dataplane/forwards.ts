@@ -1,16 +1,16 @@
 import type { Duplex } from 'node:stream'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import type { LogLimiter } from '../base/log-limiter.ts'
-import { PosternError } from '../base/errors.ts'
+import { PosternError, type ErrorCode } from '../base/errors.ts'
 import type { Address } from '../base/address.ts'
 import type { Logger } from '../base/logger.ts'
 import type { MuxStream } from '../mux/stream.ts'
-import { callerText } from '../rpc/caller.ts'
+import { callerText } from '../contract/caller.ts'
 import type { CallContext } from '../rpc/call-context.ts'
 import type { Offer } from '../rpc/service.ts'
 import { dialTarget } from '../transport/tcp-dial.ts'
 import { StreamBridge } from '../tunnel/stream-bridge.ts'
-import type { DataType } from '../wire/data-type.ts'
+import { plainData, type DataType } from '../contract/data-type.ts'
 
 /** A named target of the customer's: callers know the name, never the address. */
 export interface ForwardService {
@@ -33,7 +33,7 @@ export interface ForwardPorts {
 export function forwardOffer(service: ForwardService, parts: ForwardPorts): Offer {
   return {
     name: service.name,
-    dataType: service.dataType,
+    data: plainData(service.dataType),
     handler: {
       kind: 'forward',
       handle: (stream, context) => forward(service, parts, stream, context),
@@ -65,11 +65,12 @@ async function forward(
   }
   let cancelDeadline: CancelTimer | undefined
   await new Promise<void>((resolve) => {
-    const bridge = new StreamBridge(socket, clock, (code) => {
+    const onClosed = (code: ErrorCode | undefined): void => {
       const { bytesIn, bytesOut } = bridge
       logger.debug({ ...facts, code, bytesIn, bytesOut }, 'forward ended')
       resolve()
-    })
+    }
+    const bridge = new StreamBridge(socket, clock, onClosed, undefined, context.permit)
     const { deadlineAtMs } = context
     if (deadlineAtMs !== undefined) {
       cancelDeadline = clock.startTimer(Math.max(0, deadlineAtMs - clock.nowMs()), () => {

@@ -54,19 +54,15 @@ export class HealthBoard {
 
 /** grpc.health.v1.Health over a board. */
 export function healthOffers(board: HealthBoard): Offer[] {
-  return offersOf(
-    Health,
-    {
-      check: ({ service }) => {
-        const status = board.status(service)
-        if (status === Status.SERVICE_UNKNOWN)
-          throw new RpcError('NOT_FOUND', `no service ${service}`)
-        return { status }
-      },
-      async *watch({ service }, context) {
-        for await (const status of board.watch(service, context.signal)) yield { status }
-      },
+  return offersOf(Health, {
+    check: ({ service }) => {
+      const status = board.status(service)
+      if (status === Status.SERVICE_UNKNOWN)
+        throw new RpcError('NOT_FOUND', `no service ${service}`)
+      return { status }
     },
-    'cluster-record',
-  )
+    async *watch({ service }, context) {
+      for await (const status of board.watch(service, context.signal)) yield { status }
+    },
+  })
 }

@@ -10,7 +10,7 @@ import {
   peerListener,
   PeerShares,
 } from './access/access.ts'
-import { Admission, AgentSide, CloneWatch, Notices } from './agents/agents.ts'
+import { Admission, AgentSide, CloneWatch, narrowPolicies, Notices } from './agents/agents.ts'
 import { caOf, type CertificateAuthority, type OwnIdentity } from './ca/ca.ts'
 import { CallerSide } from './callers/callers.ts'
 import { Canary } from './canary/canary.ts'
@@ -74,7 +74,9 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
     ...{ parts, registry, identity, callers, intervalMs, logger: log('canary') },
   })
   const renewSpreadMs = settings['ca.renewSpread']
-  const notices = new Notices({ registry, ca, clock, logger: log('notices'), renewSpreadMs })
+  const narrowFor = narrowPolicies(settings['narrow.directory'])
+  const logger = log('notices')
+  const notices = new Notices({ registry, ca, clock, logger, renewSpreadMs, narrowFor })
   const clones = new CloneWatch({ registry, clock, settings, logger: ambient.logger, access })
   const strangers = new NetworkBudget(clock)
   const peers = { settings, ambient, credential: own.credential, strangers }

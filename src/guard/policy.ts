@@ -1,125 +1,87 @@
-import { PosternError, type ErrorCode } from '../base/errors.ts'
-import { DATA_TYPES, NAMED_ONLY, type DataType } from '../wire/data-type.ts'
+import type { Ask } from '../contract/call-guard.ts'
+import type { Caller } from '../contract/caller.ts'
+import { CATALOG } from './catalog.ts'
+import { Budgets } from './budgets.ts'
+import { HoursClock } from './hours.ts'
+import type { KnownCaller } from './pattern.ts'
+import { allowsType, speaksOf, type PolicyDocument, type PolicyRule } from './rule.ts'
 
-/** One line of `allow:` in the agent's file. */
-export interface AllowRule {
-  /** A caller's name, or "*" for every caller that the gateway verified. */
-  readonly caller: string
-  /** "package.Service/Method", "package.Service/*" or "*". */
-  readonly methods: readonly string[]
-  /** Names of services, or "*". */
-  readonly services: readonly string[]
+/** The time at which a decision is made. */
+export interface Moment {
+  /** Monotonic. */
+  readonly nowMs: number
+  readonly wallMs: number
+  /** False after the wall clock has jumped: windows are shut. */
+  readonly isTimeRight: boolean
 }
 
-/** One call or forward that asks to pass. */
-export interface Crossing {
-  readonly caller: string
-  readonly name: string
-  readonly isForward: boolean
-  /** What the caller declared, or undefined. */
-  readonly dataType: DataType | undefined
-  /** What the agent's offer declares; undefined where it offers nothing of that name. */
-  readonly offeredDataType: DataType | undefined
-}
+/** What a policy says of an ask: the rule that allows it, or why none does. */
+export type Verdict =
+  | { readonly rule: PolicyRule }
+  | { readonly rule: undefined; readonly why: Why; readonly nearest: PolicyRule | undefined }
 
-/** The code and text that a stream is refused with. */
-export interface Refusal {
-  readonly code: ErrorCode
-  readonly text: string
-}
+/** Why no rule allows a call, the nearest miss last. */
+export type Why = 'no rule' | 'type' | 'unnamed' | 'sealed' | 'hours' | 'budget'
 
-const METHOD_PATTERN = /^(\*|[A-Za-z_][\w.]*\/(\*|[A-Za-z_]\w*))$/
-const DECISIONS_MAX = 10_000
+const CANDIDATES_MAX = 10_000
+const NEARNESS: readonly Why[] = ['no rule', 'type', 'unnamed', 'sealed', 'hours', 'budget']
 
-/**
- * The customer's decision on what may cross: whatever no rule allows is refused. It stands before
- * every handler and every forward.
- */
+/** A policy in force: finds the rule that allows a call, at a cost that does not grow with the number of rules. */
 export class Policy {
-  #rules: readonly AllowRule[] = []
-  readonly #decisions = new Map<string, boolean>()
-  allowed = 0
-  denied = 0
+  readonly document: PolicyDocument
+  readonly budgets: Budgets
+  readonly #hours = new HoursClock()
+  /** Rules that speak of a caller and a name; names come from outside, so what is kept is bounded. */
+  readonly #candidates = new Map<string, readonly PolicyRule[]>()
 
-  /** @throws CONFIG_INVALID for a pattern that could never match */
-  constructor(rules: readonly AllowRule[]) {
-    this.use(rules)
+  constructor(document: PolicyDocument, budgets: Budgets) {
+    this.document = document
+    this.budgets = budgets
   }
 
-  /** Other rules, from the next call on. @throws CONFIG_INVALID, and the rules stay */
-  use(rules: readonly AllowRule[]): void {
-    for (const rule of rules) {
-      const bad = rule.methods.find((pattern) => !METHOD_PATTERN.test(pattern))
-      if (bad === undefined) continue
-      const text = `allow: ${JSON.stringify(bad)} is not package.Service/Method, package.Service/* or *`
-      throw new PosternError('CONFIG_INVALID', text)
+  /** Finds the first rule that allows it. `isSealed`: the call came sealed. Nothing is spent by it. */
+  judge(ask: Ask, isSealed: boolean, moment: Moment): Verdict {
+    const caller = knownCaller(ask.caller)
+    if (caller === undefined) return { rule: undefined, why: 'no rule', nearest: undefined }
+    let why: Why = 'no rule'
+    let nearest: PolicyRule | undefined
+    for (const candidate of this.#speaking(caller, ask)) {
+      const miss = this.missOf(candidate, ask, isSealed, moment)
+      if (miss === undefined) return { rule: candidate }
+      if (NEARNESS.indexOf(miss) < NEARNESS.indexOf(why)) continue
+      why = miss
+      nearest = candidate
     }
-    this.#rules = rules
-    this.#decisions.clear()
+    return { rule: undefined, why, nearest }
   }
 
-  /** Undefined: allowed. */
-  decide(crossing: Crossing): Refusal | undefined {
-    const refusal = this.#refusal(crossing)
-    if (refusal === undefined) this.allowed++
-    else this.denied++
-    return refusal
-  }
-
-  #refusal(crossing: Crossing): Refusal | undefined {
-    const { caller, name, dataType, offeredDataType } = crossing
-    if (!this.#isListed(crossing)) {
-      return {
-        code: 'POLICY_DENIED',
-        text: `${caller === '' ? 'this caller' : caller} may not use ${name}`,
-      }
+  /** Why a rule that speaks of a call does not allow it now; undefined: it does. */
+  missOf(rule: PolicyRule, ask: Ask, isSealed: boolean, moment: Moment): Why | undefined {
+    const type = ask.data?.carries
+    if (type !== undefined && !allowsType(rule, type, ask))
+      return CATALOG[type].isNamedOnly === true && rule.types?.includes(type) !== false
+        ? 'unnamed'
+        : 'type'
+    if (rule.sealed && !isSealed) return 'sealed'
+    if (rule.hours !== undefined) {
+      const isOpen = moment.isTimeRight && this.#hours.isOpen(rule.hours, moment.wallMs)
+      if (!isOpen) return 'hours'
     }
-    if (!this.#isNamedEnough(crossing)) {
-      const text = `${name} carries ${String(offeredDataType)}, which "*" allows to nobody: the rule must name it`
-      return { code: 'POLICY_DENIED', text }
-    }
-    if (offeredDataType === undefined) return undefined
-    if (DATA_TYPES[offeredDataType].crosses === 'never') {
-      return { code: 'POLICY_DENIED', text: `${offeredDataType} never crosses the tunnel` }
-    }
-    if (dataType === undefined || dataType === offeredDataType) return undefined
-    return { code: 'POLICY_DENIED', text: `${name} carries ${offeredDataType}, not ${dataType}` }
+    return this.budgets.hasLeft(rule, type, moment.nowMs) ? undefined : 'budget'
   }
 
-  /** What nobody can classify is allowed by name alone. */
-  #isNamedEnough({ caller, name, isForward, offeredDataType }: Crossing): boolean {
-    if (offeredDataType === undefined || !NAMED_ONLY.includes(offeredDataType)) return true
-    return this.#rules.some(
-      (rule) =>
-        (rule.caller === '*' || rule.caller === caller) &&
-        (isForward ? rule.services : rule.methods).includes(name),
-    )
-  }
-
-  #isListed({ caller, name, isForward }: Crossing): boolean {
-    const key = `${isForward ? 'forward' : 'call'} ${caller} ${name}`
-    const known = this.#decisions.get(key)
+  #speaking(caller: KnownCaller, ask: Ask): readonly PolicyRule[] {
+    const key = `${caller.known} ${caller.name} ${ask.kind === 'forward' ? '>' : '/'} ${ask.name}`
+    const known = this.#candidates.get(key)
     if (known !== undefined) return known
-    const isListed = this.#rules.some(
-      (rule) =>
-        (rule.caller === '*' || rule.caller === caller) &&
-        (isForward ? matchesService(rule.services, name) : matchesMethod(rule.methods, name)),
-    )
-    // Names come from outside: the memory of decisions is bounded.
-    if (this.#decisions.size >= DECISIONS_MAX) this.#decisions.clear()
-    this.#decisions.set(key, isListed)
-    return isListed
+    const found = this.document.rules.filter((one) => speaksOf(one, caller, ask))
+    if (this.#candidates.size >= CANDIDATES_MAX) this.#candidates.clear()
+    this.#candidates.set(key, found)
+    return found
   }
 }
 
-function matchesService(patterns: readonly string[], name: string): boolean {
-  return patterns.includes('*') || patterns.includes(name)
-}
-
-function matchesMethod(patterns: readonly string[], name: string): boolean {
-  const service = name.slice(0, name.indexOf('/') + 1)
-  return patterns.some(
-    (pattern) =>
-      pattern === '*' || pattern === name || (service !== '' && pattern === `${service}*`),
-  )
+/** Returns a caller that rules can speak of; undefined for gateways and others that no rule names. */
+export function knownCaller(caller: Caller): KnownCaller | undefined {
+  return caller.kind === 'service' ? caller : undefined
 }

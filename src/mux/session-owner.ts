@@ -21,6 +21,8 @@ export interface OpenArrival {
 export interface StreamHandler {
   /** Answers the stream, now or later, by `accept`, `refuse` or a trailer. */
   open(arrival: OpenArrival): void
+  /** The session has ended; its streams have been told. */
+  closed?(): void
 }
 
 /** A rare event of a session. It is told between frames, when the state of the session is whole. */

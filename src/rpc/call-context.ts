@@ -1,7 +1,8 @@
-import type { Caller } from './caller.ts'
+import type { Permit } from '../contract/call-guard.ts'
+import type { Caller } from '../contract/caller.ts'
 import { TRACEPARENT } from '../wire/open-head.ts'
-import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
-import { dataTypeOfNumber, type DataType } from '../wire/data-type.ts'
+import type { Metadata } from '../wire/metadata.ts'
+import { dataTypeOfNumber, type DataType } from '../contract/data-type.ts'
 import type { OpenHead } from '../wire/open-head.ts'
 
 /** The facts of a call for its handler: caller, method, deadline, metadata. */
@@ -10,6 +11,8 @@ export class CallContext {
   /** "package.Service/Method", or the service of a forward. */
   readonly name: string
   readonly cluster: string
+  /** Key of the connection that it came over. */
+  readonly tunnel: string
   /** W3C Trace Context `traceparent`; empty where there was none, or none that is well formed. */
   readonly traceparent: string
   /** What kind of data the caller says crosses; undefined where it leaves that to this side. */
@@ -19,19 +22,31 @@ export class CallContext {
   /** Monotonic; undefined: no deadline. */
   readonly deadlineAtMs: number | undefined
   readonly metadata: Metadata
+  /** The leave to run, and the account of what crosses. */
+  readonly permit: Permit
   #abort: AbortController | undefined
   #abortReason: Error | undefined
 
-  /** @throws MALFORMED_CALL, HEAD_TOO_LARGE for its metadata */
-  constructor(head: OpenHead, bytes: Buffer, caller: Caller, nowMs: number) {
+  constructor(
+    head: OpenHead,
+    {
+      metadata,
+      caller,
+      permit,
+      tunnel,
+      nowMs,
+    }: Pick<CallContext, 'metadata' | 'caller' | 'permit' | 'tunnel'> & { readonly nowMs: number },
+  ) {
+    this.tunnel = tunnel
     this.caller = caller
+    this.permit = permit
     this.name = head.name
     this.cluster = head.cluster
     this.traceparent = TRACEPARENT.test(head.traceparent) ? head.traceparent : ''
     this.dataType = head.dataType === 0 ? undefined : dataTypeOfNumber(head.dataType)
     this.deadlineAtMs = head.timeoutMs === 0 ? undefined : nowMs + head.timeoutMs
     this.arrivedAtMs = nowMs
-    this.metadata = decodeMetadata(bytes, head.metadataStart, head.bodyStart)
+    this.metadata = metadata
   }
 
   /** Aborted when the caller cancels, the deadline passes or the tunnel is lost. Made when first asked for. */

@@ -1,7 +1,8 @@
 import { PosternError } from '../base/errors.ts'
 import type { MuxSession } from '../mux/session.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
-import { dataTypeNumber, type DataType } from '../wire/data-type.ts'
+import type { CallKind } from '../contract/call-guard.ts'
+import { dataTypeNumber, type DataType } from '../contract/data-type.ts'
 import { encodeMetadata, type Metadata } from '../wire/metadata.ts'
 import {
   bodyRoom,
@@ -13,7 +14,7 @@ import {
 } from '../wire/open-head.ts'
 import { messageTooLarge } from './body-collector.ts'
 import type { RpcRuntime } from './runtime.ts'
-import { KIND_NUMBERS, type KindName } from './service.ts'
+import { KIND_NUMBERS } from './service.ts'
 import { asRpcError, rpcErrorOfCode } from './status.ts'
 import { StreamingCall } from './streaming-call.ts'
 import { UnaryCall } from './unary-call.ts'
@@ -152,7 +153,7 @@ export class RpcChannel {
     return stream
   }
 
-  #head(kind: KindName, name: string, options: CallOptions): HeadFields {
+  #head(kind: CallKind, name: string, options: CallOptions): HeadFields {
     const { timeoutMs = 0, signal, traceparent = '', dataType, metadata } = options
     if (signal?.aborted === true) throw rpcErrorOfCode('CANCELLED', '', true)
     if (!(timeoutMs >= 0 && timeoutMs <= TIMEOUT_MS_MAX)) {

@@ -2,7 +2,6 @@ import { ByteQueue } from '../base/byte-queue.ts'
 import { PosternError } from '../base/errors.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { BodyCollector, messageTooLarge } from './body-collector.ts'
-import type { RpcRuntime } from './runtime.ts'
 
 const PREFIX_BYTES = 4
 /** A message above this may exceed a small window, so its bytes are consumed while it is gathered. */
@@ -18,7 +17,7 @@ interface Waiter {
  * credit granted, only as the reader asks for messages: a stalled reader stalls its own sender.
  */
 export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
-  readonly #runtime: RpcRuntime
+  readonly #messageBytesMax: number
   readonly #stream: MuxStream
   readonly #queue = new ByteQueue()
   #collector: BodyCollector | undefined
@@ -31,8 +30,8 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
   #endError: Error | undefined
   #error: Error | undefined
 
-  constructor(runtime: RpcRuntime, stream: MuxStream) {
-    this.#runtime = runtime
+  constructor(messageBytesMax: number, stream: MuxStream) {
+    this.#messageBytesMax = messageBytesMax
     this.#stream = stream
   }
 
@@ -118,8 +117,7 @@ export class MessageReader implements AsyncIterableIterator<Buffer, undefined> {
     if (this.#collector !== undefined) return this.#collect(this.#collector)
     if (this.#queue.length < PREFIX_BYTES) return undefined
     const lengthBytes = this.#queue.peekU32()
-    const { messageBytesMax } = this.#runtime.limits
-    if (lengthBytes > messageBytesMax) throw messageTooLarge(messageBytesMax)
+    if (lengthBytes > this.#messageBytesMax) throw messageTooLarge(this.#messageBytesMax)
     if (this.#queue.length >= PREFIX_BYTES + lengthBytes) {
       this.#takeBytes(PREFIX_BYTES)
       this.#givenBytes = lengthBytes

@@ -5,8 +5,9 @@ import { PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
 import { encodeMetadata } from '../wire/metadata.ts'
 import { TRAILER_BYTES_MIN, writeTrailer } from '../wire/trailer.ts'
 import { BodyCollector, messageTooLarge } from './body-collector.ts'
-import { callerText } from './caller.ts'
+import { callerText } from '../contract/caller.ts'
 import type { CallContext } from './call-context.ts'
+import { failureFacts } from './failure-facts.ts'
 import { MessageReader } from './message-reader.ts'
 import { MessageWriter, stoppedReading } from './message-writer.ts'
 import type { RpcRuntime } from './runtime.ts'
@@ -34,6 +35,7 @@ export class ServerCall implements StreamSink, Deadlined {
   #isAccepted = false
   #heldBytes = 0
   #requestBytesMax = 0
+  #messageBytesMax = 0
   #collector: BodyCollector | undefined
   #onBody: ((body: Buffer) => void) | undefined
   #reader: MessageReader | undefined
@@ -57,7 +59,13 @@ export class ServerCall implements StreamSink, Deadlined {
 
   /** `body`: the whole request where it came with the OPEN. */
   start(handler: MethodHandler, body: Buffer | undefined, requestBytesMax = Infinity): void {
-    this.#requestBytesMax = Math.min(requestBytesMax, this.#runtime.limits.messageBytesMax)
+    const { permit } = this.#context
+    const { messageBytesMax } = this.#runtime.limits
+    this.#messageBytesMax = Math.min(permit.messageBytesMax, messageBytesMax)
+    this.#requestBytesMax = Math.min(requestBytesMax, this.#messageBytesMax)
+    permit.onWithdrawn = ({ code, text }) => {
+      this.#fail(rpcErrorOfCode(code, text))
+    }
     const context = this.#context
     if (this.deadlineAtMs === 0 && (handler.kind === 'unary' || handler.kind === 'clientStream')) {
       this.deadlineAtMs = this.#runtime.clock.nowMs() + DEADLINE_DEFAULT_MS
@@ -101,6 +109,7 @@ export class ServerCall implements StreamSink, Deadlined {
   }
 
   onData(stream: MuxStream, bytes: Buffer): void {
+    if (!this.#hasEnded) this.#passes('in', bytes.length)
     if (this.#reader !== undefined) this.#reader.push(bytes)
     else {
       stream.consume(bytes.length)
@@ -128,6 +137,13 @@ export class ServerCall implements StreamSink, Deadlined {
     this.#fail(stoppedReading())
   }
 
+  /** Counts bytes that cross; false where they may not, and the call has ended. */
+  #passes(direction: 'in' | 'out', bytes: number): boolean {
+    const denial = this.#context.permit.pass(direction, bytes)
+    if (denial !== undefined) this.#fail(rpcErrorOfCode(denial.code, denial.text))
+    return denial === undefined
+  }
+
   #accept(): boolean {
     if (this.#isAccepted || this.#hasEnded) return this.#isAccepted
     try {
@@ -142,7 +158,8 @@ export class ServerCall implements StreamSink, Deadlined {
 
   #withBody(body: Buffer | undefined, use: (body: Buffer) => void): void {
     if (body !== undefined) {
-      use(body)
+      if (body.length > this.#requestBytesMax) this.#fail(messageTooLarge(this.#requestBytesMax))
+      else if (this.#passes('in', body.length)) use(body)
       return
     }
     this.#collector = new BodyCollector(this.#stream, this.#requestBytesMax)
@@ -151,7 +168,7 @@ export class ServerCall implements StreamSink, Deadlined {
   }
 
   #withMessages(use: (messages: MessageReader) => void): void {
-    this.#reader = new MessageReader(this.#runtime, this.#stream)
+    this.#reader = new MessageReader(this.#requestBytesMax, this.#stream)
     if (this.#accept()) use(this.#reader)
   }
 
@@ -186,14 +203,13 @@ export class ServerCall implements StreamSink, Deadlined {
 
   readonly #answer = (body: Uint8Array): void => {
     if (this.#hasEnded) return
-    if (body.length <= ANSWER_BYTES_MAX) {
-      this.#finish(0, '', NONE, body)
+    if (body.length > this.#messageBytesMax) {
+      this.#fail(messageTooLarge(this.#messageBytesMax))
       return
     }
-    const { messageBytesMax } = this.#runtime.limits
-    if (body.length > messageBytesMax) {
-      this.#fail(messageTooLarge(messageBytesMax))
-    } else if (this.#accept()) {
+    if (!this.#passes('out', body.length)) return
+    if (body.length <= ANSWER_BYTES_MAX) this.#finish(0, '', NONE, body)
+    else if (this.#accept()) {
       this.#stream.write(body)
       // Without room in the budget the stream is reset.
       if (!this.#stream.hasLocalEnded) this.#finish(0, '', NONE, NONE)
@@ -206,11 +222,11 @@ export class ServerCall implements StreamSink, Deadlined {
   }
 
   #asAnswer(error: unknown): RpcError {
-    if (error instanceof RpcError) return error
+    if (error instanceof RpcError) return error.isRemote ? withoutText(error) : error
     if (error instanceof PosternError) return rpcErrorOfCode(error.code, error.rawMessage)
     const id = this.#runtime.random.hex(INTERNAL_ID_BYTES)
     const facts = {
-      err: error,
+      ...failureFacts(error),
       errorId: id,
       method: this.#context.name,
       caller: callerText(this.#context.caller),
@@ -247,6 +263,9 @@ export class ServerCall implements StreamSink, Deadlined {
           if (next.done === true) return
           making.learn(name, next.value.length)
           giveBack()
+          const { length } = next.value
+          if (length > this.#messageBytesMax) throw messageTooLarge(this.#messageBytesMax)
+          if (!this.#passes('out', length)) return
           await writer.write(next.value)
         } finally {
           giveBack()
@@ -261,7 +280,10 @@ export class ServerCall implements StreamSink, Deadlined {
   #abandon(error: RpcError): void {
     let metadata: Buffer = NONE
     try {
-      metadata = encodeMetadata(error.metadata)
+      const told = Object.entries(error.metadata).filter(([name]) =>
+        this.#context.permit.mayTell(name),
+      )
+      metadata = encodeMetadata(Object.fromEntries(told))
     } catch {
       // A handler's unfit metadata is dropped rather than its status.
     }
@@ -296,6 +318,12 @@ export class ServerCall implements StreamSink, Deadlined {
     this.#collector?.drop()
     this.#onEnded(status)
   }
+}
+
+/** What somebody behind this side said of an error is not passed on: the status alone is. */
+function withoutText({ status, code }: RpcError): RpcError {
+  const text = `the service behind this agent answered ${status}`
+  return new RpcError(status, text, code === undefined ? {} : { code })
 }
 
 function noRoom(): PosternError {

@@ -1,14 +1,18 @@
 import { PosternError, printable } from '../base/errors.ts'
+import { Permit, type Ask, type CallGuard } from '../contract/call-guard.ts'
+import { callerText, type Caller } from '../contract/caller.ts'
+import { dataTypeOfNumber } from '../contract/data-type.ts'
 import type { OpenArrival, StreamHandler } from '../mux/session-owner.ts'
 import type { MuxStream } from '../mux/stream.ts'
+import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
 import { judgeBody, readHead, type OpenHead } from '../wire/open-head.ts'
-import { callerText, type Caller } from './caller.ts'
 import { CallCounts } from './call-counts.ts'
 import { CallContext } from './call-context.ts'
+import { failureFacts } from './failure-facts.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { ServerCall } from './server-call.ts'
-import { KIND_NUMBERS, type Authorize, type Offer } from './service.ts'
-import { statusNumber, statusOfCode } from './status.ts'
+import { KIND_NAMES, KIND_NUMBERS, type Offer } from './service.ts'
+import { statusName, statusNumber, statusOfCode } from './status.ts'
 
 const OK = 0
 const INTERNAL = statusNumber('INTERNAL')
@@ -19,15 +23,22 @@ export interface Origin {
   callerOf(head: OpenHead): Caller
   /** The cluster that a call must name where it names one. Default: any. */
   readonly cluster?: string
+  /** The gateway at the other end, and the region in its certificate. Default: none. */
+  readonly gateway?: string
+  readonly region?: string
+  /** Key of the connection, for what holds as long as it lasts. Default: empty. */
+  readonly tunnel?: string
+  /** Told when the connection has ended. */
+  onClosed?(): void
 }
 
 /**
- * Serves the calls and forwards of any number of sessions. Every one of them passes `authorize`
+ * Serves the calls and forwards of any number of sessions. Every one of them needs a permit of the guard
  * first; there is no other way to a handler.
  */
 export class RpcServer {
   readonly #runtime: RpcRuntime
-  readonly #authorize: Authorize
+  readonly #guard: CallGuard
   readonly #forGateways: RpcServer | undefined
   readonly #methods = new Map<string, Offer>()
   readonly #forwards = new Map<string, Offer>()
@@ -39,15 +50,17 @@ export class RpcServer {
    * `forGateways`: serves what gateways ask in their own name, and nothing else does; without it they are
    * callers like others.
    */
-  constructor(runtime: RpcRuntime, authorize: Authorize, forGateways?: RpcServer) {
+  constructor(runtime: RpcRuntime, guard: CallGuard, forGateways?: RpcServer) {
     this.#runtime = runtime
-    this.#authorize = authorize
+    this.#guard = guard
     this.#forGateways = forGateways
   }
 
-  /** Forwards and methods have separate names. */
+  /** Offers a method or service; each has names of its own. @throws CONFIG_INVALID for what the guard does not take */
   offer(offer: Offer): void {
-    const table = offer.handler.kind === 'forward' ? this.#forwards : this.#methods
+    const isForward = offer.handler.kind === 'forward'
+    this.#guard.judgeOffer(offer.name, offer.data)
+    const table = isForward ? this.#forwards : this.#methods
     table.set(offer.name, offer)
   }
 
@@ -70,17 +83,22 @@ export class RpcServer {
       open: (arrival) => {
         this.#open(arrival, origin)
       },
+      closed: () => {
+        origin.onClosed?.()
+      },
     }
   }
 
   #open(arrival: OpenArrival, origin: Origin): void {
     const { stream, bytes, start, end, isEnded } = arrival
     let head: OpenHead
-    let context: CallContext
+    let metadata: Metadata
+    let caller: Caller
     try {
       head = readHead(bytes, start, end)
       judgeBody(head, end, isEnded)
-      context = new CallContext(head, bytes, origin.callerOf(head), arrival.nowMs)
+      metadata = decodeMetadata(bytes, head.metadataStart, head.bodyStart)
+      caller = origin.callerOf(head)
     } catch (error) {
       if (!(error instanceof PosternError)) throw error
       stream.refuse(error.code, false, error.rawMessage)
@@ -96,14 +114,32 @@ export class RpcServer {
       )
       return
     }
-    const isGateway = context.caller.kind === 'gateway'
-    const server = (isGateway ? this.#forGateways : undefined) ?? this
-    server.#serve(arrival, head, context)
+    const server = (caller.kind === 'gateway' ? this.#forGateways : undefined) ?? this
+    server.#serve(arrival, { head, metadata, caller, origin })
   }
 
-  #serve({ stream, bytes, end, isEnded }: OpenArrival, head: OpenHead, context: CallContext): void {
-    const offer = this.#admit(stream, head, context)
-    if (offer === undefined) return
+  #serve(arrival: OpenArrival, { head, metadata, caller, origin }: Opened): void {
+    const { stream, bytes, end, isEnded } = arrival
+    const isForward = head.kind === KIND_NUMBERS.forward
+    const offer = (isForward ? this.#forwards : this.#methods).get(head.name)
+    const permit = this.#permit(stream, offer, {
+      caller,
+      name: head.name,
+      kind: KIND_NAMES[head.kind] ?? 'unary',
+      declared: dataTypeOfNumber(head.dataType),
+      data: offer?.data,
+      gateway: origin.gateway ?? '',
+      region: origin.region ?? '',
+      tunnel: origin.tunnel ?? '',
+    })
+    if (permit === undefined || offer === undefined) return
+    const context = new CallContext(head, {
+      metadata: allowed(metadata, permit),
+      caller,
+      permit,
+      tunnel: origin.tunnel ?? '',
+      nowMs: arrival.nowMs,
+    })
     this.#running++
     const { handler } = offer
     const onEnded = this.#endOf(context, handler.kind === 'forward')
@@ -112,7 +148,8 @@ export class RpcServer {
         onEnded(OK)
       }
       handler.handle(stream, context).then(done, (error: unknown) => {
-        this.#runtime.logger.error({ err: error, service: offer.name }, 'a forward failed')
+        const facts = { ...failureFacts(error), service: offer.name }
+        this.#runtime.logger.error(facts, 'a forward failed')
         stream.reset('INTERNAL')
         onEnded(INTERNAL)
       })
@@ -126,31 +163,27 @@ export class RpcServer {
     }
   }
 
-  /** The offer that the call may use; or undefined, and the stream was refused. */
-  #admit(stream: MuxStream, head: OpenHead, context: CallContext): Offer | undefined {
-    const isForward = head.kind === KIND_NUMBERS.forward
-    const { caller, name, dataType } = context
-    const offer = (isForward ? this.#forwards : this.#methods).get(name)
-    const offeredDataType = offer?.dataType
-    const denial = this.#authorize({ caller, name, isForward, dataType, offeredDataType })
-    if (denial !== undefined) {
-      this.counts.ended(isForward, statusNumber(statusOfCode(denial.code)), 0)
-      stream.refuse(denial.code, false, denial.text)
+  /** The leave to run what is offered; or undefined, and the stream was refused. */
+  #permit(stream: MuxStream, offer: Offer | undefined, ask: Ask): Permit | undefined {
+    const isForward = ask.kind === 'forward'
+    const decision = this.#guard.decide(ask)
+    if (!Permit.is(decision)) {
+      this.counts.ended(isForward, statusNumber(statusOfCode(decision.code)), 0)
+      stream.refuse(decision.code, false, decision.text)
       return undefined
     }
-    if (offer === undefined || KIND_NUMBERS[offer.handler.kind] !== head.kind) {
-      const text =
-        offer === undefined ? `${name} is not offered` : `${name} is ${offer.handler.kind}`
-      this.counts.ended(isForward, statusNumber(statusOfCode('METHOD_UNKNOWN')), 0)
-      stream.refuse('METHOD_UNKNOWN', false, text)
-      return undefined
-    }
-    return offer
+    if (offer?.handler.kind === ask.kind) return decision
+    const text =
+      offer === undefined ? `${ask.name} is not offered` : `${ask.name} is ${offer.handler.kind}`
+    decision.ended('METHOD_UNKNOWN')
+    this.counts.ended(isForward, statusNumber(statusOfCode('METHOD_UNKNOWN')), 0)
+    stream.refuse('METHOD_UNKNOWN', false, text)
+    return undefined
   }
 
   /** Counts the call as it ends, and ends its span where somebody wants spans. */
   #endOf(context: CallContext, isForward: boolean): (status: number) => void {
-    const { name, caller, cluster, traceparent, arrivedAtMs } = context
+    const { name, caller, cluster, traceparent, arrivedAtMs, permit } = context
     const { tracer, clock } = this.#runtime
     const span = tracer?.start('serve', name, traceparent, {
       'postern.caller': callerText(caller),
@@ -158,8 +191,24 @@ export class RpcServer {
     })
     return (status) => {
       this.#running--
+      permit.ended(statusName(status))
       this.counts.ended(isForward, status, clock.nowMs() - arrivedAtMs)
       span?.end(status)
     }
   }
+}
+
+/** The metadata that a permit lets through. */
+function allowed(metadata: Metadata, permit: Permit): Metadata {
+  const entries = Object.entries(metadata)
+  if (entries.length === 0) return metadata
+  return Object.fromEntries(entries.filter(([name]) => permit.mayTell(name)))
+}
+
+/** A stream whose head was read. */
+interface Opened {
+  readonly head: OpenHead
+  readonly metadata: Metadata
+  readonly caller: Caller
+  readonly origin: Origin
 }

@@ -1,8 +1,7 @@
-import type { ErrorCode } from '../base/error-codes.ts'
 import type { MuxStream } from '../mux/stream.ts'
-import type { DataType } from '../wire/data-type.ts'
+import type { CallKind } from '../contract/call-guard.ts'
+import type { CallData } from '../contract/data-type.ts'
 import type { Kind } from '../wire/open-head.ts'
-import type { Caller } from './caller.ts'
 import type { CallContext } from './call-context.ts'
 
 type Bytes = Uint8Array
@@ -35,41 +34,22 @@ export interface ForwardHandler {
 /** One method or service that a server offers. */
 export interface Offer {
   readonly name: string
-  readonly dataType: DataType
+  readonly data: CallData
   readonly handler: MethodHandler | ForwardHandler
   /** Largest single request, in bytes, where it is less than rpc.messageBytesMax. */
   readonly requestBytesMax?: number
 }
 
-/** What the one decision point is asked, for every call and every forward. */
-export interface AccessRequest {
-  readonly caller: Caller
-  readonly name: string
-  /** A method call, or a forward to a named service. */
-  readonly isForward: boolean
-  /** What the caller declared, or undefined. */
-  readonly dataType: DataType | undefined
-  /** What the offer declares; undefined where nothing of that name is offered. */
-  readonly offeredDataType: DataType | undefined
-}
-
-/** Decides on one call or forward: undefined allows it, a denial refuses it. */
-export type Authorize = (request: AccessRequest) => Denial | undefined
-
-/** The reason that a stream is refused by policy. */
-export interface Denial {
-  readonly code: ErrorCode
-  readonly text: string
-}
-
-/** The name of a kind of method. */
-export type KindName = 'unary' | 'serverStream' | 'clientStream' | 'bidi' | 'forward'
-
 /** The numbers on the wire of the kinds of method. */
-export const KIND_NUMBERS: Readonly<Record<KindName, Kind>> = {
+export const KIND_NUMBERS: Readonly<Record<CallKind, Kind>> = {
   unary: 1,
   serverStream: 2,
   clientStream: 3,
   bidi: 4,
   forward: 5,
 }
+
+/** The kinds of method by their number on the wire. */
+export const KIND_NAMES: Readonly<Record<number, CallKind>> = Object.fromEntries(
+  Object.entries(KIND_NUMBERS).map(([name, number]) => [number, name as CallKind]),
+)

@@ -45,19 +45,28 @@ export class RpcError extends Error {
   readonly code: ErrorCode | undefined
   /** True when the call was certainly not started at the other end: it may be sent again. */
   readonly notStarted: boolean
+  /** True when a peer said so by its own words: they are not told to others. */
+  readonly isRemote: boolean
   /** Metadata that came with the status. */
   readonly metadata: Metadata
 
   constructor(
     status: StatusName,
     message: string,
-    details: { code?: ErrorCode; notStarted?: boolean; metadata?: Metadata; cause?: unknown } = {},
+    details: {
+      code?: ErrorCode
+      notStarted?: boolean
+      isRemote?: boolean
+      metadata?: Metadata
+      cause?: unknown
+    } = {},
   ) {
     super(`[${status}] ${message}`, { cause: details.cause })
     this.status = status
     this.rawMessage = message
     this.code = details.code
     this.notStarted = details.notStarted ?? false
+    this.isRemote = details.isRemote ?? false
     this.metadata = details.metadata ?? {}
   }
 }

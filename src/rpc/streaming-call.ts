@@ -40,7 +40,7 @@ export class StreamingCall implements StreamSink, Deadlined {
     this.#writer = new MessageWriter(this.#runtime, stream)
     if (isSingleResponse) {
       this.#collector = new BodyCollector(stream, this.#runtime.limits.messageBytesMax)
-    } else this.#reader = new MessageReader(this.#runtime, stream)
+    } else this.#reader = new MessageReader(this.#runtime.limits.messageBytesMax, stream)
     this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
     if (timeoutMs === 0) return
     this.deadlineAtMs = this.#runtime.clock.nowMs() + timeoutMs

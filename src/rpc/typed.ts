@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import {
   create,
   fromBinary,
@@ -9,15 +10,19 @@ import {
   type DescMethodServerStreaming,
   type DescMethodUnary,
   type DescService,
+  type Message,
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf'
 import { PosternError } from '../base/errors.ts'
-import type { DataType } from '../wire/data-type.ts'
+import type { CallKind, FieldRules } from '../contract/call-guard.ts'
+import { dataTypeOfNumber, type CallData } from '../contract/data-type.ts'
 import type { CallContext } from './call-context.ts'
 import type { CallOptions, RpcChannel } from './channel.ts'
-import type { KindName, MethodHandler, Offer } from './service.ts'
-import { RpcError, statusOfCode } from './status.ts'
+import { judgeFields } from './judge-fields.ts'
+import { methodData } from './method-data.ts'
+import type { MethodHandler, Offer } from './service.ts'
+import { RpcError, rpcErrorOfCode, statusOfCode } from './status.ts'
 
 type Out<O extends DescMessage> = Promise<MessageInitShape<O>> | MessageInitShape<O>
 
@@ -59,7 +64,7 @@ export type Client<S extends DescService> = {
           : never
 }
 
-const KINDS: Readonly<Record<DescMethod['methodKind'], Exclude<KindName, 'forward'>>> = {
+const KINDS: Readonly<Record<DescMethod['methodKind'], Exclude<CallKind, 'forward'>>> = {
   unary: 'unary',
   server_streaming: 'serverStream',
   client_streaming: 'clientStream',
@@ -72,58 +77,100 @@ export function methodName(method: DescMethod): string {
 }
 
 /** Returns the kind of a described method. */
-export function methodKind(method: DescMethod): Exclude<KindName, 'forward'> {
+export function methodKind(method: DescMethod): Exclude<CallKind, 'forward'> {
   return KINDS[method.methodKind]
 }
 
-/** The methods of a service, ready to be offered by an RpcServer. All carry one data type. */
+/**
+ * Returns the methods of a service, ready to be offered by an RpcServer, each with the data that its description declares.
+ * @throws CONFIG_INVALID where one declares none
+ */
 export function offersOf<S extends DescService>(
   service: S,
   implementation: Implementation<S>,
-  dataType: DataType,
 ): Offer[] {
   const functions = implementation as unknown as Record<string, AnyFunction>
   return service.methods.map((method) => {
-    const handler = handlerOf(method, functions[method.localName] as AnyFunction)
-    return { name: methodName(method), dataType, handler }
+    const data = methodData(method)
+    const handler = handlerOf(method, data, functions[method.localName] as AnyFunction)
+    return { name: methodName(method), data, handler }
   })
 }
 
 // The descriptor decides at run time what the mapped types above say at compile time.
 type AnyFunction = (request: unknown, context: CallContext) => unknown
 
-function handlerOf(method: DescMethod, implementation: AnyFunction): MethodHandler {
-  const { input, output } = method
-  const decode = (bytes: Uint8Array): unknown => decodeMessage(input, bytes)
-  const one = (message: unknown): Uint8Array => encodeMessage(output, message)
+function handlerOf(
+  method: DescMethod,
+  { aboutField }: CallData,
+  implementation: AnyFunction,
+): MethodHandler {
+  const read = (bytes: Uint8Array, context: CallContext): unknown =>
+    readRequest(method.input, aboutField, bytes, context)
+  const write = (message: unknown, { permit }: CallContext): Uint8Array =>
+    writeAnswer(method.output, message, permit.fields)
   switch (methodKind(method)) {
     case 'unary':
       return {
         kind: 'unary',
-        handle: async (request, context) => one(await implementation(decode(request), context)),
+        handle: async (request, context) =>
+          write(await implementation(read(request, context), context), context),
       }
     case 'clientStream':
       return {
         kind: 'clientStream',
-        handle: async (requests, context) =>
-          one(await implementation(mapAsync(requests, decode), context)),
+        handle: async (requests, context) => {
+          const messages = mapAsync(requests, (bytes) => read(bytes, context))
+          return write(await implementation(messages, context), context)
+        },
       }
     case 'serverStream':
       return {
         kind: 'serverStream',
         handle: (request, context) =>
-          mapAsync(implementation(decode(request), context) as AsyncIterable<unknown>, one),
+          mapAsync(
+            implementation(read(request, context), context) as AsyncIterable<unknown>,
+            (message) => write(message, context),
+          ),
       }
     case 'bidi':
       return {
         kind: 'bidi',
-        handle: (requests, context) =>
-          mapAsync(
-            implementation(mapAsync(requests, decode), context) as AsyncIterable<unknown>,
-            one,
-          ),
+        handle: (requests, context) => {
+          const messages = mapAsync(requests, (bytes) => read(bytes, context))
+          const answers = implementation(messages, context) as AsyncIterable<unknown>
+          return mapAsync(answers, (message) => write(message, context))
+        },
       }
   }
+}
+
+/** Decodes a request as far as its permit lets it be, and has the guard decide on what it says that it is about. */
+function readRequest(
+  schema: DescMessage,
+  aboutField: string | undefined,
+  bytes: Uint8Array,
+  { permit }: CallContext,
+): unknown {
+  const message = decodeMessage(schema, bytes, permit.fields)
+  if (aboutField === undefined) return message
+  const field = schema.fields.find(({ name }) => name === aboutField)
+  const number = field && (message as unknown as Record<string, unknown>)[field.localName]
+  const type = typeof number === 'number' ? dataTypeOfNumber(number) : undefined
+  if (type === undefined) throw rpcErrorOfCode('MALFORMED_CALL', `${aboutField} names no data type`)
+  const denial = permit.about(type)
+  if (denial !== undefined) throw rpcErrorOfCode(denial.code, denial.text)
+  return message
+}
+
+function writeAnswer(
+  schema: DescMessage,
+  answer: unknown,
+  rules: FieldRules | undefined,
+): Uint8Array {
+  const message = create(schema, answer as MessageInitShape<typeof schema>)
+  if (rules !== undefined && rules.bytesMax !== Infinity) judgeFields(schema, message, rules)
+  return toBinary(schema, message, { writeUnknownFields: rules === undefined })
 }
 
 /** Where calls go: one session, or whichever of several is open. */
@@ -137,6 +184,30 @@ export function clientOf<S extends DescService>(service: S, channel: CallChannel
   return Object.fromEntries(entries) as unknown as Client<S>
 }
 
+/** A channel for calls with one answer. */
+export type UnaryChannel = Pick<RpcChannel, 'unary'>
+
+/** Makes a typed client of a service whose methods all have one request and one answer. */
+export function unaryClientOf<S extends DescService>(service: S, channel: UnaryChannel): Client<S> {
+  const entries = service.methods.map((method) => {
+    assert.equal(methodKind(method), 'unary', `${methodName(method)} is no unary method`)
+    return [method.localName, unaryCallerOf(method, channel)] as const
+  })
+  return Object.fromEntries(entries) as unknown as Client<S>
+}
+
+function unaryCallerOf(
+  method: DescMethod,
+  channel: UnaryChannel,
+): (request: unknown, options?: CallOptions) => Promise<unknown> {
+  const name = methodName(method)
+  return async (request, options) =>
+    decodeMessage(
+      method.output,
+      await channel.unary(name, encodeMessage(method.input, request), options),
+    )
+}
+
 function callerOf(
   method: DescMethod,
   channel: CallChannel,
@@ -146,7 +217,7 @@ function callerOf(
   const decode = (bytes: Uint8Array): unknown => decodeMessage(method.output, bytes)
   switch (methodKind(method)) {
     case 'unary':
-      return async (request, options) => decode(await channel.unary(name, encode(request), options))
+      return unaryCallerOf(method, channel)
     case 'serverStream':
       return (request, options) =>
         mapAsync(channel.serverStream(name, encode(request), options), decode)
@@ -172,12 +243,16 @@ function encodeMessage(schema: DescMessage, message: unknown): Uint8Array {
   return toBinary(schema, create(schema, message as MessageInitShape<typeof schema>))
 }
 
-function decodeMessage(schema: DescMessage, bytes: Uint8Array): unknown {
+function decodeMessage(schema: DescMessage, bytes: Uint8Array, rules?: FieldRules): Message {
+  let message: Message
   try {
-    return fromBinary(schema, bytes)
+    message = fromBinary(schema, bytes, { readUnknownFields: rules?.unknown !== 'strip' })
   } catch (error) {
     throw undecodable(schema.typeName, error)
   }
+  const isJudged = rules?.unknown === 'refuse' || (rules?.bytesMax ?? Infinity) !== Infinity
+  if (rules !== undefined && isJudged) judgeFields(schema, message, rules)
+  return message
 }
 
 /** Makes the error of a request (at its receiver) or response (at the caller) that cannot be decoded by its description. */

@@ -132,6 +132,7 @@ export class UnaryCall implements StreamSink, Deadlined {
 export function errorOfTrailer(trailer: Trailer): RpcError {
   try {
     return new RpcError(statusName(trailer.status), printable(trailer.text, TEXT_CHARS_MAX), {
+      isRemote: true,
       metadata: decodeMetadata(trailer.metadata),
     })
   } catch (error) {

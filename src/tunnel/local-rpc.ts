@@ -1,5 +1,6 @@
 import type { DescService } from '@bufbuild/protobuf'
 import { ERROR_CODES, type ErrorCode } from '../base/error-codes.ts'
+import { exempt } from '../guard/exempt.ts'
 import { PosternError } from '../base/errors.ts'
 import { refuseStreams } from '../mux/session-owner.ts'
 import { RpcChannel } from '../rpc/channel.ts'
@@ -38,7 +39,7 @@ export class LocalServer {
 
   constructor(path: string, ambient: Ambient) {
     this.#parts = processParts(LOCAL_SETTINGS, ambient)
-    this.server = new RpcServer(this.#parts.runtime, () => undefined)
+    this.server = new RpcServer(this.#parts.runtime, exempt('local socket'))
     this.#listener = new LocalListener(path, (wire) => {
       this.#serve(wire)
     })

@@ -100,6 +100,7 @@ export class RpcConnection {
         return
       case 'closed':
         this.#cancelExpiry?.()
+        this.#events.streams.closed?.()
         this.#events.onClosed(this, this.#reason(event.error))
     }
   }

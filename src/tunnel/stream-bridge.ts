@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { ByteQueue } from '../base/byte-queue.ts'
 import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../base/errors.ts'
+import type { Direction, Permit } from '../contract/call-guard.ts'
 import { on } from '../transport/edge.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 
@@ -14,6 +15,7 @@ export class StreamBridge implements StreamSink {
   readonly #onClosed: (code: ErrorCode | undefined) => void
   readonly #clock: Clock
   readonly #mayRetry: ((code: ErrorCode) => boolean) | undefined
+  readonly #permit: Permit | undefined
   readonly #offs: (() => void)[] = []
   /** Bytes for the local side, and whether a batch of them is on its way. */
   readonly #inbox = new ByteQueue()
@@ -30,14 +32,21 @@ export class StreamBridge implements StreamSink {
   /**
    * `onClosed` is told once, when the local connection is closed: with a code unless all went well. `mayRetry`:
    * asked where the stream is refused; true leaves the local connection untouched, as nothing is read from it
-   * before the stream is accepted.
+   * before the stream is accepted. `permit`: counts what crosses, and may end it.
    */
   constructor(
     socket: Duplex,
     clock: Clock,
     onClosed: (code: ErrorCode | undefined) => void,
     mayRetry?: (code: ErrorCode) => boolean,
+    permit?: Permit,
   ) {
+    this.#permit = permit
+    if (permit !== undefined) {
+      permit.onWithdrawn = ({ code }) => {
+        this.abort(code)
+      }
+    }
     this.#mayRetry = mayRetry
     this.#socket = socket
     this.#clock = clock
@@ -65,6 +74,7 @@ export class StreamBridge implements StreamSink {
     const socket = this.#socket
     on(socket, 'data', (bytes: Buffer) => {
       this.bytesOut += bytes.length
+      if (!this.#passes('out', bytes.length)) return
       if (!stream.write(bytes)) socket.pause()
     })
     on(socket, 'end', () => {
@@ -81,6 +91,7 @@ export class StreamBridge implements StreamSink {
 
   onData(stream: MuxStream, bytes: Buffer): void {
     this.bytesIn += bytes.length
+    if (!this.#passes('in', bytes.length)) return
     this.#inbox.push(bytes)
     this.#stream ??= stream
     this.#writeSoon()
@@ -111,6 +122,12 @@ export class StreamBridge implements StreamSink {
 
   onStop(): void {
     this.#end('CANCELLED')
+  }
+
+  #passes(direction: Direction, bytes: number): boolean {
+    const denial = this.#permit?.pass(direction, bytes)
+    if (denial !== undefined) this.abort(denial.code)
+    return denial === undefined
   }
 
   /** Ends both sides, as for a deadline that has passed. */

@@ -42,6 +42,10 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [42, 'RENEWAL_REFUSED'],
   [43, 'CSR_INVALID'],
   [44, 'BUNDLE_REFUSED'],
+  [45, 'POLICY_BUDGET'],
+  [46, 'LOCKED_DOWN'],
+  [47, 'REGION_REFUSED'],
+  [48, 'RECORD_UNWRITABLE'],
   [255, 'INTERNAL'],
 ]
 

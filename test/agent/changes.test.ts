@@ -1,3 +1,4 @@
+import { AgentGuard } from '../../src/agent/guard/guard.ts'
 import { expect } from 'chai'
 import { rmSync } from 'node:fs'
 import { copyFileSync } from 'node:fs'
@@ -47,7 +48,8 @@ describe('changing the identity of an agent', () => {
         return await prover.outcome()
       },
     }
-    changes = new CredentialChanges({ settings, ambient, store, egress: DIRECT, prover })
+    const guard = new AgentGuard(settings, ambient)
+    changes = new CredentialChanges({ settings, ambient, store, guard, egress: DIRECT, prover })
   })
   afterEach(() => {
     changes.stop()

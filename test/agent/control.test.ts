@@ -1,3 +1,5 @@
+import { EMPTY_POLICY } from '../../src/guard/rule.ts'
+import { TypeCounts } from '../../src/guard/type-counts.ts'
 import { expect } from 'chai'
 import { agentMetrics } from '../../src/agent/control/metrics.ts'
 import {
@@ -47,11 +49,21 @@ function reportWith(parts: Partial<AgentReport>): AgentReport {
     changes: { clockSkewMs: undefined, diagnosis: undefined, renewal: undefined },
     services: {
       running: 0,
-      allowed: 7,
-      denied: 2,
       endedByStatus: [5],
       calls: [],
       services: [],
+    },
+    guard: {
+      policy: EMPTY_POLICY,
+      pushes: [],
+      lockdown: undefined,
+      tellsLockdown: false,
+      allowed: 7,
+      denied: 2,
+      observed: 0,
+      byType: new TypeCounts().byType,
+      budgets: [],
+      record: undefined,
     },
     tunnels: { wanted: 2, up: 0, main: DOWN, all: [DOWN], lastError: undefined },
     notices: { warnings: [], canaries: new Map() },
@@ -112,12 +124,12 @@ describe('what an agent tells an operator', () => {
   it('is NOT_ENROLLED, with the reason, before there is an identity', () => {
     let reason = 'it has just started'
     const offers = offersBeforeEnrolment(() => reason)
-    expect(offers.length).to.equal(5)
+    expect(offers.length).to.equal(6)
     reason = 'the token is used up'
     const renew = offers.find(({ name }) => name.endsWith('/WatchStatus'))
     const { handler } = renew ?? {}
     if (handler?.kind !== 'serverStream') throw new Error('it is no stream')
-    const ask = () => handler.handle(new Uint8Array(), {} as never)
+    const ask = () => handler.handle(new Uint8Array(), { permit: {} } as never)
     expect(codeOf(ask, 'NOT_ENROLLED').message).to.include('the token is used up')
   })
 })

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { Services } from '../../src/agent/services/services.ts'
+import { AgentGuard } from '../../src/agent/guard/guard.ts'
 import type { AgentSettings } from '../../src/config/agent-settings.ts'
 import { processParts } from '../../src/tunnel/process-parts.ts'
 import { agentSettings } from '../support/agent-settings.ts'
@@ -11,7 +12,7 @@ import { SeededRandom } from '../support/seeded-random.ts'
 const NOWHERE = { certificateFile: 'a', keyFile: 'b', bundleFile: 'c' }
 const ROW = {
   name: 'orders-db',
-  dataType: 'task-log',
+  dataType: 'service-traffic',
   protocol: 'tcp',
   target: { host: '127.0.0.1', port: 1 },
 } as const
@@ -24,7 +25,12 @@ describe("the agent's services", () => {
       logger: new LogRecorder(),
     }
     const settings = agentSettings(NOWHERE, {}, { services } as unknown as Partial<AgentSettings>)
-    const room = new Services(settings, ambient, processParts(settings, ambient))
+    const room = new Services(
+      settings,
+      ambient,
+      processParts(settings, ambient),
+      new AgentGuard(settings, ambient).guard,
+    )
     return { room, settings }
   }
   const named = (room: Services): string[] => room.report().services.map(({ name }) => name)

@@ -85,17 +85,17 @@ describe('settings', () => {
   it('of the agent refuse rows that are wrong in any field', () => {
     const services = (row: object): unknown =>
       AGENT_SETTINGS.services.parse([
-        { name: 'db', target: 'tcp://h:1', dataType: 'task-log', ...row },
+        { name: 'db', target: 'tcp://h:1', dataType: 'service-traffic', ...row },
       ])
     expect(services({})).to.deep.equal([
-      { name: 'db', protocol: 'tcp', target: { host: 'h', port: 1 }, dataType: 'task-log' },
+      { name: 'db', protocol: 'tcp', target: { host: 'h', port: 1 }, dataType: 'service-traffic' },
     ])
     expect(services({ target: 'http://[::1]' })).to.deep.include.deep.members([
       {
         name: 'db',
         protocol: 'http',
         target: { host: '::1', port: 80 },
-        dataType: 'task-log',
+        dataType: 'service-traffic',
       },
     ])
     for (const row of [
@@ -107,6 +107,10 @@ describe('settings', () => {
       { target: 'tcp://user@h:1' },
       { target: 'https://h' },
       { dataType: 5 },
+      { dataType: undefined },
+      { dataType: 'own' },
+      { dataType: 'task-log' },
+      { dataType: 'task-io', target: 'http://h' },
       { extra: true },
     ])
       expect(() => services(row), JSON.stringify(row)).to.throw('entry 1')

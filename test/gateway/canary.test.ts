@@ -1,3 +1,4 @@
+import { exempt } from '../../src/guard/exempt.ts'
 import { expect } from 'chai'
 import { silentLogger } from '../../src/base/logger.ts'
 import { CANARY_FEATURE } from '../../src/contract/features.ts'
@@ -32,7 +33,7 @@ describe('canary calls', () => {
       logger: silentLogger,
     })
     const registry = new Registry()
-    const server = new RpcServer(parts.runtime, () => undefined)
+    const server = new RpcServer(parts.runtime, exempt('gateway to callers'))
     const marked: string[] = []
     let tunnelOf: (mark: string) => AgentTunnel | undefined = () => undefined
     const canary = (_request: unknown, { traceparent }: { traceparent: string }) => {
@@ -40,7 +41,7 @@ describe('canary calls', () => {
       return answer()
     }
     const tell = () => ({})
-    for (const offer of offersOf(Notices, { canary, tell }, 'cluster-record')) server.offer(offer)
+    for (const offer of offersOf(Notices, { canary, tell, narrow: tell })) server.offer(offer)
     const acceptOwn = (wire: PeerWire, of: typeof tunnelOf): void => {
       tunnelOf = of
       const streams = server.streamsOf({ callerOf: () => ({ kind: 'connection', key: '1' }) })

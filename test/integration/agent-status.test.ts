@@ -55,7 +55,7 @@ describe('agent status', function () {
 
   it('says what happened, and says it by its schema: healthy, down and not running', async () => {
     const gateway = await daemons.startGateway({ canary: { interval: '1s' } })
-    const services = [{ name: 'web', target: 'tcp://127.0.0.1:1', dataType: 'cluster-record' }]
+    const services = [{ name: 'web', target: 'tcp://127.0.0.1:1', dataType: 'service-traffic' }]
     const probes = [{ service: 'web', type: 'tcp', interval: '1s' }]
     const agent = await daemons.startAgent({ services, probes, health: { delay: '0s' } })
     await eventually(async () => {

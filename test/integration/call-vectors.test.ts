@@ -1,3 +1,4 @@
+import { plainData } from '../../src/contract/data-type.ts'
 import { expect } from 'chai'
 import { readFileSync } from 'node:fs'
 import { systemRandom } from '../../src/base/random.ts'
@@ -70,7 +71,7 @@ describe('the vectors of calls', function () {
     })
     stack.agents[0]?.services.server.offer({
       name: 'test.T/Slow',
-      dataType: 'cluster-record',
+      data: plainData('cluster-record'),
       handler: {
         kind: 'serverStream',
         async *handle() {

@@ -54,7 +54,7 @@ describe('peers that ask and do not read', function () {
     gateway = await daemons.startGateway({ limits })
     agent = await daemons.startAgent({
       limits,
-      services: [{ name: 'flood', target, dataType: 'cluster-record' }],
+      services: [{ name: 'flood', target, dataType: 'service-traffic' }],
     })
   })
   after(() => {

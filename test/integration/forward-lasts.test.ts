@@ -29,7 +29,7 @@ describe('a caller that lasts', function () {
     await plane.enroll('a-1')
     const address = `tcp://127.0.0.1:${String((target.address() as AddressInfo).port)}`
     const agent = plane.startAgent('a-1', {
-      services: JSON.stringify([{ name: 'echo', target: address, dataType: 'cluster-record' }]),
+      services: JSON.stringify([{ name: 'echo', target: address, dataType: 'service-traffic' }]),
     })
     await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
   })

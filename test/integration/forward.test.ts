@@ -51,7 +51,7 @@ async function stackWith(
   const services = Object.entries(targets).map(([name, target]) => ({
     name,
     target,
-    dataType: 'metric',
+    dataType: 'service-traffic',
   }))
   await stack.startAgent({ services: JSON.stringify(services) })
   return { stack, client: await stack.connect() }
@@ -218,7 +218,7 @@ describe('PostgreSQL through a forward', function () {
     )
     stopServer = () => server.kill('SIGQUIT')
     const services = [
-      { name: 'postgres', target: `tcp://127.0.0.1:${String(port)}`, dataType: 'run-metadata' },
+      { name: 'postgres', target: `tcp://127.0.0.1:${String(port)}`, dataType: 'service-traffic' },
     ]
     await stack.startAgent({ services: JSON.stringify(services) })
     local = await forward(await stack.connect(), 'postgres')

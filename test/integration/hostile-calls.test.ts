@@ -1,3 +1,4 @@
+import { plainData } from '../../src/contract/data-type.ts'
 import { expect } from 'chai'
 import { Diagnostics, Health, RpcError, type GatewayClient } from '../../src/client.ts'
 import type { MethodHandler } from '../../src/rpc/service.ts'
@@ -20,7 +21,7 @@ describe('calls that mean harm', function () {
 
   function offer(handler: MethodHandler): string {
     const name = 'test.T/Method'
-    stack.agents[0]!.services.server.offer({ name, dataType: 'cluster-record', handler })
+    stack.agents[0]!.services.server.offer({ name, data: plainData('cluster-record'), handler })
     return name
   }
 

@@ -20,7 +20,11 @@ describe('what must end', function () {
     })
     await new Promise<void>((resolve) => target.listen(0, '127.0.0.1', resolve))
     const { port } = target.address() as AddressInfo
-    const row = { name: 'sink', target: `tcp://127.0.0.1:${String(port)}`, dataType: 'metric' }
+    const row = {
+      name: 'sink',
+      target: `tcp://127.0.0.1:${String(port)}`,
+      dataType: 'service-traffic',
+    }
     services = JSON.stringify([row])
   })
   beforeEach(async () => {

@@ -1,3 +1,4 @@
+import { allowAll } from '../support/allow-all.ts'
 import { expect } from 'chai'
 import { writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server } from 'node:net'
@@ -68,14 +69,15 @@ describe('a reload by SIGHUP', function () {
   const service = () => ({
     name: 'web',
     target: `tcp://127.0.0.1:${String((target.address() as AddressInfo).port)}`,
-    dataType: 'cluster-record',
+    dataType: 'service-traffic',
   })
   const forward = async () => {
     const socket = new PassThrough()
     setTimeout(() => socket.destroy(), 300)
     return await client.cluster('c-1').forward('web', socket)
   }
-  const EVERYTHING = [{ caller: '*', methods: ['*'], services: ['*'] }]
+  const EVERYTHING = allowAll()
+  const WITH_WEB = allowAll([{ name: 'web' }])
 
   it('takes over services, probes and rules, while a call goes on', async () => {
     const diagnostics = client.cluster('c-1').service(Diagnostics)
@@ -91,7 +93,7 @@ describe('a reload by SIGHUP', function () {
     await eventually(() => got > 0, 'the call runs')
     expect(await forward()).to.equal('METHOD_UNKNOWN')
     const probes = [{ service: 'web', type: 'tcp', interval: '1s' }]
-    await reload({ services: [service()], probes, allow: EVERYTHING }, 'reloaded')
+    await reload({ services: [service()], probes, allow: WITH_WEB }, 'reloaded')
     await eventually(
       async () =>
         (await client.getCluster('c-1')).tunnels.some(({ services }) => services.length === 1),

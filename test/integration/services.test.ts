@@ -103,7 +103,7 @@ describe('services that are probed', function () {
       return tunnels.filter(({ health }) => health.length === 1).length === 2
     }, 'both have told')
     for (let i = 0; i < 5; i++) expect(await refusalOf()).to.equal('CONNECTION_LOST')
-    expect(second.services.policy.allowed).to.equal(5)
+    expect(second.guard.guard.allowed).to.equal(5)
   })
 
   it('heartbeats are not believed beyond what the agent offers, and are refused when they are many', async () => {

@@ -238,7 +238,7 @@ describe('a reload', function () {
     try {
       const down = {
         services: JSON.stringify([
-          { name: 'web', target: 'tcp://127.0.0.1:1', dataType: 'cluster-record' },
+          { name: 'web', target: 'tcp://127.0.0.1:1', dataType: 'service-traffic' },
         ]),
         probes: JSON.stringify([{ service: 'web', type: 'tcp', interval: '1s' }]),
       }

@@ -1,3 +1,4 @@
+import { plainData } from '../../src/contract/data-type.ts'
 import type { Offer } from '../../src/rpc/service.ts'
 import { RpcError } from '../../src/rpc/status.ts'
 import type { FakeClock } from '../support/fake-clock.ts'
@@ -11,21 +12,21 @@ export function pattern(length: number): Buffer {
 
 /** What the simulated agent serves: echoes of each kind, one that fails, and one that never ends. */
 export function simulatedOffers(clock: FakeClock): Offer[] {
-  const dataType = 'cluster-record' as const
+  const data = plainData('cluster-record')
   return [
     {
       name: 's.S/Echo',
-      dataType,
+      data,
       handler: { kind: 'unary', handle: (request) => Buffer.from(request) },
     },
     {
       name: 's.S/Fail',
-      dataType,
+      data,
       handler: { kind: 'unary', handle: () => Promise.reject(new RpcError('NOT_FOUND', 'no')) },
     },
     {
       name: 's.S/Hang',
-      dataType,
+      data,
       handler: {
         kind: 'unary',
         handle: (_request, context) =>
@@ -38,7 +39,7 @@ export function simulatedOffers(clock: FakeClock): Offer[] {
     },
     {
       name: 's.S/Down',
-      dataType,
+      data,
       handler: {
         kind: 'serverStream',
         async *handle(request, context) {
@@ -52,7 +53,7 @@ export function simulatedOffers(clock: FakeClock): Offer[] {
     },
     {
       name: 's.S/Up',
-      dataType,
+      data,
       handler: {
         kind: 'clientStream',
         async handle(requests) {
@@ -64,7 +65,7 @@ export function simulatedOffers(clock: FakeClock): Offer[] {
     },
     {
       name: 's.S/Both',
-      dataType,
+      data,
       handler: {
         kind: 'bidi',
         async *handle(requests) {

@@ -1,3 +1,4 @@
+import { exempt } from '../../src/guard/exempt.ts'
 import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
 import type { ByteBudget } from '../../src/base/byte-budget.ts'
@@ -84,7 +85,7 @@ export class World {
       logger: silentLogger,
       gatekeeper: LETS_ALL_IN,
     })
-    this.agentServer = new RpcServer(agent.runtime, () => undefined)
+    this.agentServer = new RpcServer(agent.runtime, exempt('gateway to callers'))
     for (const offer of simulatedOffers(this.clock)) this.agentServer.offer(offer)
     this.tunnel = this.#makeTunnel(agent)
   }

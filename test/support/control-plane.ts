@@ -1,3 +1,4 @@
+import { allowAll } from './allow-all.ts'
 import { createPublicKey } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -41,8 +42,6 @@ export interface Planted {
   /** Default: the issuing CA of agents of this control plane. */
   readonly authority?: Authority
 }
-
-const ALLOW_ALL = JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }])
 
 /** A control plane made by `gateway init`, with its listeners on loopback, in this process. */
 export class ControlPlane {
@@ -218,7 +217,7 @@ export class ControlPlane {
         'identity.renewApart': '1s',
         'backoff.min': '20ms',
         'backoff.max': '300ms',
-        allow: ALLOW_ALL,
+        allow: JSON.stringify(allowAll(flags.services)),
         ...flags,
       },
       environment: {},

@@ -1,3 +1,4 @@
+import { allowAll } from './allow-all.ts'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -43,7 +44,7 @@ export class Daemons {
         status: { socket: join(this.pki.folder, 'agent.sock') },
         state: { directory: join(this.pki.folder, 'state') },
         backoff: { min: '50ms', max: '500ms' },
-        allow: [{ caller: '*', methods: ['*'], services: ['*'] }],
+        allow: allowAll((more as { services?: readonly unknown[] }).services),
       },
       caller: { gateway: { address: `localhost:${String(this.callerPort)}` } },
     }[name]

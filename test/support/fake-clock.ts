@@ -11,7 +11,7 @@ export class FakeClock implements Clock {
   /** In the order of firing. */
   readonly #timers: Timer[] = []
   #soon: (() => void)[] = []
-  readonly wallOffsetMs: number
+  wallOffsetMs: number
 
   constructor(wallOffsetMs = Date.UTC(2026, 0, 1)) {
     this.wallOffsetMs = wallOffsetMs

@@ -1,3 +1,4 @@
+import { allowAll } from './allow-all.ts'
 import { join } from 'node:path'
 import { Agent } from '../../src/agent/agent.ts'
 import { systemRandom } from '../../src/base/random.ts'
@@ -15,8 +16,6 @@ import { LogRecorder } from './log-recorder.ts'
 import { AGENT, CALLER, GATEWAY, TestPki, TRUST_DOMAIN } from './pki.ts'
 
 type Flags = Readonly<Record<string, string>>
-
-const ALLOW_ALL = JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }])
 
 export interface FleetGateway {
   readonly name: string
@@ -105,7 +104,7 @@ export class Fleet {
         'state.directory': join(this.pki.folder, `state-${name}`),
         'backoff.min': '20ms',
         'backoff.max': '200ms',
-        allow: ALLOW_ALL,
+        allow: JSON.stringify(allowAll(flags.services)),
         ...identityFlags(await this.pki.issue({ ...AGENT, agent: name })),
         ...flags,
       },

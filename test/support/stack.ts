@@ -1,3 +1,4 @@
+import { allowAll } from './allow-all.ts'
 import { join } from 'node:path'
 import { Agent } from '../../src/agent/agent.ts'
 import { systemRandom } from '../../src/base/random.ts'
@@ -14,8 +15,6 @@ import { LogRecorder } from './log-recorder.ts'
 import { AGENT, CALLER, GATEWAY, TestPki, TRUST_DOMAIN } from './pki.ts'
 
 type Flags = Readonly<Record<string, string>>
-
-const ALLOW_ALL = JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }])
 
 function identityFlags(files: KeyFilePaths): Flags {
   return {
@@ -78,9 +77,10 @@ export class Stack {
       'gateway.address': `127.0.0.1:${String(this.agentPort)}`,
       'gateway.serverName': 'localhost',
       'status.socket': join(this.pki.folder, 'agent.sock'),
+      'state.directory': join(this.pki.folder, 'state'),
       'backoff.min': '20ms',
       'backoff.max': '200ms',
-      allow: ALLOW_ALL,
+      allow: JSON.stringify(allowAll(flags.services)),
       ...identityFlags(files),
       ...flags,
     })

@@ -29,7 +29,7 @@ describe('calls over a local socket', () => {
         await new Promise(() => undefined)
       },
     }
-    for (const offer of offersOf(Admin, service, 'cluster-record')) local.server.offer(offer)
+    for (const offer of offersOf(Admin, service)) local.server.offer(offer)
     await local.listen()
     return local
   }

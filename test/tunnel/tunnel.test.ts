@@ -1,3 +1,4 @@
+import { exempt } from '../../src/guard/exempt.ts'
 import { expect } from 'chai'
 import { PosternError } from '../../src/base/errors.ts'
 import { silentLogger } from '../../src/base/logger.ts'
@@ -67,15 +68,14 @@ class Scene {
   #dialled(): PeerWire {
     const ids = { near: AGENT, far: GATEWAY }
     const { near, far } = connect(this.clock, new SeededRandom(2), QUIET, ids)
-    const server = new RpcServer(this.#parts.runtime, () => undefined)
+    const server = new RpcServer(this.#parts.runtime, exempt('gateway to callers'))
     const register = () => {
       if (this.refusal !== undefined) this.accepted.at(-1)?.close(this.refusal)
       return { gateway: 'g' }
     }
     const nothing = () => ({})
     const service = { register, renew: nothing, heartbeat: nothing, notify: nothing }
-    for (const offer of offersOf(TunnelService, service as never, 'cluster-record'))
-      server.offer(offer)
+    for (const offer of offersOf(TunnelService, service as never)) server.offer(offer)
     const streams = server.streamsOf({ callerOf: () => ({ kind: 'connection', key: '1' }) })
     const onClosed = () => undefined
     this.accepted.push(new RpcConnection(far, 'acceptor', this.#parts, { streams, onClosed }))

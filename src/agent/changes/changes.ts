@@ -6,6 +6,7 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 import { readEnrollUrl } from '../enrolment/enrolment.ts'
+import type { AgentGuard } from '../guard/guard.ts'
 import type { Reason } from '../health/health.ts'
 import { Adoption } from './adoption.ts'
 import { Inquiry } from './inquiry.ts'
@@ -29,6 +30,7 @@ export interface CredentialChangesPorts {
   readonly settings: AgentSettings
   readonly ambient: Ambient
   readonly store: CredentialStore
+  readonly guard: AgentGuard
   readonly egress: Egress
   readonly prover: Prover
 }
@@ -175,7 +177,7 @@ export class CredentialChanges {
 
   /** The renewal of a certificate that the agent manages itself, over whatever way is open. */
   #makeRenewal(): Renewal {
-    const { settings, ambient, store, egress, prover } = this.#ports
+    const { settings, ambient, store, guard, egress, prover } = this.#ports
     const { clock, random } = ambient
     const logger = ambient.logger.child({ component: 'renewal' })
     const url = settings['identity.renewUrl']
@@ -188,7 +190,8 @@ export class CredentialChanges {
       apartMs: settings['identity.renewApart'],
       exclusively: (act) => this.#adoption.exclusively(act),
       ask: async (signingRequest) => {
-        const ways = { store, prover, egress, clock, renewUrl, enrollUrl: this.#enrollUrl }
+        const enrollUrl = this.#enrollUrl
+        const ways = { store, guard, prover, egress, clock, renewUrl, enrollUrl }
         return await askForRenewal(ways, signingRequest)
       },
       onRenewed: async () => {

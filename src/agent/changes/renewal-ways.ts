@@ -2,9 +2,10 @@ import type { Clock } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
 import { Tunnel as TunnelService } from '../../gen/postern/v1/tunnel_pb.js'
 import type { Egress } from '../../transport/egress.ts'
-import { clientOf } from '../../rpc/typed.ts'
+import { unaryClientOf } from '../../rpc/typed.ts'
 import { caCertificates, estIssue, recover, errorOfCall } from '../enrolment/enrolment.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
+import { OwnChannel, type AgentGuard } from '../guard/guard.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 
 const RENEW_MS_MAX = 20_000
@@ -15,6 +16,7 @@ export type Answered = readonly Buffer[]
 /** The ways over which a renewal may be asked for. */
 export interface RenewalWays {
   readonly store: CredentialStore
+  readonly guard: AgentGuard
   readonly prover: Prover
   readonly egress: Egress
   readonly clock: Clock
@@ -35,11 +37,11 @@ export interface Prover {
  * prove that we hold the key. @throws what the gateway refuses with, network codes
  */
 export async function askForRenewal(ways: RenewalWays, signingRequest: Buffer): Promise<Answered> {
-  const { store, prover, renewUrl, enrollUrl, egress, clock } = ways
+  const { store, guard, prover, renewUrl, enrollUrl, egress, clock } = ways
   const { credential, trust: held } = store
   const [ready] = prover.ready
   if (ready !== undefined) {
-    const client = clientOf(TunnelService, ready.connection.channel())
+    const client = unaryClientOf(TunnelService, new OwnChannel(guard.guard, ready.connection))
     try {
       const { certificate, chain } = await client.renew(
         { signingRequest },

@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { Metrics, type MetricRow, type Sample } from '../../base/metrics.ts'
 import { BUILD_METRIC, buildSample } from '../../base/build-info.ts'
+import { TYPE_METRICS, typeSamples } from '../../guard/type-counts.ts'
 import { CALL_METRICS } from '../../rpc/call-counts.ts'
 import type { AgentReport } from './report.ts'
 import type { AgentRooms } from './rooms.ts'
@@ -14,6 +15,12 @@ export const AGENT_METRICS: readonly MetricRow[] = [
     kind: 'counter',
     help: 'Decisions of the policy on calls and forwards: allowed or denied.',
     labels: ['result'],
+  },
+  ...TYPE_METRICS,
+  {
+    name: 'postern_lockdown',
+    kind: 'gauge',
+    help: '1 while the customer has locked the agent down, else 0.',
   },
   {
     name: 'postern_tunnel_up',
@@ -77,13 +84,15 @@ export function agentMetrics(agent: Pick<AgentRooms, 'report'>, clock: Clock): M
 }
 
 function samples(report: AgentReport, nowMs: number): Sample[] {
-  const { tunnels, credential, changes, services } = report
+  const { tunnels, credential, changes, services, guard } = report
   const decisions = 'postern_policy_decisions_total'
   const found: Sample[] = [
     buildSample('agent'),
     ...services.calls,
-    { name: decisions, value: services.allowed, labels: { result: 'allowed' } },
-    { name: decisions, value: services.denied, labels: { result: 'denied' } },
+    { name: decisions, value: guard.allowed, labels: { result: 'allowed' } },
+    { name: decisions, value: guard.denied, labels: { result: 'denied' } },
+    ...typeSamples(guard.byType),
+    { name: 'postern_lockdown', value: guard.lockdown === undefined ? 0 : 1 },
     { name: 'postern_tunnel_up', value: tunnels.up > 0 ? 1 : 0 },
     { name: 'postern_agent_tunnels', value: tunnels.up, labels: { state: 'up' } },
     { name: 'postern_agent_tunnels', value: tunnels.wanted, labels: { state: 'wanted' } },

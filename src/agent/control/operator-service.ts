@@ -38,20 +38,21 @@ export function operatorOffers({ agent, clock, reload, recentLog }: OperatorPort
       await pause(clock, WATCH_MS, signal, false)
     }
   }
-  return offersOf(
-    AgentControl,
-    {
-      status,
-      watchStatus,
-      takeSnapshot: () => takeSnapshot(agent, clock, recentLog()),
-      renewCertificate: ({ keyKind }) => renewNow(agent, keyKind),
-      reload: async () => {
-        await reload()
-        return {}
-      },
+  return offersOf(AgentControl, {
+    status,
+    watchStatus,
+    takeSnapshot: () => takeSnapshot(agent, clock, recentLog()),
+    renewCertificate: ({ keyKind }) => renewNow(agent, keyKind),
+    applyLockdown: () => {
+      agent.guard.lookForLockdown()
+      const { lockdown } = agent.guard.report()
+      return lockdown === undefined ? {} : { lockdown }
     },
-    'cluster-record',
-  )
+    reload: async () => {
+      await reload()
+      return {}
+    },
+  })
 }
 
 /** Returns the same methods as they answer before there is an identity: all with NOT_ENROLLED. */
@@ -60,7 +61,7 @@ export function offersBeforeEnrolment(reason: () => string): Offer[] {
     throw new PosternError('NOT_ENROLLED', `not enrolled yet: ${reason()}`)
   }
   const names = AgentControl.methods.map(({ localName }) => [localName, refuse] as const)
-  return offersOf(AgentControl, Object.fromEntries(names) as never, 'cluster-record')
+  return offersOf(AgentControl, Object.fromEntries(names) as never)
 }
 
 /** What a renewal has changed. */

@@ -1,5 +1,6 @@
 import type { ChangesReport } from '../changes/changes.ts'
 import type { CredentialReport } from '../credential/credential.ts'
+import type { GuardReport } from '../guard/guard.ts'
 import type { AgentEvent, Verdict } from '../health/health.ts'
 import type { NoticesReport } from '../notices/notices.ts'
 import type { ServicesReport } from '../services/services.ts'
@@ -13,6 +14,7 @@ export interface AgentReport {
   readonly health: Verdict
   readonly credential: CredentialReport
   readonly changes: ChangesReport
+  readonly guard: GuardReport
   readonly services: ServicesReport
   readonly tunnels: TunnelsReport
   readonly notices: NoticesReport

@@ -1,6 +1,7 @@
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import type { CredentialChanges } from '../changes/changes.ts'
 import type { CredentialStore } from '../credential/credential.ts'
+import type { AgentGuard } from '../guard/guard.ts'
 import type { Timeline } from '../health/health.ts'
 import type { AgentReport } from './report.ts'
 
@@ -9,6 +10,7 @@ export interface AgentRooms {
   readonly settings: AgentSettings
   readonly timeline: Timeline
   readonly store: CredentialStore
+  readonly guard: AgentGuard
   readonly changes: CredentialChanges
   /** What all rooms say of themselves. It changes nothing. */
   report(): AgentReport

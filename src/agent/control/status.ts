@@ -5,10 +5,12 @@ import {
   type AgentStatus,
   type AgentStatus_CanarySchema,
   type AgentStatus_CertificateSchema,
+  type AgentStatus_GuardSchema,
   type AgentStatus_ServiceSchema,
   type AgentStatus_TunnelSchema,
 } from '../../gen/postern/v1/agent_control_pb.js'
 import { STATUS_NAMES } from '../../rpc/status.ts'
+import type { GuardReport } from '../guard/guard.ts'
 import type { Canary } from '../notices/notices.ts'
 import type { TunnelReport } from '../tunnels/tunnels.ts'
 import type { AgentReport } from './report.ts'
@@ -19,7 +21,8 @@ export function agentStatus(report: AgentReport, nowWallMs: number): AgentStatus
   const tunnel = (one: TunnelReport): Init<typeof AgentStatus_TunnelSchema> =>
     tunnelStatus(one, notices.canaries)
   const { diagnosis, clockSkewMs } = changes
-  const { running, allowed, denied } = services
+  const { running } = services
+  const { allowed, denied } = report.guard
   return create(AgentStatusSchema, {
     version: VERSION,
     identity: credential.identity,
@@ -40,6 +43,7 @@ export function agentStatus(report: AgentReport, nowWallMs: number): AgentStatus
     warnings: notices.warnings.map(({ atMs, text }) => ({ at: isoTime(atMs), text })),
     services: services.services.map(serviceStatus),
     events: report.events.map(({ atMs, kind, text }) => ({ at: isoTime(atMs), kind, text })),
+    guard: guardStatus(report.guard),
     lastError: tunnels.lastError && {
       code: tunnels.lastError.code,
       message: tunnels.lastError.message,
@@ -59,6 +63,27 @@ function certificateStatus(
     expiresInMs: Math.round(notAfterMs - nowMs),
     renewsAt: changes.renewal && isoTime(changes.renewal.dueAtMs),
     renewalError,
+  }
+}
+
+function guardStatus(report: GuardReport): Init<typeof AgentStatus_GuardSchema> {
+  const { policy, pushes, lockdown, budgets, observed, byType, record } = report
+  return {
+    policy: policy.origin,
+    mode: policy.mode,
+    rules: policy.rules.length,
+    lockdown,
+    pushes: pushes.map(({ gateway, policy: { document }, widening }) => ({
+      gateway,
+      rules: document.rules.length,
+      widening: widening.map(({ name }) => name),
+    })),
+    budgets: [...budgets],
+    observed,
+    record,
+    types: Object.entries(byType)
+      .filter(([, { calls, refused }]) => calls + refused > 0)
+      .map(([type, counts]) => ({ type, ...counts })),
   }
 }
 

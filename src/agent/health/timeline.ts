@@ -14,6 +14,7 @@ export const EVENT_KINDS = [
   'certificate',
   'service',
   'settings',
+  'lockdown',
   'warning',
 ] as const
 /** The kind of an event on the timeline. */

@@ -5,8 +5,9 @@ import type { Logger } from '../../base/logger.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { HEARTBEAT_FEATURE } from '../../contract/features.ts'
 import { Tunnel as TunnelService } from '../../gen/postern/v1/tunnel_pb.js'
-import { clientOf } from '../../rpc/typed.ts'
+import { unaryClientOf } from '../../rpc/typed.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
+import { OwnChannel, type AgentGuard } from '../guard/guard.ts'
 import type { Services } from '../services/services.ts'
 import type { Tunnels } from '../tunnels/tunnels.ts'
 import { readCapacity } from './capacity.ts'
@@ -18,6 +19,7 @@ export interface HeartbeatPorts {
   readonly settings: AgentSettings
   readonly clock: Clock
   readonly logger: Logger
+  readonly guard: AgentGuard
   readonly tunnels: Tunnels
   readonly services: Services
 }
@@ -61,7 +63,9 @@ export class Heartbeat {
   }
 
   #send(connection: RpcConnection): void {
-    const { services, settings, logger } = this.#ports
+    const { services, settings, logger, guard } = this.#ports
+    const { lockdown, tellsLockdown, record } = guard.report()
+    const lockdownReason = tellsLockdown ? (lockdown ?? '') : ''
     const healths = services.healths.map(({ name, isDown, reason, sinceMs, latencyMs }) => ({
       name,
       isDown,
@@ -70,9 +74,19 @@ export class Heartbeat {
       ...(latencyMs === undefined ? {} : { latencyMs }),
     }))
     const capacity = readCapacity(settings['state.directory'])
-    const client = clientOf(TunnelService, connection.channel())
+    const client = unaryClientOf(TunnelService, new OwnChannel(this.#ports.guard.guard, connection))
     client
-      .heartbeat({ services: healths, capacity }, { timeoutMs: SEND_MS_MAX })
+      .heartbeat(
+        {
+          services: healths,
+          capacity,
+          isLockedDown: lockdown !== undefined,
+          lockdownReason,
+          recordLines: BigInt(record?.lines ?? 0),
+          recordHead: Buffer.from(record?.head ?? '', 'hex'),
+        },
+        { timeoutMs: SEND_MS_MAX },
+      )
       .catch((error: unknown) => {
         const { code, rawMessage: reason } = asPosternError(error)
         logger.debug({ code, reason }, 'a heartbeat did not arrive')

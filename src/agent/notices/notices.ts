@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts'
 import {
   Notices as NoticesService,
   type CanaryRequest,
+  type NarrowRequest,
   type Notice,
 } from '../../gen/postern/v1/tunnel_pb.js'
 import { Listeners } from '../../base/listeners.ts'
@@ -12,6 +13,7 @@ import type { Offer } from '../../rpc/service.ts'
 import { offersOf } from '../../rpc/typed.ts'
 import type { CredentialChanges } from '../changes/changes.ts'
 import type { CredentialStore } from '../credential/credential.ts'
+import type { AgentGuard } from '../guard/guard.ts'
 import type { Reason } from '../health/health.ts'
 import type { Tunnels } from '../tunnels/tunnels.ts'
 import type { Canaries, Canary } from './canaries.ts'
@@ -27,6 +29,7 @@ export interface NoticesPorts {
   readonly logger: Logger
   readonly clock: Clock
   readonly store: CredentialStore
+  readonly guard: AgentGuard
   readonly changes: CredentialChanges
   readonly tunnels: Tunnels
   readonly canaries: Canaries
@@ -64,7 +67,12 @@ export class Notices {
       if (caller.kind === 'gateway') this.#ports.canaries.note(caller.name, request)
       return {}
     }
-    return offersOf(NoticesService, { tell, canary }, 'cluster-record').map((offer) => ({
+    const narrow = ({ policy }: NarrowRequest, { caller, tunnel }: CallContext) => {
+      const gateway = caller.kind === 'gateway' ? caller.name : ''
+      const { widening } = this.#ports.guard.narrow(tunnel, gateway, policy)
+      return { widening: widening.map(({ name }) => name) }
+    }
+    return offersOf(NoticesService, { tell, canary, narrow }).map((offer) => ({
       ...offer,
       requestBytesMax: BYTES_MAX,
     }))

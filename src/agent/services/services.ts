@@ -3,12 +3,10 @@ import type { Sample } from '../../base/metrics.ts'
 import { Listeners } from '../../base/listeners.ts'
 import { LogLimiter } from '../../base/log-limiter.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
-import { diagnosticsOffers } from '../../dataplane/diagnostics.ts'
 import { forwardOffer } from '../../dataplane/forwards.ts'
-import { healthOffers, HealthBoard } from '../../dataplane/health.ts'
+import { HealthBoard } from '../../dataplane/health.ts'
 import type { Probes, ServiceHealth } from '../../dataplane/probes.ts'
-import { Policy } from '../../guard/policy.ts'
-import { callerText } from '../../rpc/caller.ts'
+import type { Guard } from '../../guard/guard.ts'
 import { RpcServer } from '../../rpc/server.ts'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
@@ -16,14 +14,12 @@ import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { judgeAgentServices } from '../../config/agent-rules.ts'
 import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
+import { methodOffers } from './offered.ts'
 import { makeProbes } from './probing.ts'
 
 /** What an agent offers, how it is, and what became of calls since the start. */
 export interface ServicesReport {
   readonly running: number
-  /** By the policy. */
-  readonly allowed: number
-  readonly denied: number
   /** Ended calls; the index is the number of the gRPC status. */
   readonly endedByStatus: readonly number[]
   /** Ended calls as metrics show them. */
@@ -40,7 +36,6 @@ export interface ServicesReport {
 /** The agent's services: what is offered, who may call it, and whether the targets behind it are up. */
 export class Services {
   readonly server: RpcServer
-  readonly policy = new Policy([])
   readonly health = new HealthBoard()
   /** A probed service went up or down. */
   readonly changed = new Listeners<ServiceHealth>()
@@ -58,23 +53,14 @@ export class Services {
   version = 0
 
   /** @throws CONFIG_INVALID */
-  constructor(settings: AgentSettings, ambient: Ambient, { runtime }: ProcessParts) {
+  constructor(settings: AgentSettings, ambient: Ambient, { runtime }: ProcessParts, guard: Guard) {
     const { clock, logger } = ambient
     this.#ambient = ambient
     this.#runtime = runtime
     this.#log = new LogLimiter(logger, clock)
-    this.#forGateways = new RpcServer(runtime, () => undefined)
-    this.server = new RpcServer(
-      runtime,
-      ({ caller, name, isForward, dataType, offeredDataType }) =>
-        this.policy.decide({
-          caller: callerText(caller),
-          ...{ name, isForward, dataType, offeredDataType },
-        }),
-      this.#forGateways,
-    )
-    for (const offer of [...healthOffers(this.health), ...diagnosticsOffers(clock)])
-      this.server.offer(offer)
+    this.#forGateways = new RpcServer(runtime, guard)
+    this.server = new RpcServer(runtime, guard, this.#forGateways)
+    for (const offer of methodOffers(this.health, clock)) this.server.offer(offer)
     this.#probes = this.#makeProbes(settings)
     this.apply(settings)
   }
@@ -92,7 +78,6 @@ export class Services {
   /** Goes over to other services, rules and probes; running calls go on. @throws CONFIG_INVALID, and nothing changes */
   apply(settings: AgentSettings): void {
     const services = judgeAgentServices(settings)
-    this.policy.use(settings.allow)
     const before = this.#settings
     this.#settings = settings
     const isSame = (...keys: (keyof AgentSettings)[]): boolean =>
@@ -140,8 +125,6 @@ export class Services {
     const { services = [] } = this.#settings ?? {}
     return {
       running: this.server.runningCount,
-      allowed: this.policy.allowed,
-      denied: this.policy.denied,
       endedByStatus: this.#runtime.served,
       calls: this.server.counts.samples(),
       services: services.map(({ name, dataType, protocol, target }) => ({
@@ -170,3 +153,5 @@ export class Services {
     })
   }
 }
+
+export { offeredData } from './offered.ts'

@@ -3,14 +3,15 @@ import { VERSION } from '../../base/version.ts'
 import { addressText, type Address } from '../../base/address.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { Tunnel as TunnelService, type RegisterResponse } from '../../gen/postern/v1/tunnel_pb.js'
-import { clientOf } from '../../rpc/typed.ts'
+import { unaryClientOf } from '../../rpc/typed.ts'
 import type { Egress } from '../../transport/egress.ts'
 import { dialTls } from '../../transport/tls-dial.ts'
 import type { TlsFacts, TlsWire } from '../../transport/tls-wire.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
-import { CANARY_FEATURE } from '../../contract/features.ts'
+import { CANARY_FEATURE, NARROW_FEATURE } from '../../contract/features.ts'
 import type { Credential } from '../../identity/key-files.ts'
+import { OwnChannel, type AgentGuard } from '../guard/guard.ts'
 import type { Services } from '../services/services.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 import type { GatewayDirectory } from './gateway-directory.ts'
@@ -23,6 +24,7 @@ export interface DialerPorts {
   readonly settings: AgentSettings
   readonly ambient: Ambient
   readonly store: CredentialStore
+  readonly guard: AgentGuard
   readonly services: Services
   readonly egress: Egress
   readonly directory: GatewayDirectory
@@ -104,21 +106,22 @@ export class Dialer {
   }
 
   /** Why a gateway is refused whose chain was verified. */
-  refusalOf({ certificate }: TlsFacts): PosternError | undefined {
-    return this.#ports.store.refusalOf(certificate)
+  refusalOf({ certificate, identity }: TlsFacts): PosternError | undefined {
+    const { store, guard } = this.#ports
+    return guard.regionRefusal(identity) ?? store.refusalOf(certificate)
   }
 
   /** The first call of a connection; its answer is the welcome. @throws RpcError, GATEWAY_HELD */
   async register({ held }: OtherTunnels, connection: RpcConnection): Promise<RegisterResponse> {
-    const { settings, store, services, directory, onWelcome } = this.#ports
-    const client = clientOf(TunnelService, connection.channel())
+    const { settings, store, guard, services, directory, onWelcome } = this.#ports
+    const client = unaryClientOf(TunnelService, new OwnChannel(guard.guard, connection))
     const { cluster, agent } = store.credential.identity
     const request = {
       agentVersion: VERSION,
       cluster,
       agent,
       ...this.#offers(),
-      features: [CANARY_FEATURE],
+      features: [CANARY_FEATURE, NARROW_FEATURE],
       bundleVersion: store.trust.version,
       instance: this.#instance,
     }
@@ -145,9 +148,9 @@ export class Dialer {
   #offers(): { methods: object[]; services: object[] } {
     const methods = []
     const services = []
-    for (const { name, dataType, handler } of this.#ports.services.server.offers) {
-      if (handler.kind === 'forward') services.push({ name, dataType })
-      else methods.push({ name, dataType, kind: handler.kind })
+    for (const { name, data, handler } of this.#ports.services.server.offers) {
+      if (handler.kind === 'forward') services.push({ name, dataType: data.carries })
+      else methods.push({ name, dataType: data.carries, kind: handler.kind })
     }
     return { methods, services }
   }

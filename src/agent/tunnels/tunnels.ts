@@ -10,6 +10,7 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { Tunnel } from '../../tunnel/tunnel.ts'
 import type { CredentialStore } from '../credential/credential.ts'
+import type { AgentGuard } from '../guard/guard.ts'
 import type { Reason } from '../health/health.ts'
 import type { Services } from '../services/services.ts'
 import { Dialer } from './dialer.ts'
@@ -35,6 +36,7 @@ export interface TunnelsPorts {
   readonly ambient: Ambient
   readonly process: ProcessParts
   readonly store: CredentialStore
+  readonly guard: AgentGuard
   readonly services: Services
   readonly egress: Egress
 }
@@ -59,18 +61,20 @@ export class Tunnels {
   readonly #set: TunnelSet
   readonly #upkeep: TunnelUpkeep
   #settings: AgentSettings
+  /** Made since the start: the number of one is its key. */
+  #connections = 0
   /** A tunnel has been up since the start. */
   #wasUp = false
 
   constructor(ports: TunnelsPorts) {
     this.#ports = ports
-    const { settings, ambient, store, services, egress } = ports
+    const { settings, ambient, store, guard, services, egress } = ports
     const { clock, logger } = ambient
     this.#settings = settings
     this.#directory = new GatewayDirectory(addressesOf(settings))
     const directory = this.#directory
     this.#dialer = new Dialer({
-      ...{ settings, ambient, store, services, egress, directory },
+      ...{ settings, ambient, store, guard, services, egress, directory },
       onWelcome: (gatewayTimeMs, rttMs) => {
         this.welcomed.tell({ gatewayTimeMs, rttMs })
       },
@@ -195,7 +199,7 @@ export class Tunnels {
   }
 
   #make(others: OtherTunnels, onDown: (cause: PosternError) => void): Tunnel {
-    const { settings, process, services, ambient, store } = this.#ports
+    const { settings, process, services, ambient, store, guard } = this.#ports
     const { identity } = store.credential
     return new Tunnel({
       process,
@@ -214,11 +218,18 @@ export class Tunnels {
         onDown(cause)
         this.down.tell(cause)
       },
-      streamsOf: (peer) =>
-        services.server.streamsOf({
+      streamsOf: (peer) => {
+        const tunnel = String(++this.#connections)
+        return services.server.streamsOf({
           callerOf: (head) => callerInHead(head, peer),
           cluster: identity.cluster,
-        }),
+          ...(peer.role === 'gateway' ? { gateway: peer.gateway, region: peer.region } : {}),
+          tunnel,
+          onClosed: () => {
+            guard.guard.forget(tunnel)
+          },
+        })
+      },
     })
   }
 }

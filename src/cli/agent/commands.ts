@@ -4,6 +4,8 @@ import { agentCerts } from '../agent-certs/agent-certs.ts'
 import { agentEnroll } from './enroll.ts'
 import { configCommand, type Command, type CommandGroup } from '../program/program.ts'
 import { agentHealth } from './health.ts'
+import { agentAudit } from '../agent-audit/agent-audit.ts'
+import { agentLockdown, agentPolicy } from '../agent-guard/agent-guard.ts'
 import { agentDiag } from './diag.ts'
 import { agentDoctor } from './doctor.ts'
 import { agentService } from '../service/service.ts'
@@ -18,6 +20,9 @@ export const AGENT_COMMANDS: readonly (Command | CommandGroup)[] = [
   agentStatusCommand,
   agentHealth,
   agentCerts,
+  agentPolicy,
+  agentLockdown,
+  agentAudit,
   agentDoctor,
   agentDiag,
   agentService,

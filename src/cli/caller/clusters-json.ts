@@ -46,6 +46,12 @@ function tunnelJson(tunnel: AgentTunnel): object {
     }),
     heartbeatAt: tunnel.heartbeatAtMs === undefined ? null : isoTime(tunnel.heartbeatAtMs),
     capacity: tunnel.capacity === undefined ? null : capacityJson(tunnel.capacity),
+    lockedDown: tunnel.isLockedDown,
+    lockdownReason: tunnel.lockdownReason,
+    record: {
+      lines: Number(tunnel.recordLines),
+      head: Buffer.from(tunnel.recordHead).toString('hex'),
+    },
   }
   return {
     agent,

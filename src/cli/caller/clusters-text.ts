@@ -32,7 +32,14 @@ export function listText(clusters: readonly Cluster[], nowMs: number): string {
   return table(['CLUSTER', ...TUNNEL_HEADER, 'SERVICES'], rows)
 }
 
-function servicesCell({ serviceCount, downCount }: AgentTunnel): string {
+function servicesCell({
+  serviceCount,
+  downCount,
+  isLockedDown,
+  lockdownReason,
+}: AgentTunnel): string {
+  if (isLockedDown)
+    return `LOCKED DOWN by the customer${lockdownReason === '' ? '' : `: ${lockdownReason}`}`
   return downCount === 0
     ? String(serviceCount)
     : `${String(serviceCount)} (${String(downCount)} down)`

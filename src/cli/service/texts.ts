@@ -230,9 +230,10 @@ trustDomain: example.com
 #identity.bundleFile: /etc/postern/bundle.pem
 
 # Targets that callers may be let through to by name: name, target (tcp://host:port or
-# http://host:port), and dataType, the kind of data that it carries: task-log, secret, metric,
-# task-definition, run-metadata, cluster-record; service-traffic for a protocol that nobody can
-# classify, such as that of a database, which \`allow\` must name. (list of services)
+# http://host:port), and dataType, the kind of data that it carries. A tcp:// target has a protocol
+# that nobody can classify, such as that of a database: it is service-traffic, which a rule must name.
+# Of an http:// target each request is judged: task-log, metric, task-definition, run-metadata,
+# cluster-record, or service-traffic. (list of services)
 #services: [{ name: prometheus, target: "http://127.0.0.1:9090", dataType: metric }]
 
 # How services are looked after: service, type (tcp, http, https, grpc, exec), and where it is not
@@ -256,9 +257,32 @@ trustDomain: example.com
 # 5m)
 #heartbeat.interval: 15s
 
-# Who may use what: caller, methods ("package.Service/Method", "package.Service/*", "*"), services.
-# What no row allows is refused. (list of rules)
+# The policy: who may use what, under which conditions (docs/POLICY.md). The file is watched, and a
+# change taken over where it has no mistake. It takes the place of allow. (path)
+#policy.file: /etc/postern/policy.yaml
+
+# Who may use what, in short: caller, methods ("package.Service/Method", "package.Service/*", "*"),
+# services. What no row allows is refused. (list of rules)
 #allow: [{ caller: console, methods: ["grpc.health.v1.Health/*"], services: [prometheus] }]
+
+# Where the record of what crosses is kept, which nobody alters unseen. Default: audit in
+# state.directory. (path)
+#audit.directory: /var/lib/postern/agent/audit
+
+# Nothing in the record that is younger than this is ever dropped. (1h to 3650d)
+#audit.keep: 90d
+
+# Bytes that the record may have in all. (1MiB to 1024GiB)
+#audit.max: 1GiB
+
+# What calls do where the record cannot be written: stop, or go-on without being recorded. (stop |
+# go-on)
+#audit.onFull: stop
+
+# Where signed checkpoints of the record are kept too, so that it cannot be cut off or written anew:
+# the path of a file on another volume, https://..., or syslog://host:port (TCP). (a path,
+# https://host/..., or syslog://host:port)
+#audit.anchor: /mnt/elsewhere/postern.anchors
 
 # Unix socket for agent status; only the user of the daemon and root may open it. (path)
 #status.socket: /run/postern/agent.sock

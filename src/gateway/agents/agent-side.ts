@@ -1,3 +1,4 @@
+import { RecordWatch } from './record-watch.ts'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { CancelTimer } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
@@ -18,7 +19,8 @@ import { readSigningRequest } from '../../identity/csr.ts'
 import { identityUri, type Identity } from '../../identity/name.ts'
 import type { CallContext } from '../../rpc/call-context.ts'
 import { RpcError, rpcErrorOfCode } from '../../rpc/status.ts'
-import type { Caller } from '../../rpc/caller.ts'
+import type { Caller } from '../../contract/caller.ts'
+import { exempt } from '../../guard/exempt.ts'
 import { RpcServer } from '../../rpc/server.ts'
 import { offersOf } from '../../rpc/typed.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../../tunnel/rpc-connection.ts'
@@ -97,25 +99,29 @@ export class AgentSide {
   readonly #server: RpcServer
   readonly #newcomers = new Map<string, Newcomer>()
   readonly #members = new Map<string, Registered>()
+  readonly #records = new RecordWatch()
   #serial = 0
 
   constructor(options: AgentSidePorts) {
     this.#options = options
     // An agent calls for itself: what it may depends on where its connection stands.
-    this.#server = new RpcServer(options.parts.runtime, ({ name, caller }) => {
-      const key = keyOf(caller)
-      if (name === REGISTER && this.#newcomers.has(key)) return undefined
-      if (AFTER_REGISTER.includes(name) && this.#members.has(key)) return undefined
-      const text = name === REGISTER ? 'registered already' : 'not for agents, or not now'
-      return { code: 'POLICY_DENIED', text }
-    })
+    this.#server = new RpcServer(
+      options.parts.runtime,
+      exempt('gateway to agents', ({ name, caller }) => {
+        const key = keyOf(caller)
+        if (name === REGISTER && this.#newcomers.has(key)) return undefined
+        if (AFTER_REGISTER.includes(name) && this.#members.has(key)) return undefined
+        const text = name === REGISTER ? 'registered already' : 'not for agents, or not now'
+        return { code: 'POLICY_DENIED', text }
+      }),
+    )
     const register = (request: RegisterRequest, { caller }: CallContext): Welcome =>
       this.#register(request, keyOf(caller))
     const renew = (request: RenewRequest, { caller }: CallContext) =>
       this.#renew(request, keyOf(caller))
     const heartbeat = (request: HeartbeatRequest, { caller }: CallContext): object =>
       this.#heartbeat(request, keyOf(caller))
-    for (const offer of offersOf(Tunnel, { register, renew, heartbeat }, 'cluster-record'))
+    for (const offer of offersOf(Tunnel, { register, renew, heartbeat }))
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
   }
 
@@ -279,7 +285,15 @@ export class AgentSide {
     if (registered?.heartbeats.spend(clock.nowMs()) !== true)
       throw rpcErrorOfCode('FLOOD', 'heartbeats come too often')
     const { tunnel } = registered
-    tunnel.report = judgeHeartbeat(request, tunnel.hello, clock.wallMs())
+    const report = judgeHeartbeat(request, tunnel.hello, clock.wallMs())
+    const { cluster, agent, connection } = tunnel
+    const reason = this.#records.look(`${cluster}/${agent}`, report)
+    if (reason !== undefined) {
+      const { logger, gatekeeper } = this.#options
+      logger.warn({ cluster, agent, reason }, 'the record of an agent was cut')
+      gatekeeper.note('record.cut', connection.facts, reason)
+    }
+    tunnel.report = report
     return {}
   }
 

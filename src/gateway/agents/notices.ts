@@ -1,10 +1,12 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Clock } from '../../base/clock.ts'
+import { asPosternError, printable } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import { Notices as NoticesService, type NoticeSchema } from '../../gen/postern/v1/tunnel_pb.js'
 import { RpcError } from '../../rpc/status.ts'
 import { clientOf } from '../../rpc/typed.ts'
 import type { Authorities, CertificateAuthority } from '../ca/ca.ts'
+import { NARROW_FEATURE } from '../../contract/features.ts'
 import { BUNDLES_PAGE } from '../../contract/paths.ts'
 import { credentialsOf } from '../access/access.ts'
 import type { AgentTunnel, Registry } from '../clusters/clusters.ts'
@@ -22,6 +24,8 @@ export interface NoticesPorts {
   readonly logger: Logger
   /** Over how long a fleet that is told to renew does so, in ms. */
   readonly renewSpreadMs: number
+  /** The narrower policy for the agents of a cluster; undefined: there is none. @throws CONFIG_UNREADABLE */
+  readonly narrowFor: (cluster: string) => string | undefined
 }
 
 /** Tells agents what they did not ask for: trust bundles, lists of what is revoked, to renew. */
@@ -36,12 +40,33 @@ export class Notices {
 
   /** To one agent, what it may lack. `heldVersion`: of the trust bundle that it holds. */
   welcome(tunnel: AgentTunnel, heldVersion: number): void {
+    if (tunnel.hello.features.has(NARROW_FEATURE)) this.#narrow(tunnel)
     const { ca } = this.#ports
     if (ca === undefined) return
     this.#attempt(tunnel, async () => {
       await this.#acknowledged(tunnel, heldVersion)
       await this.#tellNews(tunnel, heldVersion, ca)
     })
+  }
+
+  /** What is narrower than the customer's policy holds for the life of this tunnel. */
+  #narrow(tunnel: AgentTunnel): void {
+    const { logger, narrowFor } = this.#ports
+    const { cluster, agent } = tunnel
+    void (async () => {
+      try {
+        const policy = narrowFor(cluster)
+        if (policy === undefined) return
+        const client = clientOf(NoticesService, tunnel.connection.channel(cluster))
+        const { widening } = await client.narrow({ policy }, { timeoutMs: TELL_MS_MAX })
+        const reason = widening.map((name) => printable(name)).join(', ')
+        if (reason === '') logger.info({ cluster, agent }, 'an agent took a narrower policy')
+        else logger.warn({ cluster, agent, reason }, 'rules of the pushed policy change nothing')
+      } catch (error) {
+        const { code, rawMessage: reason } = asPosternError(error)
+        logger.warn({ cluster, agent, code, reason }, 'an agent did not take the narrower policy')
+      }
+    })()
   }
 
   /** To every agent. */

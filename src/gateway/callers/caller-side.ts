@@ -1,3 +1,4 @@
+import { exempt } from '../../guard/exempt.ts'
 import type { StreamHandler } from '../../mux/session-owner.ts'
 import type { Sample } from '../../base/metrics.ts'
 import { PosternError } from '../../base/errors.ts'
@@ -73,7 +74,7 @@ export class CallerSide {
     this.#options = options
     const { runtime } = options.parts
     // Every verified caller may ask the gateway about itself; clusters have policies of their own.
-    this.#server = new RpcServer(runtime, () => undefined)
+    this.#server = new RpcServer(runtime, exempt('gateway to callers'))
     const own = [
       ...gatewayOffers(options.registry),
       ...healthOffers(new HealthBoard()),
@@ -150,7 +151,9 @@ export class CallerSide {
 
   /** Calls to a cluster are passed on; those to nobody are for the gateway itself. */
   #streamsOf(caller: string, from: RelayedCaller): StreamHandler {
-    const own = this.#server.streamsOf({ callerOf: () => ({ kind: 'service', name: caller }) })
+    const own = this.#server.streamsOf({
+      callerOf: () => ({ kind: 'service', known: 'gateway', name: caller }),
+    })
     return {
       open: (arrival) => {
         const { stream, bytes, start, end, isEnded } = arrival

@@ -22,7 +22,7 @@ export function gatewayOffers(registry: Registry): Offer[] {
     }))
     return { name, tunnels: tunnels.map(describe), errors }
   }
-  return offersOf(Gateway, { listClusters, getCluster }, 'cluster-record')
+  return offersOf(Gateway, { listClusters, getCluster })
 }
 
 function outline({ agent, connection, hello, report, canary }: AgentTunnel): object {
@@ -40,6 +40,9 @@ function outline({ agent, connection, hello, report, canary }: AgentTunnel): obj
     ...(canary.latencyMs === undefined ? {} : { canaryMs: canary.latencyMs }),
     canaryFailures: canary.failures,
     downCount: report?.down.size ?? 0,
+    isLockedDown: report?.isLockedDown ?? false,
+    lockdownReason: report?.lockdownReason ?? '',
+    ...(report && { recordLines: report.recordLines, recordHead: report.recordHead }),
   }
 }
 

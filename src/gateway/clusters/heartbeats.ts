@@ -10,6 +10,7 @@ export const HEARTBEATS_PER_SECOND = 2
 export const HEARTBEATS_BURST = 50
 const SERVICES_MAX = 1024
 const REASON_MAX = 200
+const HASH_BYTES = 32
 /** More than any machine shows. */
 const LOAD_MAX = 1_000_000
 
@@ -21,11 +22,17 @@ export interface HeartbeatReport {
   /** Why each service that is down is. */
   readonly down: ReadonlyMap<string, string>
   readonly capacity: Capacity | undefined
+  /** The customer takes no calls, and why, where they tell. */
+  readonly isLockedDown: boolean
+  readonly lockdownReason: string
+  /** How far the agent's record goes, and the hash of its last batch. */
+  readonly recordLines: bigint
+  readonly recordHead: Uint8Array
 }
 
 /** Takes what it says of services that it offers, and lets go of the rest. @throws RpcError MALFORMED_CALL */
 export function judgeHeartbeat(
-  { services, capacity }: HeartbeatRequest,
+  { services, capacity, isLockedDown, lockdownReason, recordLines, recordHead }: HeartbeatRequest,
   { serviceNames }: AgentHello,
   atMs: number,
 ): HeartbeatReport {
@@ -48,6 +55,10 @@ export function judgeHeartbeat(
     services: known,
     down: new Map(down.map(({ name, reason }) => [name, reason])),
     capacity: capacity && judgeCapacity(capacity),
+    isLockedDown,
+    lockdownReason: printable(lockdownReason, REASON_MAX),
+    recordLines,
+    recordHead: recordHead.subarray(0, HASH_BYTES),
   }
 }
 

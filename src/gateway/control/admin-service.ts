@@ -29,13 +29,9 @@ export function adminOffers({ gateway, clock, drain }: AdminPorts): Offer[] {
       await pause(clock, DRAIN_MS, signal, false)
     }
   }
-  return offersOf(
-    Admin,
-    {
-      status,
-      listConnected: () => ({ peers: gateway.connected.map((peer) => ({ ...peer })) }),
-      drain: drainAndTell,
-    },
-    'cluster-record',
-  )
+  return offersOf(Admin, {
+    status,
+    listConnected: () => ({ peers: gateway.connected.map((peer) => ({ ...peer })) }),
+    drain: drainAndTell,
+  })
 }

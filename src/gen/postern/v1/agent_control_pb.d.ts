@@ -35,6 +35,36 @@ export declare type SnapshotRequest = Message<"postern.v1.SnapshotRequest"> & {
 export declare const SnapshotRequestSchema: GenMessage<SnapshotRequest>;
 
 /**
+ * @generated from message postern.v1.ApplyLockdownRequest
+ */
+export declare type ApplyLockdownRequest = Message<"postern.v1.ApplyLockdownRequest"> & {
+};
+
+/**
+ * Describes the message postern.v1.ApplyLockdownRequest.
+ * Use `create(ApplyLockdownRequestSchema)` to create a new message.
+ */
+export declare const ApplyLockdownRequestSchema: GenMessage<ApplyLockdownRequest>;
+
+/**
+ * @generated from message postern.v1.ApplyLockdownResponse
+ */
+export declare type ApplyLockdownResponse = Message<"postern.v1.ApplyLockdownResponse"> & {
+  /**
+   * Why nothing passes but health; absent: it is not locked down.
+   *
+   * @generated from field: optional string lockdown = 1;
+   */
+  lockdown?: string | undefined;
+};
+
+/**
+ * Describes the message postern.v1.ApplyLockdownResponse.
+ * Use `create(ApplyLockdownResponseSchema)` to create a new message.
+ */
+export declare const ApplyLockdownResponseSchema: GenMessage<ApplyLockdownResponse>;
+
+/**
  * @generated from message postern.v1.ReloadRequest
  */
 export declare type ReloadRequest = Message<"postern.v1.ReloadRequest"> & {
@@ -234,6 +264,11 @@ export declare type AgentStatus = Message<"postern.v1.AgentStatus"> & {
    * @generated from field: optional postern.v1.AgentStatus.DatedError last_error = 20;
    */
   lastError?: AgentStatus_DatedError | undefined;
+
+  /**
+   * @generated from field: postern.v1.AgentStatus.Guard guard = 21;
+   */
+  guard?: AgentStatus_Guard | undefined;
 };
 
 /**
@@ -241,6 +276,219 @@ export declare type AgentStatus = Message<"postern.v1.AgentStatus"> & {
  * Use `create(AgentStatusSchema)` to create a new message.
  */
 export declare const AgentStatusSchema: GenMessage<AgentStatus>;
+
+/**
+ * What the customer's policy does.
+ *
+ * @generated from message postern.v1.AgentStatus.Guard
+ */
+export declare type AgentStatus_Guard = Message<"postern.v1.AgentStatus.Guard"> & {
+  /**
+   * The file that the policy is of, or `allow`.
+   *
+   * @generated from field: string policy = 1;
+   */
+  policy: string;
+
+  /**
+   * enforce or observe.
+   *
+   * @generated from field: string mode = 2;
+   */
+  mode: string;
+
+  /**
+   * @generated from field: uint32 rules = 3;
+   */
+  rules: number;
+
+  /**
+   * Why nothing passes but health; absent: it is not locked down.
+   *
+   * @generated from field: optional string lockdown = 4;
+   */
+  lockdown?: string | undefined;
+
+  /**
+   * What gateways have pushed, each for the life of its tunnel.
+   *
+   * @generated from field: repeated postern.v1.AgentStatus.Push pushes = 5;
+   */
+  pushes: AgentStatus_Push[];
+
+  /**
+   * @generated from field: repeated postern.v1.AgentStatus.Budget budgets = 6;
+   */
+  budgets: AgentStatus_Budget[];
+
+  /**
+   * Calls that no rule allows, and that observing let pass.
+   *
+   * @generated from field: double observed = 7;
+   */
+  observed: number;
+
+  /**
+   * What crossed by type of data; types of which nothing came are left out.
+   *
+   * @generated from field: repeated postern.v1.AgentStatus.TypeCount types = 8;
+   */
+  types: AgentStatus_TypeCount[];
+
+  /**
+   * Absent: none is kept.
+   *
+   * @generated from field: optional postern.v1.AgentStatus.Record record = 9;
+   */
+  record?: AgentStatus_Record | undefined;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Guard.
+ * Use `create(AgentStatus_GuardSchema)` to create a new message.
+ */
+export declare const AgentStatus_GuardSchema: GenMessage<AgentStatus_Guard>;
+
+/**
+ * The record of what crosses.
+ *
+ * @generated from message postern.v1.AgentStatus.Record
+ */
+export declare type AgentStatus_Record = Message<"postern.v1.AgentStatus.Record"> & {
+  /**
+   * @generated from field: string directory = 1;
+   */
+  directory: string;
+
+  /**
+   * @generated from field: double lines = 2;
+   */
+  lines: number;
+
+  /**
+   * SHA-256 of its last batch, in hex.
+   *
+   * @generated from field: string head = 3;
+   */
+  head: string;
+
+  /**
+   * Key identifier of the key that signs its checkpoints, in hex.
+   *
+   * @generated from field: string key = 4;
+   */
+  key: string;
+
+  /**
+   * Last line that its anchor covers; absent: no anchor is set.
+   *
+   * @generated from field: optional double anchored_to = 5;
+   */
+  anchoredTo?: number | undefined;
+
+  /**
+   * Why it cannot be written; absent: it can.
+   *
+   * @generated from field: optional string failure = 6;
+   */
+  failure?: string | undefined;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Record.
+ * Use `create(AgentStatus_RecordSchema)` to create a new message.
+ */
+export declare const AgentStatus_RecordSchema: GenMessage<AgentStatus_Record>;
+
+/**
+ * @generated from message postern.v1.AgentStatus.Push
+ */
+export declare type AgentStatus_Push = Message<"postern.v1.AgentStatus.Push"> & {
+  /**
+   * @generated from field: string gateway = 1;
+   */
+  gateway: string;
+
+  /**
+   * @generated from field: uint32 rules = 2;
+   */
+  rules: number;
+
+  /**
+   * Names of its rules that would widen, and change nothing.
+   *
+   * @generated from field: repeated string widening = 3;
+   */
+  widening: string[];
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Push.
+ * Use `create(AgentStatus_PushSchema)` to create a new message.
+ */
+export declare const AgentStatus_PushSchema: GenMessage<AgentStatus_Push>;
+
+/**
+ * @generated from message postern.v1.AgentStatus.Budget
+ */
+export declare type AgentStatus_Budget = Message<"postern.v1.AgentStatus.Budget"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: double left = 2;
+   */
+  left: number;
+
+  /**
+   * @generated from field: double amount = 3;
+   */
+  amount: number;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Budget.
+ * Use `create(AgentStatus_BudgetSchema)` to create a new message.
+ */
+export declare const AgentStatus_BudgetSchema: GenMessage<AgentStatus_Budget>;
+
+/**
+ * @generated from message postern.v1.AgentStatus.TypeCount
+ */
+export declare type AgentStatus_TypeCount = Message<"postern.v1.AgentStatus.TypeCount"> & {
+  /**
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * @generated from field: double calls = 2;
+   */
+  calls: number;
+
+  /**
+   * @generated from field: double refused = 3;
+   */
+  refused: number;
+
+  /**
+   * @generated from field: double bytes_in = 4;
+   */
+  bytesIn: number;
+
+  /**
+   * @generated from field: double bytes_out = 5;
+   */
+  bytesOut: number;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.TypeCount.
+ * Use `create(AgentStatus_TypeCountSchema)` to create a new message.
+ */
+export declare const AgentStatus_TypeCountSchema: GenMessage<AgentStatus_TypeCount>;
 
 /**
  * @generated from message postern.v1.AgentStatus.Tunnel
@@ -812,6 +1060,16 @@ export declare const AgentControl: GenService<{
     methodKind: "unary";
     input: typeof RenewCertificateRequestSchema;
     output: typeof RenewedCertificateSchema;
+  },
+  /**
+   * Looks at once whether the agent is locked down on disk: what runs has ended when it answers.
+   *
+   * @generated from rpc postern.v1.AgentControl.ApplyLockdown
+   */
+  applyLockdown: {
+    methodKind: "unary";
+    input: typeof ApplyLockdownRequestSchema;
+    output: typeof ApplyLockdownResponseSchema;
   },
   /**
    * Reads identity and settings anew, as SIGHUP does.

@@ -3,12 +3,13 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_postern_v1_data } from "./data_pb.js";
 
 /**
  * Describes the file postern/v1/agent_control.proto.
  */
 export const file_postern_v1_agent_control = /*@__PURE__*/
-  fileDesc("Ch5wb3N0ZXJuL3YxL2FnZW50X2NvbnRyb2wucHJvdG8SCnBvc3Rlcm4udjEiDwoNU3RhdHVzUmVxdWVzdCIRCg9TbmFwc2hvdFJlcXVlc3QiDwoNUmVsb2FkUmVxdWVzdCIQCg5SZWxvYWRSZXNwb25zZSI9ChdSZW5ld0NlcnRpZmljYXRlUmVxdWVzdBIVCghrZXlfa2luZBgBIAEoCUgAiAEBQgsKCV9rZXlfa2luZCJbChJSZW5ld2VkQ2VydGlmaWNhdGUSFQoNc2VyaWFsX2JlZm9yZRgBIAEoCRIOCgZzZXJpYWwYAiABKAkSEQoJbm90X2FmdGVyGAMgASgJEgsKA2tleRgEIAEoCSLJEgoLQWdlbnRTdGF0dXMSDwoHdmVyc2lvbhgBIAEoCRIQCghpZGVudGl0eRgCIAEoCRISCgpzdGFydGVkX2F0GAMgASgJEg4KBmhlYWx0aBgEIAEoCRIUCgxoZWFsdGhfc2luY2UYBSABKAkSDwoHcmVhc29ucxgGIAMoCRIVCg1yZWFzb25zX3NpbmNlGAcgAygJEi4KBnR1bm5lbBgIIAEoCzIeLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuVHVubmVsEi8KB3R1bm5lbHMYCSADKAsyHi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLlR1bm5lbBIWCg50dW5uZWxzX3dhbnRlZBgKIAEoDRIsCgVjYWxscxgLIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2FsbHMSMAoHYnVmZmVycxgMIAEoCzIfLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQnVmZmVycxI4CgtjZXJ0aWZpY2F0ZRgNIAEoCzIjLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2VydGlmaWNhdGUSLAoFdHJ1c3QYDiABKAsyHS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLlRydXN0EiwKBWNsb2NrGA8gASgLMh0ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5DbG9jaxI5CglkaWFnbm9zaXMYECABKAsyIS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkRpYWdub3Npc0gAiAEBEjEKCHdhcm5pbmdzGBEgAygLMh8ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5XYXJuaW5nEjEKCHNlcnZpY2VzGBIgAygLMh8ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5TZXJ2aWNlEi0KBmV2ZW50cxgTIAMoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuRXZlbnQSOwoKbGFzdF9lcnJvchgUIAEoCzIiLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuRGF0ZWRFcnJvckgBiAEBGoEECgZUdW5uZWwSDQoFc3RhdGUYASABKAkSEgoFc2luY2UYAiABKAlIAIgBARIPCgdhZGRyZXNzGAMgASgJEhQKB2dhdGV3YXkYBCABKAlIAYgBARITCgZyZWdpb24YBSABKAlIAogBARIcCg9nYXRld2F5X3ZlcnNpb24YBiABKAlIA4gBARIYCgt0bHNfdmVyc2lvbhgHIAEoCUgEiAEBEhMKBmNpcGhlchgIIAEoCUgFiAEBEhkKDGtleV9leGNoYW5nZRgJIAEoCUgGiAEBEhMKBnJ0dF9tcxgKIAEoAUgHiAEBEjMKBmNhbmFyeRgLIAEoCzIeLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2FuYXJ5SAiIAQESDwoHc3RyZWFtcxgMIAEoDRIQCghieXRlc19pbhgNIAEoARIRCglieXRlc19vdXQYDiABKAESGAoLbmV4dF90cnlfYXQYDyABKAlICYgBARIPCgdhdHRlbXB0GBAgASgNQggKBl9zaW5jZUIKCghfZ2F0ZXdheUIJCgdfcmVnaW9uQhIKEF9nYXRld2F5X3ZlcnNpb25CDgoMX3Rsc192ZXJzaW9uQgkKB19jaXBoZXJCDwoNX2tleV9leGNoYW5nZUIJCgdfcnR0X21zQgkKB19jYW5hcnlCDgoMX25leHRfdHJ5X2F0Gk4KBkNhbmFyeRIKCgJhdBgBIAEoCRIXCgpsYXRlbmN5X21zGAIgASgBSACIAQESEAoIZmFpbHVyZXMYAyABKA1CDQoLX2xhdGVuY3lfbXMaqgEKBUNhbGxzEg8KB3J1bm5pbmcYASABKA0SDwoHYWxsb3dlZBgCIAEoARIOCgZkZW5pZWQYAyABKAESPgoJYnlfc3RhdHVzGAQgAygLMisucG9zdGVybi52MS5BZ2VudFN0YXR1cy5DYWxscy5CeVN0YXR1c0VudHJ5Gi8KDUJ5U3RhdHVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ARo0CgdCdWZmZXJzEhYKDnJlc2VydmVkX2J5dGVzGAEgASgBEhEKCWJ5dGVzX21heBgCIAEoARq+AQoLQ2VydGlmaWNhdGUSEgoKbm90X2JlZm9yZRgBIAEoCRIRCglub3RfYWZ0ZXIYAiABKAkSFQoNZXhwaXJlc19pbl9tcxgDIAEoARIWCglyZW5ld3NfYXQYBCABKAlIAIgBARI5Cg1yZW5ld2FsX2Vycm9yGAUgASgLMh0ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5FcnJvckgBiAEBQgwKCl9yZW5ld3NfYXRCEAoOX3JlbmV3YWxfZXJyb3IaJgoFRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJGi4KBVRydXN0EhYKDmJ1bmRsZV92ZXJzaW9uGAEgASgBEg0KBXJvb3RzGAIgASgNGikKBUNsb2NrEhQKB3NrZXdfbXMYASABKAFIAIgBAUIKCghfc2tld19tcxoqCglEaWFnbm9zaXMSDwoHdmVyZGljdBgBIAEoCRIMCgR0ZXh0GAIgASgJGiMKB1dhcm5pbmcSCgoCYXQYASABKAkSDAoEdGV4dBgCIAEoCRqBAQoHU2VydmljZRIMCgRuYW1lGAEgASgJEhEKCWRhdGFfdHlwZRgCIAEoCRIOCgZ0YXJnZXQYAyABKAkSOgoGaGVhbHRoGAQgASgLMiUucG9zdGVybi52MS5BZ2VudFN0YXR1cy5TZXJ2aWNlSGVhbHRoSACIAQFCCQoHX2hlYWx0aBpiCg1TZXJ2aWNlSGVhbHRoEgoKAnVwGAEgASgIEg4KBnJlYXNvbhgCIAEoCRINCgVzaW5jZRgDIAEoCRIXCgpsYXRlbmN5X21zGAQgASgBSACIAQFCDQoLX2xhdGVuY3lfbXMaLwoFRXZlbnQSCgoCYXQYASABKAkSDAoEa2luZBgCIAEoCRIMCgR0ZXh0GAMgASgJGjcKCkRhdGVkRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgoKAmF0GAMgASgJQgwKCl9kaWFnbm9zaXNCDQoLX2xhc3RfZXJyb3IivQQKCFNuYXBzaG90EicKBnN0YXR1cxgBIAEoCzIXLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMSDwoHbWV0cmljcxgCIAEoCRILCgNsb2cYAyADKAkSMAoGbWVtb3J5GAQgAygLMiAucG9zdGVybi52MS5TbmFwc2hvdC5NZW1vcnlFbnRyeRIsCgRoZWFwGAUgAygLMh4ucG9zdGVybi52MS5TbmFwc2hvdC5IZWFwRW50cnkSMwoLaGVhcF9zcGFjZXMYBiADKAsyHi5wb3N0ZXJuLnYxLlNuYXBzaG90LkhlYXBTcGFjZRIyCgdoYW5kbGVzGAcgAygLMiEucG9zdGVybi52MS5TbmFwc2hvdC5IYW5kbGVzRW50cnkSEQoJdXB0aW1lX21zGAggASgBGi0KC01lbW9yeUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEaKwoJSGVhcEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEaLgoMSGFuZGxlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEagQEKCUhlYXBTcGFjZRIMCgRuYW1lGAEgASgJEjgKBXNpemVzGAIgAygLMikucG9zdGVybi52MS5TbmFwc2hvdC5IZWFwU3BhY2UuU2l6ZXNFbnRyeRosCgpTaXplc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEy7gIKDEFnZW50Q29udHJvbBI8CgZTdGF0dXMSGS5wb3N0ZXJuLnYxLlN0YXR1c1JlcXVlc3QaFy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzEkMKC1dhdGNoU3RhdHVzEhkucG9zdGVybi52MS5TdGF0dXNSZXF1ZXN0GhcucG9zdGVybi52MS5BZ2VudFN0YXR1czABEkEKDFRha2VTbmFwc2hvdBIbLnBvc3Rlcm4udjEuU25hcHNob3RSZXF1ZXN0GhQucG9zdGVybi52MS5TbmFwc2hvdBJXChBSZW5ld0NlcnRpZmljYXRlEiMucG9zdGVybi52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBoeLnBvc3Rlcm4udjEuUmVuZXdlZENlcnRpZmljYXRlEj8KBlJlbG9hZBIZLnBvc3Rlcm4udjEuUmVsb2FkUmVxdWVzdBoaLnBvc3Rlcm4udjEuUmVsb2FkUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Ch5wb3N0ZXJuL3YxL2FnZW50X2NvbnRyb2wucHJvdG8SCnBvc3Rlcm4udjEiDwoNU3RhdHVzUmVxdWVzdCIRCg9TbmFwc2hvdFJlcXVlc3QiFgoUQXBwbHlMb2NrZG93blJlcXVlc3QiOwoVQXBwbHlMb2NrZG93blJlc3BvbnNlEhUKCGxvY2tkb3duGAEgASgJSACIAQFCCwoJX2xvY2tkb3duIg8KDVJlbG9hZFJlcXVlc3QiEAoOUmVsb2FkUmVzcG9uc2UiPQoXUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QSFQoIa2V5X2tpbmQYASABKAlIAIgBAUILCglfa2V5X2tpbmQiWwoSUmVuZXdlZENlcnRpZmljYXRlEhUKDXNlcmlhbF9iZWZvcmUYASABKAkSDgoGc2VyaWFsGAIgASgJEhEKCW5vdF9hZnRlchgDIAEoCRILCgNrZXkYBCABKAkimRgKC0FnZW50U3RhdHVzEg8KB3ZlcnNpb24YASABKAkSEAoIaWRlbnRpdHkYAiABKAkSEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZoZWFsdGgYBCABKAkSFAoMaGVhbHRoX3NpbmNlGAUgASgJEg8KB3JlYXNvbnMYBiADKAkSFQoNcmVhc29uc19zaW5jZRgHIAMoCRIuCgZ0dW5uZWwYCCABKAsyHi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLlR1bm5lbBIvCgd0dW5uZWxzGAkgAygLMh4ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5UdW5uZWwSFgoOdHVubmVsc193YW50ZWQYCiABKA0SLAoFY2FsbHMYCyABKAsyHS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkNhbGxzEjAKB2J1ZmZlcnMYDCABKAsyHy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkJ1ZmZlcnMSOAoLY2VydGlmaWNhdGUYDSABKAsyIy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkNlcnRpZmljYXRlEiwKBXRydXN0GA4gASgLMh0ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5UcnVzdBIsCgVjbG9jaxgPIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2xvY2sSOQoJZGlhZ25vc2lzGBAgASgLMiEucG9zdGVybi52MS5BZ2VudFN0YXR1cy5EaWFnbm9zaXNIAIgBARIxCgh3YXJuaW5ncxgRIAMoCzIfLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuV2FybmluZxIxCghzZXJ2aWNlcxgSIAMoCzIfLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuU2VydmljZRItCgZldmVudHMYEyADKAsyHS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkV2ZW50EjsKCmxhc3RfZXJyb3IYFCABKAsyIi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkRhdGVkRXJyb3JIAYgBARIsCgVndWFyZBgVIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuR3VhcmQauwIKBUd1YXJkEg4KBnBvbGljeRgBIAEoCRIMCgRtb2RlGAIgASgJEg0KBXJ1bGVzGAMgASgNEhUKCGxvY2tkb3duGAQgASgJSACIAQESLAoGcHVzaGVzGAUgAygLMhwucG9zdGVybi52MS5BZ2VudFN0YXR1cy5QdXNoEi8KB2J1ZGdldHMYBiADKAsyHi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkJ1ZGdldBIQCghvYnNlcnZlZBgHIAEoARIwCgV0eXBlcxgIIAMoCzIhLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuVHlwZUNvdW50EjMKBnJlY29yZBgJIAEoCzIeLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuUmVjb3JkSAGIAQFCCwoJX2xvY2tkb3duQgkKB19yZWNvcmQakQEKBlJlY29yZBIRCglkaXJlY3RvcnkYASABKAkSDQoFbGluZXMYAiABKAESDAoEaGVhZBgDIAEoCRILCgNrZXkYBCABKAkSGAoLYW5jaG9yZWRfdG8YBSABKAFIAIgBARIUCgdmYWlsdXJlGAYgASgJSAGIAQFCDgoMX2FuY2hvcmVkX3RvQgoKCF9mYWlsdXJlGjgKBFB1c2gSDwoHZ2F0ZXdheRgBIAEoCRINCgVydWxlcxgCIAEoDRIQCgh3aWRlbmluZxgDIAMoCRo0CgZCdWRnZXQSDAoEbmFtZRgBIAEoCRIMCgRsZWZ0GAIgASgBEg4KBmFtb3VudBgDIAEoARpeCglUeXBlQ291bnQSDAoEdHlwZRgBIAEoCRINCgVjYWxscxgCIAEoARIPCgdyZWZ1c2VkGAMgASgBEhAKCGJ5dGVzX2luGAQgASgBEhEKCWJ5dGVzX291dBgFIAEoARqBBAoGVHVubmVsEg0KBXN0YXRlGAEgASgJEhIKBXNpbmNlGAIgASgJSACIAQESDwoHYWRkcmVzcxgDIAEoCRIUCgdnYXRld2F5GAQgASgJSAGIAQESEwoGcmVnaW9uGAUgASgJSAKIAQESHAoPZ2F0ZXdheV92ZXJzaW9uGAYgASgJSAOIAQESGAoLdGxzX3ZlcnNpb24YByABKAlIBIgBARITCgZjaXBoZXIYCCABKAlIBYgBARIZCgxrZXlfZXhjaGFuZ2UYCSABKAlIBogBARITCgZydHRfbXMYCiABKAFIB4gBARIzCgZjYW5hcnkYCyABKAsyHi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkNhbmFyeUgIiAEBEg8KB3N0cmVhbXMYDCABKA0SEAoIYnl0ZXNfaW4YDSABKAESEQoJYnl0ZXNfb3V0GA4gASgBEhgKC25leHRfdHJ5X2F0GA8gASgJSAmIAQESDwoHYXR0ZW1wdBgQIAEoDUIICgZfc2luY2VCCgoIX2dhdGV3YXlCCQoHX3JlZ2lvbkISChBfZ2F0ZXdheV92ZXJzaW9uQg4KDF90bHNfdmVyc2lvbkIJCgdfY2lwaGVyQg8KDV9rZXlfZXhjaGFuZ2VCCQoHX3J0dF9tc0IJCgdfY2FuYXJ5Qg4KDF9uZXh0X3RyeV9hdBpOCgZDYW5hcnkSCgoCYXQYASABKAkSFwoKbGF0ZW5jeV9tcxgCIAEoAUgAiAEBEhAKCGZhaWx1cmVzGAMgASgNQg0KC19sYXRlbmN5X21zGqoBCgVDYWxscxIPCgdydW5uaW5nGAEgASgNEg8KB2FsbG93ZWQYAiABKAESDgoGZGVuaWVkGAMgASgBEj4KCWJ5X3N0YXR1cxgEIAMoCzIrLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2FsbHMuQnlTdGF0dXNFbnRyeRovCg1CeVN0YXR1c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEaNAoHQnVmZmVycxIWCg5yZXNlcnZlZF9ieXRlcxgBIAEoARIRCglieXRlc19tYXgYAiABKAEavgEKC0NlcnRpZmljYXRlEhIKCm5vdF9iZWZvcmUYASABKAkSEQoJbm90X2FmdGVyGAIgASgJEhUKDWV4cGlyZXNfaW5fbXMYAyABKAESFgoJcmVuZXdzX2F0GAQgASgJSACIAQESOQoNcmVuZXdhbF9lcnJvchgFIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuRXJyb3JIAYgBAUIMCgpfcmVuZXdzX2F0QhAKDl9yZW5ld2FsX2Vycm9yGiYKBUVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRouCgVUcnVzdBIWCg5idW5kbGVfdmVyc2lvbhgBIAEoARINCgVyb290cxgCIAEoDRopCgVDbG9jaxIUCgdza2V3X21zGAEgASgBSACIAQFCCgoIX3NrZXdfbXMaKgoJRGlhZ25vc2lzEg8KB3ZlcmRpY3QYASABKAkSDAoEdGV4dBgCIAEoCRojCgdXYXJuaW5nEgoKAmF0GAEgASgJEgwKBHRleHQYAiABKAkagQEKB1NlcnZpY2USDAoEbmFtZRgBIAEoCRIRCglkYXRhX3R5cGUYAiABKAkSDgoGdGFyZ2V0GAMgASgJEjoKBmhlYWx0aBgEIAEoCzIlLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuU2VydmljZUhlYWx0aEgAiAEBQgkKB19oZWFsdGgaYgoNU2VydmljZUhlYWx0aBIKCgJ1cBgBIAEoCBIOCgZyZWFzb24YAiABKAkSDQoFc2luY2UYAyABKAkSFwoKbGF0ZW5jeV9tcxgEIAEoAUgAiAEBQg0KC19sYXRlbmN5X21zGi8KBUV2ZW50EgoKAmF0GAEgASgJEgwKBGtpbmQYAiABKAkSDAoEdGV4dBgDIAEoCRo3CgpEYXRlZEVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIKCgJhdBgDIAEoCUIMCgpfZGlhZ25vc2lzQg0KC19sYXN0X2Vycm9yIr0ECghTbmFwc2hvdBInCgZzdGF0dXMYASABKAsyFy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzEg8KB21ldHJpY3MYAiABKAkSCwoDbG9nGAMgAygJEjAKBm1lbW9yeRgEIAMoCzIgLnBvc3Rlcm4udjEuU25hcHNob3QuTWVtb3J5RW50cnkSLAoEaGVhcBgFIAMoCzIeLnBvc3Rlcm4udjEuU25hcHNob3QuSGVhcEVudHJ5EjMKC2hlYXBfc3BhY2VzGAYgAygLMh4ucG9zdGVybi52MS5TbmFwc2hvdC5IZWFwU3BhY2USMgoHaGFuZGxlcxgHIAMoCzIhLnBvc3Rlcm4udjEuU25hcHNob3QuSGFuZGxlc0VudHJ5EhEKCXVwdGltZV9tcxgIIAEoARotCgtNZW1vcnlFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGisKCUhlYXBFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGi4KDEhhbmRsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBGoEBCglIZWFwU3BhY2USDAoEbmFtZRgBIAEoCRI4CgVzaXplcxgCIAMoCzIpLnBvc3Rlcm4udjEuU25hcHNob3QuSGVhcFNwYWNlLlNpemVzRW50cnkaLAoKU2l6ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBMvQDCgxBZ2VudENvbnRyb2wSRAoGU3RhdHVzEhkucG9zdGVybi52MS5TdGF0dXNSZXF1ZXN0GhcucG9zdGVybi52MS5BZ2VudFN0YXR1cyIGwsEYAggOEksKC1dhdGNoU3RhdHVzEhkucG9zdGVybi52MS5TdGF0dXNSZXF1ZXN0GhcucG9zdGVybi52MS5BZ2VudFN0YXR1cyIGwsEYAggOMAESSQoMVGFrZVNuYXBzaG90EhsucG9zdGVybi52MS5TbmFwc2hvdFJlcXVlc3QaFC5wb3N0ZXJuLnYxLlNuYXBzaG90IgbCwRgCCA4SXwoQUmVuZXdDZXJ0aWZpY2F0ZRIjLnBvc3Rlcm4udjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaHi5wb3N0ZXJuLnYxLlJlbmV3ZWRDZXJ0aWZpY2F0ZSIGwsEYAggOElwKDUFwcGx5TG9ja2Rvd24SIC5wb3N0ZXJuLnYxLkFwcGx5TG9ja2Rvd25SZXF1ZXN0GiEucG9zdGVybi52MS5BcHBseUxvY2tkb3duUmVzcG9uc2UiBsLBGAIIDhJHCgZSZWxvYWQSGS5wb3N0ZXJuLnYxLlJlbG9hZFJlcXVlc3QaGi5wb3N0ZXJuLnYxLlJlbG9hZFJlc3BvbnNlIgbCwRgCCA5iBnByb3RvMw", [file_postern_v1_data]);
 
 /**
  * Describes the message postern.v1.StatusRequest.
@@ -25,151 +26,200 @@ export const SnapshotRequestSchema = /*@__PURE__*/
   messageDesc(file_postern_v1_agent_control, 1);
 
 /**
+ * Describes the message postern.v1.ApplyLockdownRequest.
+ * Use `create(ApplyLockdownRequestSchema)` to create a new message.
+ */
+export const ApplyLockdownRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 2);
+
+/**
+ * Describes the message postern.v1.ApplyLockdownResponse.
+ * Use `create(ApplyLockdownResponseSchema)` to create a new message.
+ */
+export const ApplyLockdownResponseSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 3);
+
+/**
  * Describes the message postern.v1.ReloadRequest.
  * Use `create(ReloadRequestSchema)` to create a new message.
  */
 export const ReloadRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 2);
+  messageDesc(file_postern_v1_agent_control, 4);
 
 /**
  * Describes the message postern.v1.ReloadResponse.
  * Use `create(ReloadResponseSchema)` to create a new message.
  */
 export const ReloadResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 3);
+  messageDesc(file_postern_v1_agent_control, 5);
 
 /**
  * Describes the message postern.v1.RenewCertificateRequest.
  * Use `create(RenewCertificateRequestSchema)` to create a new message.
  */
 export const RenewCertificateRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 4);
+  messageDesc(file_postern_v1_agent_control, 6);
 
 /**
  * Describes the message postern.v1.RenewedCertificate.
  * Use `create(RenewedCertificateSchema)` to create a new message.
  */
 export const RenewedCertificateSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 5);
+  messageDesc(file_postern_v1_agent_control, 7);
 
 /**
  * Describes the message postern.v1.AgentStatus.
  * Use `create(AgentStatusSchema)` to create a new message.
  */
 export const AgentStatusSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6);
+  messageDesc(file_postern_v1_agent_control, 8);
+
+/**
+ * Describes the message postern.v1.AgentStatus.Guard.
+ * Use `create(AgentStatus_GuardSchema)` to create a new message.
+ */
+export const AgentStatus_GuardSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 8, 0);
+
+/**
+ * Describes the message postern.v1.AgentStatus.Record.
+ * Use `create(AgentStatus_RecordSchema)` to create a new message.
+ */
+export const AgentStatus_RecordSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 8, 1);
+
+/**
+ * Describes the message postern.v1.AgentStatus.Push.
+ * Use `create(AgentStatus_PushSchema)` to create a new message.
+ */
+export const AgentStatus_PushSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 8, 2);
+
+/**
+ * Describes the message postern.v1.AgentStatus.Budget.
+ * Use `create(AgentStatus_BudgetSchema)` to create a new message.
+ */
+export const AgentStatus_BudgetSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 8, 3);
+
+/**
+ * Describes the message postern.v1.AgentStatus.TypeCount.
+ * Use `create(AgentStatus_TypeCountSchema)` to create a new message.
+ */
+export const AgentStatus_TypeCountSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 8, 4);
 
 /**
  * Describes the message postern.v1.AgentStatus.Tunnel.
  * Use `create(AgentStatus_TunnelSchema)` to create a new message.
  */
 export const AgentStatus_TunnelSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 0);
+  messageDesc(file_postern_v1_agent_control, 8, 5);
 
 /**
  * Describes the message postern.v1.AgentStatus.Canary.
  * Use `create(AgentStatus_CanarySchema)` to create a new message.
  */
 export const AgentStatus_CanarySchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 1);
+  messageDesc(file_postern_v1_agent_control, 8, 6);
 
 /**
  * Describes the message postern.v1.AgentStatus.Calls.
  * Use `create(AgentStatus_CallsSchema)` to create a new message.
  */
 export const AgentStatus_CallsSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 2);
+  messageDesc(file_postern_v1_agent_control, 8, 7);
 
 /**
  * Describes the message postern.v1.AgentStatus.Buffers.
  * Use `create(AgentStatus_BuffersSchema)` to create a new message.
  */
 export const AgentStatus_BuffersSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 3);
+  messageDesc(file_postern_v1_agent_control, 8, 8);
 
 /**
  * Describes the message postern.v1.AgentStatus.Certificate.
  * Use `create(AgentStatus_CertificateSchema)` to create a new message.
  */
 export const AgentStatus_CertificateSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 4);
+  messageDesc(file_postern_v1_agent_control, 8, 9);
 
 /**
  * Describes the message postern.v1.AgentStatus.Error.
  * Use `create(AgentStatus_ErrorSchema)` to create a new message.
  */
 export const AgentStatus_ErrorSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 5);
+  messageDesc(file_postern_v1_agent_control, 8, 10);
 
 /**
  * Describes the message postern.v1.AgentStatus.Trust.
  * Use `create(AgentStatus_TrustSchema)` to create a new message.
  */
 export const AgentStatus_TrustSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 6);
+  messageDesc(file_postern_v1_agent_control, 8, 11);
 
 /**
  * Describes the message postern.v1.AgentStatus.Clock.
  * Use `create(AgentStatus_ClockSchema)` to create a new message.
  */
 export const AgentStatus_ClockSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 7);
+  messageDesc(file_postern_v1_agent_control, 8, 12);
 
 /**
  * Describes the message postern.v1.AgentStatus.Diagnosis.
  * Use `create(AgentStatus_DiagnosisSchema)` to create a new message.
  */
 export const AgentStatus_DiagnosisSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 8);
+  messageDesc(file_postern_v1_agent_control, 8, 13);
 
 /**
  * Describes the message postern.v1.AgentStatus.Warning.
  * Use `create(AgentStatus_WarningSchema)` to create a new message.
  */
 export const AgentStatus_WarningSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 9);
+  messageDesc(file_postern_v1_agent_control, 8, 14);
 
 /**
  * Describes the message postern.v1.AgentStatus.Service.
  * Use `create(AgentStatus_ServiceSchema)` to create a new message.
  */
 export const AgentStatus_ServiceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 10);
+  messageDesc(file_postern_v1_agent_control, 8, 15);
 
 /**
  * Describes the message postern.v1.AgentStatus.ServiceHealth.
  * Use `create(AgentStatus_ServiceHealthSchema)` to create a new message.
  */
 export const AgentStatus_ServiceHealthSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 11);
+  messageDesc(file_postern_v1_agent_control, 8, 16);
 
 /**
  * Describes the message postern.v1.AgentStatus.Event.
  * Use `create(AgentStatus_EventSchema)` to create a new message.
  */
 export const AgentStatus_EventSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 12);
+  messageDesc(file_postern_v1_agent_control, 8, 17);
 
 /**
  * Describes the message postern.v1.AgentStatus.DatedError.
  * Use `create(AgentStatus_DatedErrorSchema)` to create a new message.
  */
 export const AgentStatus_DatedErrorSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6, 13);
+  messageDesc(file_postern_v1_agent_control, 8, 18);
 
 /**
  * Describes the message postern.v1.Snapshot.
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 7);
+  messageDesc(file_postern_v1_agent_control, 9);
 
 /**
  * Describes the message postern.v1.Snapshot.HeapSpace.
  * Use `create(Snapshot_HeapSpaceSchema)` to create a new message.
  */
 export const Snapshot_HeapSpaceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 7, 0);
+  messageDesc(file_postern_v1_agent_control, 9, 0);
 
 /**
  * What an operator asks of a running agent, over its unix socket, which only the agent's own user and root can open.

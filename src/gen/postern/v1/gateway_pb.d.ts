@@ -224,6 +224,32 @@ export declare type AgentTunnel = Message<"postern.v1.AgentTunnel"> & {
    * @generated from field: uint32 canary_failures = 17;
    */
   canaryFailures: number;
+
+  /**
+   * The customer has locked it down: it takes no calls. Only they can lift that.
+   *
+   * @generated from field: bool is_locked_down = 18;
+   */
+  isLockedDown: boolean;
+
+  /**
+   * Why, where they let the control plane know.
+   *
+   * @generated from field: string lockdown_reason = 19;
+   */
+  lockdownReason: string;
+
+  /**
+   * Of its record, as it last said: how many lines, and the SHA-256 of the last batch.
+   *
+   * @generated from field: uint64 record_lines = 20;
+   */
+  recordLines: bigint;
+
+  /**
+   * @generated from field: bytes record_head = 21;
+   */
+  recordHead: Uint8Array;
 };
 
 /**

@@ -11,6 +11,43 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_postern_v1_tunnel: GenFile;
 
 /**
+ * @generated from message postern.v1.NarrowRequest
+ */
+export declare type NarrowRequest = Message<"postern.v1.NarrowRequest"> & {
+  /**
+   * A policy of rules alone, in the form of docs/POLICY.md, at most 64 KiB. It holds for the calls and the life of this tunnel, and
+   * allows nothing that the customer's own policy does not.
+   *
+   * @generated from field: string policy = 1;
+   */
+  policy: string;
+};
+
+/**
+ * Describes the message postern.v1.NarrowRequest.
+ * Use `create(NarrowRequestSchema)` to create a new message.
+ */
+export declare const NarrowRequestSchema: GenMessage<NarrowRequest>;
+
+/**
+ * @generated from message postern.v1.NarrowResponse
+ */
+export declare type NarrowResponse = Message<"postern.v1.NarrowResponse"> & {
+  /**
+   * Names of rules that would widen, and change nothing.
+   *
+   * @generated from field: repeated string widening = 1;
+   */
+  widening: string[];
+};
+
+/**
+ * Describes the message postern.v1.NarrowResponse.
+ * Use `create(NarrowResponseSchema)` to create a new message.
+ */
+export declare const NarrowResponseSchema: GenMessage<NarrowResponse>;
+
+/**
  * @generated from message postern.v1.CanaryRequest
  */
 export declare type CanaryRequest = Message<"postern.v1.CanaryRequest"> & {
@@ -230,6 +267,32 @@ export declare type HeartbeatRequest = Message<"postern.v1.HeartbeatRequest"> & 
    * @generated from field: postern.v1.Capacity capacity = 2;
    */
   capacity?: Capacity | undefined;
+
+  /**
+   * The customer has locked the agent down: it takes no calls.
+   *
+   * @generated from field: bool is_locked_down = 3;
+   */
+  isLockedDown: boolean;
+
+  /**
+   * Why, where they let the control plane know.
+   *
+   * @generated from field: string lockdown_reason = 4;
+   */
+  lockdownReason: string;
+
+  /**
+   * How many lines the record of the agent has, and the SHA-256 of its last batch: both sides can tell if it is cut off.
+   *
+   * @generated from field: uint64 record_lines = 5;
+   */
+  recordLines: bigint;
+
+  /**
+   * @generated from field: bytes record_head = 6;
+   */
+  recordHead: Uint8Array;
 };
 
 /**
@@ -646,6 +709,16 @@ export declare const Notices: GenService<{
     methodKind: "unary";
     input: typeof NoticeSchema;
     output: typeof NoticeAnswerSchema;
+  },
+  /**
+   * A narrower policy for this tunnel; to an agent with the feature "narrow". POLICY_DENIED where the customer takes none.
+   *
+   * @generated from rpc postern.v1.Notices.Narrow
+   */
+  narrow: {
+    methodKind: "unary";
+    input: typeof NarrowRequestSchema;
+    output: typeof NarrowResponseSchema;
   },
   /**
    * A call that goes the way that callers' calls go, to see that it is open; to an agent with the feature

@@ -3,138 +3,153 @@
 /* eslint-disable */
 
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { file_postern_v1_data } from "./data_pb.js";
 
 /**
  * Describes the file postern/v1/tunnel.proto.
  */
 export const file_postern_v1_tunnel = /*@__PURE__*/
-  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSJvCg1DYW5hcnlSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEwoLaW50ZXJ2YWxfbXMYAiABKA0SFwoKbGF0ZW5jeV9tcxgDIAEoAUgAiAEBEhAKCGZhaWx1cmVzGAQgASgNQg0KC19sYXRlbmN5X21zIhAKDkNhbmFyeVJlc3BvbnNlIogBCgZOb3RpY2USDwoHYnVuZGxlcxgBIAMoDBIMCgRjcmxzGAIgAygMEhsKE2dhdGV3YXlfYXV0aG9yaXRpZXMYBSADKAwSHAoPcmVuZXdfd2l0aGluX21zGAMgASgNSACIAQESEAoId2FybmluZ3MYBCADKAlCEgoQX3JlbmV3X3dpdGhpbl9tcyImCgxOb3RpY2VBbnN3ZXISFgoOYnVuZGxlX3ZlcnNpb24YASABKA0iaAoLVHJ1c3RCdW5kbGUSFAoMdHJ1c3RfZG9tYWluGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SDQoFcm9vdHMYAyADKAwSDwoHaXNzdWluZxgEIAMoDBISCgptYWRlX2F0X21zGAUgASgDIk8KDFNpZ25lZEJ1bmRsZRIOCgZidW5kbGUYASABKAwSLwoKc2lnbmF0dXJlcxgCIAMoCzIbLnBvc3Rlcm4udjEuQnVuZGxlU2lnbmF0dXJlIjYKD0J1bmRsZVNpZ25hdHVyZRIQCghyb290X3BpbhgBIAEoCRIRCglzaWduYXR1cmUYAiABKAwiZwoQSGVhcnRiZWF0UmVxdWVzdBIrCghzZXJ2aWNlcxgBIAMoCzIZLnBvc3Rlcm4udjEuU2VydmljZUhlYWx0aBImCghjYXBhY2l0eRgCIAEoCzIULnBvc3Rlcm4udjEuQ2FwYWNpdHkiEwoRSGVhcnRiZWF0UmVzcG9uc2UieAoNU2VydmljZUhlYWx0aBIMCgRuYW1lGAEgASgJEg8KB2lzX2Rvd24YAiABKAgSDgoGcmVhc29uGAMgASgJEhAKCHNpbmNlX21zGAQgASgDEhcKCmxhdGVuY3lfbXMYBSABKAFIAIgBAUINCgtfbGF0ZW5jeV9tcyKLAgoIQ2FwYWNpdHkSDAoEY3B1cxgBIAEoDRIMCgRsb2FkGAIgASgBEhgKEG1lbW9yeV9ieXRlc19tYXgYAyABKAQSGQoRbWVtb3J5X2J5dGVzX3VzZWQYBCABKAQSGwoOZGlza19ieXRlc19tYXgYBSABKARIAIgBARIcCg9kaXNrX2J5dGVzX2ZyZWUYBiABKARIAYgBARIWCglmaWxlc19tYXgYByABKA1IAogBARIXCgpmaWxlc19vcGVuGAggASgNSAOIAQFCEQoPX2Rpc2tfYnl0ZXNfbWF4QhIKEF9kaXNrX2J5dGVzX2ZyZWVCDAoKX2ZpbGVzX21heEINCgtfZmlsZXNfb3BlbiInCgxSZW5ld1JlcXVlc3QSFwoPc2lnbmluZ19yZXF1ZXN0GAEgASgMIjMKDVJlbmV3UmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAwSDQoFY2hhaW4YAiADKAwi0AEKD1JlZ2lzdGVyUmVxdWVzdBIVCg1hZ2VudF92ZXJzaW9uGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSDQoFYWdlbnQYAyABKAkSIwoHbWV0aG9kcxgEIAMoCzISLnBvc3Rlcm4udjEuTWV0aG9kEiUKCHNlcnZpY2VzGAUgAygLMhMucG9zdGVybi52MS5TZXJ2aWNlEhAKCGZlYXR1cmVzGAYgAygJEhYKDmJ1bmRsZV92ZXJzaW9uGAcgASgNEhAKCGluc3RhbmNlGAggASgJIqkBChBSZWdpc3RlclJlc3BvbnNlEhcKD2dhdGV3YXlfdmVyc2lvbhgBIAEoCRIPCgdnYXRld2F5GAIgASgJEg4KBnJlZ2lvbhgDIAEoCRIPCgd0aW1lX21zGAQgASgDEhAKCGZlYXR1cmVzGAUgAygJEioKCGdhdGV3YXlzGAYgAygLMhgucG9zdGVybi52MS5HYXRld2F5UGxhY2USDAoEem9uZRgHIAEoCSI+CgxHYXRld2F5UGxhY2USDwoHZ2F0ZXdheRgBIAEoCRIMCgR6b25lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkiNwoGTWV0aG9kEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIRCglkYXRhX3R5cGUYAyABKAkiKgoHU2VydmljZRIMCgRuYW1lGAEgASgJEhEKCWRhdGFfdHlwZRgCIAEoCTLXAQoGVHVubmVsEkUKCFJlZ2lzdGVyEhsucG9zdGVybi52MS5SZWdpc3RlclJlcXVlc3QaHC5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVzcG9uc2USPAoFUmVuZXcSGC5wb3N0ZXJuLnYxLlJlbmV3UmVxdWVzdBoZLnBvc3Rlcm4udjEuUmVuZXdSZXNwb25zZRJICglIZWFydGJlYXQSHC5wb3N0ZXJuLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHS5wb3N0ZXJuLnYxLkhlYXJ0YmVhdFJlc3BvbnNlMoABCgdOb3RpY2VzEjQKBFRlbGwSEi5wb3N0ZXJuLnYxLk5vdGljZRoYLnBvc3Rlcm4udjEuTm90aWNlQW5zd2VyEj8KBkNhbmFyeRIZLnBvc3Rlcm4udjEuQ2FuYXJ5UmVxdWVzdBoaLnBvc3Rlcm4udjEuQ2FuYXJ5UmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSIfCg1OYXJyb3dSZXF1ZXN0Eg4KBnBvbGljeRgBIAEoCSIiCg5OYXJyb3dSZXNwb25zZRIQCgh3aWRlbmluZxgBIAMoCSJvCg1DYW5hcnlSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEwoLaW50ZXJ2YWxfbXMYAiABKA0SFwoKbGF0ZW5jeV9tcxgDIAEoAUgAiAEBEhAKCGZhaWx1cmVzGAQgASgNQg0KC19sYXRlbmN5X21zIhAKDkNhbmFyeVJlc3BvbnNlIogBCgZOb3RpY2USDwoHYnVuZGxlcxgBIAMoDBIMCgRjcmxzGAIgAygMEhsKE2dhdGV3YXlfYXV0aG9yaXRpZXMYBSADKAwSHAoPcmVuZXdfd2l0aGluX21zGAMgASgNSACIAQESEAoId2FybmluZ3MYBCADKAlCEgoQX3JlbmV3X3dpdGhpbl9tcyImCgxOb3RpY2VBbnN3ZXISFgoOYnVuZGxlX3ZlcnNpb24YASABKA0iaAoLVHJ1c3RCdW5kbGUSFAoMdHJ1c3RfZG9tYWluGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SDQoFcm9vdHMYAyADKAwSDwoHaXNzdWluZxgEIAMoDBISCgptYWRlX2F0X21zGAUgASgDIk8KDFNpZ25lZEJ1bmRsZRIOCgZidW5kbGUYASABKAwSLwoKc2lnbmF0dXJlcxgCIAMoCzIbLnBvc3Rlcm4udjEuQnVuZGxlU2lnbmF0dXJlIjYKD0J1bmRsZVNpZ25hdHVyZRIQCghyb290X3BpbhgBIAEoCRIRCglzaWduYXR1cmUYAiABKAwiwwEKEEhlYXJ0YmVhdFJlcXVlc3QSKwoIc2VydmljZXMYASADKAsyGS5wb3N0ZXJuLnYxLlNlcnZpY2VIZWFsdGgSJgoIY2FwYWNpdHkYAiABKAsyFC5wb3N0ZXJuLnYxLkNhcGFjaXR5EhYKDmlzX2xvY2tlZF9kb3duGAMgASgIEhcKD2xvY2tkb3duX3JlYXNvbhgEIAEoCRIUCgxyZWNvcmRfbGluZXMYBSABKAQSEwoLcmVjb3JkX2hlYWQYBiABKAwiEwoRSGVhcnRiZWF0UmVzcG9uc2UieAoNU2VydmljZUhlYWx0aBIMCgRuYW1lGAEgASgJEg8KB2lzX2Rvd24YAiABKAgSDgoGcmVhc29uGAMgASgJEhAKCHNpbmNlX21zGAQgASgDEhcKCmxhdGVuY3lfbXMYBSABKAFIAIgBAUINCgtfbGF0ZW5jeV9tcyKLAgoIQ2FwYWNpdHkSDAoEY3B1cxgBIAEoDRIMCgRsb2FkGAIgASgBEhgKEG1lbW9yeV9ieXRlc19tYXgYAyABKAQSGQoRbWVtb3J5X2J5dGVzX3VzZWQYBCABKAQSGwoOZGlza19ieXRlc19tYXgYBSABKARIAIgBARIcCg9kaXNrX2J5dGVzX2ZyZWUYBiABKARIAYgBARIWCglmaWxlc19tYXgYByABKA1IAogBARIXCgpmaWxlc19vcGVuGAggASgNSAOIAQFCEQoPX2Rpc2tfYnl0ZXNfbWF4QhIKEF9kaXNrX2J5dGVzX2ZyZWVCDAoKX2ZpbGVzX21heEINCgtfZmlsZXNfb3BlbiInCgxSZW5ld1JlcXVlc3QSFwoPc2lnbmluZ19yZXF1ZXN0GAEgASgMIjMKDVJlbmV3UmVzcG9uc2USEwoLY2VydGlmaWNhdGUYASABKAwSDQoFY2hhaW4YAiADKAwi0AEKD1JlZ2lzdGVyUmVxdWVzdBIVCg1hZ2VudF92ZXJzaW9uGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSDQoFYWdlbnQYAyABKAkSIwoHbWV0aG9kcxgEIAMoCzISLnBvc3Rlcm4udjEuTWV0aG9kEiUKCHNlcnZpY2VzGAUgAygLMhMucG9zdGVybi52MS5TZXJ2aWNlEhAKCGZlYXR1cmVzGAYgAygJEhYKDmJ1bmRsZV92ZXJzaW9uGAcgASgNEhAKCGluc3RhbmNlGAggASgJIqkBChBSZWdpc3RlclJlc3BvbnNlEhcKD2dhdGV3YXlfdmVyc2lvbhgBIAEoCRIPCgdnYXRld2F5GAIgASgJEg4KBnJlZ2lvbhgDIAEoCRIPCgd0aW1lX21zGAQgASgDEhAKCGZlYXR1cmVzGAUgAygJEioKCGdhdGV3YXlzGAYgAygLMhgucG9zdGVybi52MS5HYXRld2F5UGxhY2USDAoEem9uZRgHIAEoCSI+CgxHYXRld2F5UGxhY2USDwoHZ2F0ZXdheRgBIAEoCRIMCgR6b25lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkiNwoGTWV0aG9kEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIRCglkYXRhX3R5cGUYAyABKAkiKgoHU2VydmljZRIMCgRuYW1lGAEgASgJEhEKCWRhdGFfdHlwZRgCIAEoCTLvAQoGVHVubmVsEk0KCFJlZ2lzdGVyEhsucG9zdGVybi52MS5SZWdpc3RlclJlcXVlc3QaHC5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVzcG9uc2UiBsLBGAIIDhJECgVSZW5ldxIYLnBvc3Rlcm4udjEuUmVuZXdSZXF1ZXN0GhkucG9zdGVybi52MS5SZW5ld1Jlc3BvbnNlIgbCwRgCCA4SUAoJSGVhcnRiZWF0EhwucG9zdGVybi52MS5IZWFydGJlYXRSZXF1ZXN0Gh0ucG9zdGVybi52MS5IZWFydGJlYXRSZXNwb25zZSIGwsEYAggOMtkBCgdOb3RpY2VzEjwKBFRlbGwSEi5wb3N0ZXJuLnYxLk5vdGljZRoYLnBvc3Rlcm4udjEuTm90aWNlQW5zd2VyIgbCwRgCCA4SRwoGTmFycm93EhkucG9zdGVybi52MS5OYXJyb3dSZXF1ZXN0GhoucG9zdGVybi52MS5OYXJyb3dSZXNwb25zZSIGwsEYAggOEkcKBkNhbmFyeRIZLnBvc3Rlcm4udjEuQ2FuYXJ5UmVxdWVzdBoaLnBvc3Rlcm4udjEuQ2FuYXJ5UmVzcG9uc2UiBsLBGAIIDmIGcHJvdG8z", [file_postern_v1_data]);
+
+/**
+ * Describes the message postern.v1.NarrowRequest.
+ * Use `create(NarrowRequestSchema)` to create a new message.
+ */
+export const NarrowRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 0);
+
+/**
+ * Describes the message postern.v1.NarrowResponse.
+ * Use `create(NarrowResponseSchema)` to create a new message.
+ */
+export const NarrowResponseSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 1);
 
 /**
  * Describes the message postern.v1.CanaryRequest.
  * Use `create(CanaryRequestSchema)` to create a new message.
  */
 export const CanaryRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 0);
+  messageDesc(file_postern_v1_tunnel, 2);
 
 /**
  * Describes the message postern.v1.CanaryResponse.
  * Use `create(CanaryResponseSchema)` to create a new message.
  */
 export const CanaryResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 1);
+  messageDesc(file_postern_v1_tunnel, 3);
 
 /**
  * Describes the message postern.v1.Notice.
  * Use `create(NoticeSchema)` to create a new message.
  */
 export const NoticeSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 2);
+  messageDesc(file_postern_v1_tunnel, 4);
 
 /**
  * Describes the message postern.v1.NoticeAnswer.
  * Use `create(NoticeAnswerSchema)` to create a new message.
  */
 export const NoticeAnswerSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 3);
+  messageDesc(file_postern_v1_tunnel, 5);
 
 /**
  * Describes the message postern.v1.TrustBundle.
  * Use `create(TrustBundleSchema)` to create a new message.
  */
 export const TrustBundleSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 4);
+  messageDesc(file_postern_v1_tunnel, 6);
 
 /**
  * Describes the message postern.v1.SignedBundle.
  * Use `create(SignedBundleSchema)` to create a new message.
  */
 export const SignedBundleSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 5);
+  messageDesc(file_postern_v1_tunnel, 7);
 
 /**
  * Describes the message postern.v1.BundleSignature.
  * Use `create(BundleSignatureSchema)` to create a new message.
  */
 export const BundleSignatureSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 6);
+  messageDesc(file_postern_v1_tunnel, 8);
 
 /**
  * Describes the message postern.v1.HeartbeatRequest.
  * Use `create(HeartbeatRequestSchema)` to create a new message.
  */
 export const HeartbeatRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 7);
+  messageDesc(file_postern_v1_tunnel, 9);
 
 /**
  * Describes the message postern.v1.HeartbeatResponse.
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 8);
+  messageDesc(file_postern_v1_tunnel, 10);
 
 /**
  * Describes the message postern.v1.ServiceHealth.
  * Use `create(ServiceHealthSchema)` to create a new message.
  */
 export const ServiceHealthSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 9);
+  messageDesc(file_postern_v1_tunnel, 11);
 
 /**
  * Describes the message postern.v1.Capacity.
  * Use `create(CapacitySchema)` to create a new message.
  */
 export const CapacitySchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 10);
+  messageDesc(file_postern_v1_tunnel, 12);
 
 /**
  * Describes the message postern.v1.RenewRequest.
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 11);
+  messageDesc(file_postern_v1_tunnel, 13);
 
 /**
  * Describes the message postern.v1.RenewResponse.
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 12);
+  messageDesc(file_postern_v1_tunnel, 14);
 
 /**
  * Describes the message postern.v1.RegisterRequest.
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 13);
+  messageDesc(file_postern_v1_tunnel, 15);
 
 /**
  * Describes the message postern.v1.RegisterResponse.
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 14);
+  messageDesc(file_postern_v1_tunnel, 16);
 
 /**
  * Describes the message postern.v1.GatewayPlace.
  * Use `create(GatewayPlaceSchema)` to create a new message.
  */
 export const GatewayPlaceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 15);
+  messageDesc(file_postern_v1_tunnel, 17);
 
 /**
  * Describes the message postern.v1.Method.
  * Use `create(MethodSchema)` to create a new message.
  */
 export const MethodSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 16);
+  messageDesc(file_postern_v1_tunnel, 18);
 
 /**
  * Describes the message postern.v1.Service.
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 17);
+  messageDesc(file_postern_v1_tunnel, 19);
 
 /**
  * What agent and gateway say to each other over a fresh session, before anything else.

@@ -1,0 +1,12 @@
+import { group } from '../program/program.ts'
+import { auditExport } from './export.ts'
+import { auditSummary } from './summary.ts'
+import { auditTail } from './tail.ts'
+import { auditVerify } from './verify.ts'
+
+/** `agent audit`: the record of what crossed. */
+export const agentAudit = group({
+  path: 'audit',
+  describe: 'Read, verify, sum up or export the record of what crossed.',
+  commands: [auditTail, auditVerify, auditSummary, auditExport],
+})

@@ -1,0 +1,140 @@
+import { loadSpent, policyOf, readLockdown } from '../../agent/guard/guard.ts'
+import { offeredData } from '../../agent/services/services.ts'
+import { PosternError } from '../../base/errors.ts'
+import type { Ask } from '../../contract/call-guard.ts'
+import type { Explanation } from '../../guard/explain.ts'
+import { Guard } from '../../guard/guard.ts'
+import { readCallerPattern } from '../../guard/pattern.ts'
+import { NO_RECORD } from '../../guard/recorder.ts'
+import { expandRegions } from '../../guard/regions.ts'
+import {
+  command,
+  humanBytes,
+  JSON_OPTION,
+  settingsOf,
+  type ArgumentsOf,
+  type Surroundings,
+} from '../program/program.ts'
+import { GUARD_SETTINGS, type GuardSettings } from './guard-settings.ts'
+
+const DENIED = 1
+
+const OPTIONS = {
+  caller: {
+    type: 'string',
+    required: true,
+    describe: 'Name of the caller, as in its certificate.',
+  },
+  method: { type: 'string', describe: 'package.Service/Method that it calls.' },
+  service: { type: 'string', describe: 'Or the service that it is forwarded to.' },
+  sealed: {
+    type: 'boolean',
+    default: false,
+    describe: 'The call is sealed: the agent has seen who calls.',
+  },
+  region: { type: 'string', describe: 'Region of the gateway. Default: one that is allowed.' },
+  ...JSON_OPTION,
+} as const
+
+/** `agent policy test`: what would become of a call, by which line, and at what cost to which budget. */
+export const policyTest = command({
+  path: 'test',
+  describe:
+    'Say whether a call would be let through, and by which rule; where not, what stands against it. Nothing is sent. Exit 0: allowed, 1: denied.',
+  settings: { table: GUARD_SETTINGS },
+  options: OPTIONS,
+  examples: [
+    ['$0 policy test --caller console --method grpc.health.v1.Health/Check', 'one call'],
+    ['$0 policy test --caller dba-anna --service orders-db', 'one forward'],
+  ],
+  run: (args, surroundings) => {
+    const { values } = settingsOf(GUARD_SETTINGS, args, surroundings.environment, true)
+    const found = explained(values, args, surroundings)
+    const { output } = surroundings
+    output.result(args.json ? JSON.stringify(json(found), null, 2) : text(found))
+    return found.explanation.isAllowed && found.isOffered ? 0 : DENIED
+  },
+})
+
+interface Found {
+  readonly ask: Ask
+  readonly isOffered: boolean
+  readonly origin: string
+  readonly explanation: Explanation
+}
+
+function explained(
+  settings: GuardSettings,
+  { caller, method, service, sealed, region }: ArgumentsOf<typeof OPTIONS>,
+  surroundings: Surroundings,
+): Found {
+  if ((method === undefined) === (service === undefined))
+    throw new PosternError('USAGE', 'name either --method or --service')
+  if (readCallerPattern(caller)?.isPrefix !== false || caller.includes('@'))
+    throw new PosternError('USAGE', `${JSON.stringify(caller)} is no name of a caller`)
+  const { clock, random } = surroundings.ambient('error', 'policy')
+  const name = method ?? service ?? ''
+  const offered = offeredData(settings, clock, { name, isForward: service !== undefined })
+  const document = policyOf(settings)
+  const directory = settings['state.directory']
+  const guard = new Guard({ clock, random, recorder: NO_RECORD }, document, loadSpent(directory))
+  guard.lockDown(readLockdown(directory)?.reason)
+  const [allowedRegion = ''] = expandRegions(document.gatewayRegions)
+  const ask: Ask = {
+    caller: { kind: 'service', name: caller, known: sealed ? 'first-hand' : 'gateway' },
+    name,
+    kind: offered?.kind ?? (service === undefined ? 'unary' : 'forward'),
+    declared: undefined,
+    data: offered?.data,
+    gateway: '',
+    region: region ?? allowedRegion,
+    tunnel: '',
+  }
+  const explanation = guard.explain(ask, sealed)
+  return { ask, isOffered: offered !== undefined, origin: document.origin, explanation }
+}
+
+function text({ ask, isOffered, origin, explanation }: Found): string {
+  const { isAllowed, rule, against, nearest, budgets } = explanation
+  const carries = ask.data === undefined ? '' : `; it carries ${ask.data.carries}`
+  const lines =
+    isAllowed && rule !== undefined
+      ? [`ALLOW  by rule ${JSON.stringify(rule.name)} (${rule.place})${carries}`]
+      : rule !== undefined
+        ? [`DENY   though rule ${JSON.stringify(rule.name)} (${rule.place}) allows it`]
+        : [`DENY   no rule allows ${ask.name} to ${nameOf(ask)} (${origin})`]
+  for (const one of against) lines.push(`       against it: ${one}`)
+  if (nearest !== undefined) {
+    const { name, place } = nearest.rule
+    lines.push(`       nearest rule: ${JSON.stringify(name)} (${place}) ${nearest.miss}`)
+  }
+  for (const { name, left, spec } of budgets) {
+    const isBytes = name.endsWith(' bytes')
+    const amount = (value: number): string => (isBytes ? humanBytes(value) : String(value))
+    const cost = isBytes ? 'its bytes' : '1'
+    lines.push(
+      `       costs ${cost} of the budget of ${name}: ${amount(left)} of ${amount(spec.amount)} left`,
+    )
+  }
+  if (!isOffered) lines.push(`       this agent offers no ${ask.name}: METHOD_UNKNOWN`)
+  return lines.join('\n')
+}
+
+function nameOf({ caller }: Ask): string {
+  return caller.kind === 'service' ? caller.name : ''
+}
+
+function json({ ask, isOffered, origin, explanation }: Found): object {
+  const { isAllowed, rule, why, against, nearest, budgets } = explanation
+  return {
+    decision: isAllowed && isOffered ? 'allow' : 'deny',
+    offered: isOffered,
+    policy: origin,
+    type: ask.data?.carries ?? null,
+    rule: rule === undefined ? null : { name: rule.name, place: rule.place },
+    why: why ?? null,
+    against,
+    nearest: nearest && { name: nearest.rule.name, place: nearest.rule.place, miss: nearest.miss },
+    budgets: budgets.map(({ name, left, spec }) => ({ name, left, amount: spec.amount })),
+  }
+}

@@ -1,0 +1,75 @@
+import type { ErrorCode } from '../base/error-codes.ts'
+import type { Caller } from './caller.ts'
+import type { CallData, DataType } from './data-type.ts'
+
+/** How a call or forward goes over its stream. */
+export type CallKind = 'unary' | 'serverStream' | 'clientStream' | 'bidi' | 'forward'
+
+/** One call or forward that asks to pass. */
+export interface Ask {
+  readonly caller: Caller
+  /** "package.Service/Method", or the name of a service. */
+  readonly name: string
+  readonly kind: CallKind
+  /** What the caller declared, or undefined. */
+  readonly declared: DataType | undefined
+  /** What the offer of that name declares; undefined where nothing is offered. */
+  readonly data: CallData | undefined
+  /** By which gateway it came, and the region in that gateway's certificate; empty where there is none. */
+  readonly gateway: string
+  readonly region: string
+  /** Key of the connection that it came over, for as long as that lasts. */
+  readonly tunnel: string
+}
+
+/** The code and text that a stream is refused or ended with. */
+export interface Denial {
+  readonly code: ErrorCode
+  readonly text: string
+}
+
+/** What is demanded of the fields of messages that may hold metadata alone. */
+export interface FieldRules {
+  /** Fields that the description lacks: taken off, or a reason to refuse. */
+  readonly unknown: 'strip' | 'refuse'
+  /** Longest text or bytes field, in bytes. */
+  readonly bytesMax: number
+}
+
+/** Whether bytes come to this side, or leave it. */
+export type Direction = 'in' | 'out'
+
+/**
+ * The leave of one call or forward to run, and the account of what crosses by it. Nothing runs without one, and none
+ * is made outside of `guard/`: the private field makes the class nominal, and the architecture test keeps others from extending it.
+ */
+export abstract class Permit {
+  readonly #isGuards = true
+  /** Told, once, when the permit is taken back: the call ends at once. */
+  onWithdrawn: ((denial: Denial) => void) | undefined
+
+  /** Whether a value is a permit, and no denial. */
+  static is(value: Permit | Denial): value is Permit {
+    return value instanceof Permit && value.#isGuards
+  }
+
+  /** Largest single message, in bytes. */
+  abstract readonly messageBytesMax: number
+  /** What is demanded of the fields of its messages; undefined: nothing, as they are passed on as they are. */
+  abstract readonly fields: FieldRules | undefined
+  /** Whether metadata of that name may go along. */
+  abstract mayTell(name: string): boolean
+  /** Counts bytes of one direction. A denial ends the call: they do not cross. */
+  abstract pass(direction: Direction, bytes: number): Denial | undefined
+  /** Decides on what the decoded request says the call is about. */
+  abstract about(type: DataType): Denial | undefined
+  /** Says how the call ended, once: `OK`, or a status or code. */
+  abstract ended(outcome: string): void
+}
+
+/** Decides on every call and forward before it runs. */
+export interface CallGuard {
+  /** Judges what a server is to offer. @throws CONFIG_INVALID for what declares nothing, or a type that never crosses */
+  judgeOffer(name: string, data: CallData): void
+  decide(ask: Ask): Permit | Denial
+}

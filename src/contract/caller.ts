@@ -1,0 +1,29 @@
+/** Who makes a call, as the connection and the gateway vouch for it. */
+export type Caller =
+  /** A control-plane service, by the name in its certificate. */
+  | {
+      readonly kind: 'service'
+      readonly name: string
+      /** `gateway`: the gateway says so. `first-hand`: the agent saw its certificate, on a sealed call. */
+      readonly known: 'gateway' | 'first-hand'
+    }
+  /** A gateway itself, by the name in its certificate: no service can be taken for one. */
+  | { readonly kind: 'gateway'; readonly name: string }
+  /** Whoever can open the local socket: the daemon's own user, and root. */
+  | { readonly kind: 'operator' }
+  /** The peer of one connection, by a key of that connection. */
+  | { readonly kind: 'connection'; readonly key: string }
+
+/** For logs, spans and texts. */
+export function callerText(caller: Caller): string {
+  switch (caller.kind) {
+    case 'service':
+      return caller.name
+    case 'gateway':
+      return `gateway ${caller.name}`
+    case 'operator':
+      return 'the operator'
+    case 'connection':
+      return 'the peer'
+  }
+}

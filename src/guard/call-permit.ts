@@ -1,0 +1,162 @@
+import { Permit, type Denial, type Direction, type FieldRules } from '../contract/call-guard.ts'
+import type { CallData, DataType } from '../contract/data-type.ts'
+import type { Budget } from './budget.ts'
+import type { Decided, Recorder } from './recorder.ts'
+import { mayCross } from './catalog.ts'
+import type { TypeCounts } from './type-counts.ts'
+
+/** What a permit draws on and reports to. */
+export interface PermitPorts {
+  readonly nowMs: () => number
+  readonly wallMs: () => number
+  readonly recorder: Recorder
+  readonly counts: TypeCounts
+  /** Told once, when the call has ended. */
+  readonly onEnded: (permit: CallPermit) => void
+}
+
+/** The bounds of what crosses by a permit. */
+export interface PermitBounds {
+  readonly messageBytesMax: number
+  readonly fields: FieldRules | undefined
+  /** Names of metadata that go along. */
+  readonly metadata: readonly string[]
+  /** What the rule allows calls to be about; undefined: whatever the method can be about. */
+  readonly about: readonly DataType[] | undefined
+}
+
+/** The permit of one call or forward that a rule allows. Made by the guard alone. */
+export class CallPermit extends Permit {
+  override readonly messageBytesMax: number
+  override readonly fields: FieldRules | undefined
+  readonly decided: Decided
+  readonly #ports: PermitPorts
+  readonly #data: CallData | undefined
+  readonly #budgets: readonly Budget[]
+  readonly #mayBeAbout: readonly DataType[] | undefined
+  readonly #metadata: readonly string[]
+  readonly #startedAtMs: number
+  readonly #stream: string | undefined
+  #bytesIn = 0
+  #bytesOut = 0
+  #about: DataType | undefined
+  #hasEnded = false
+  #withdrawal: Denial | undefined
+
+  constructor(
+    ports: PermitPorts,
+    decided: Decided,
+    budgets: readonly Budget[],
+    { messageBytesMax, fields, metadata, about }: PermitBounds,
+  ) {
+    super()
+    this.fields = fields
+    this.#metadata = metadata
+    this.#ports = ports
+    this.decided = decided
+    this.#data = decided.ask.data
+    this.#budgets = budgets
+    this.messageBytesMax = messageBytesMax
+    this.#mayBeAbout = about
+    this.#startedAtMs = ports.nowMs()
+    const isUnary = decided.ask.kind === 'unary'
+    this.#stream = isUnary ? undefined : ports.recorder.opened(decided)
+    if (this.#data !== undefined) ports.counts.called(this.#data.carries)
+  }
+
+  override mayTell(name: string): boolean {
+    return this.#metadata.includes(name)
+  }
+
+  override pass(direction: Direction, bytes: number): Denial | undefined {
+    if (this.#withdrawal !== undefined) return this.#withdrawal
+    for (const budget of this.#budgets)
+      if (!budget.spend(bytes, this.#ports.nowMs()))
+        return { code: 'POLICY_BUDGET', text: 'the budget of bytes for this is used up' }
+    if (direction === 'in') this.#bytesIn += bytes
+    else this.#bytesOut += bytes
+    const data = this.#data
+    if (data === undefined) return undefined
+    const type = direction === 'in' ? data.request : data.response
+    this.#ports.counts.passed(type, direction, bytes)
+    return undefined
+  }
+
+  override about(type: DataType): Denial | undefined {
+    this.#about = type
+    const known = this.#data?.about ?? []
+    if (known.includes(type) && this.#mayBeAbout?.includes(type) !== false) return undefined
+    const { name } = this.decided.ask
+    const text = mayCross(type) ? 'this caller may not use it' : 'it is not about such data'
+    return { code: 'POLICY_DENIED', text: `${name} for ${type}: ${text}` }
+  }
+
+  /** Takes the leave back: the call ends now, and nothing more of it crosses. */
+  withdraw(denial: Denial): void {
+    if (this.#withdrawal !== undefined || this.#hasEnded) return
+    this.#withdrawal = denial
+    this.onWithdrawn?.(denial)
+  }
+
+  override ended(outcome: string): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    const { recorder, nowMs, wallMs, onEnded } = this.#ports
+    const ended = {
+      atMs: wallMs(),
+      outcome: this.#withdrawal?.code ?? outcome,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      durationMs: nowMs() - this.#startedAtMs,
+      about: this.#about,
+    }
+    if (this.#stream === undefined) recorder.called(this.decided, ended)
+    else recorder.closed(this.#stream, ended)
+    onEnded(this)
+  }
+}
+
+/** Newer peers may say more than this version knows: that is taken off. */
+const OWN_FIELDS: FieldRules = { unknown: 'strip', bytesMax: Infinity }
+
+/** The permit of a call of Postern's own, between agent and gateway: bounded, counted, summed up by the hour. */
+export class OwnPermit extends Permit {
+  override readonly messageBytesMax: number
+  override readonly fields = OWN_FIELDS
+  readonly #name: string
+  readonly #recorder: Recorder
+  readonly #counts: TypeCounts
+  #bytesIn = 0
+  #bytesOut = 0
+  #hasEnded = false
+
+  constructor(name: string, recorder: Recorder, counts: TypeCounts, messageBytesMax: number) {
+    super()
+    this.#name = name
+    this.#recorder = recorder
+    this.#counts = counts
+    this.messageBytesMax = messageBytesMax
+    counts.called('own')
+  }
+
+  override mayTell(): boolean {
+    return false
+  }
+
+  override pass(direction: Direction, bytes: number): undefined {
+    if (direction === 'in') this.#bytesIn += bytes
+    else this.#bytesOut += bytes
+    this.#counts.passed('own', direction, bytes)
+    return undefined
+  }
+
+  override about(): undefined {
+    return undefined
+  }
+
+  override ended(): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#recorder.own(this.#name, this.#bytesIn, this.#bytesOut, true)
+  }
+}

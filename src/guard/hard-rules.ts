@@ -1,0 +1,82 @@
+import type { Ask, Denial } from '../contract/call-guard.ts'
+import { callerText } from '../contract/caller.ts'
+import type { CallData, DataType } from '../contract/data-type.ts'
+import { mayCross, neverText } from './catalog.ts'
+import { isRegionAllowed } from './regions.ts'
+import { mustBeSealed, type PolicyDocument } from './rule.ts'
+
+/** What stays with health alone while everything is locked down. */
+const HEALTH = 'grpc.health.v1.Health/Check'
+
+/** The state that the rules beyond every policy's rules are judged by. */
+export interface HardState {
+  readonly policy: PolicyDocument
+  readonly lockdown: string | undefined
+  readonly isSealed: boolean
+  /** False where nothing can be written down, and calls stop then. */
+  readonly mayGoOn: boolean
+}
+
+/**
+ * What no rule of a policy allows, and no observing loosens: lockdown, record, types, residency and sealing. Returns
+ * undefined where nothing of these stands against a call.
+ */
+export function hardDenial(ask: Ask, state: HardState): Denial | undefined {
+  for (const judge of JUDGES) {
+    const denial = judge(ask, state)
+    if (denial !== undefined) return denial
+  }
+  return undefined
+}
+
+/** Everything of these that stands against a call, for people. */
+export function hardDenials(ask: Ask, state: HardState): readonly Denial[] {
+  return JUDGES.flatMap((judge) => judge(ask, state) ?? [])
+}
+
+type Judge = (ask: Ask, state: HardState) => Denial | undefined
+
+const JUDGES: readonly Judge[] = [
+  ({ name, kind }, { lockdown }) =>
+    lockdown === undefined || (name === HEALTH && kind === 'unary')
+      ? undefined
+      : { code: 'LOCKED_DOWN', text: 'the customer has locked this agent down' },
+  (_ask, { mayGoOn }) =>
+    mayGoOn
+      ? undefined
+      : {
+          code: 'RECORD_UNWRITABLE',
+          text: 'the record cannot be written, so nothing may cross',
+        },
+  ({ region }, { policy }) =>
+    isRegionAllowed(policy.gatewayRegions, region)
+      ? undefined
+      : { code: 'REGION_REFUSED', text: 'the region of this gateway is not allowed' },
+  // The region of a caller is not signed into calls of this protocol: where one is demanded, nobody has it.
+  ({ caller }, { policy }) =>
+    policy.callerRegions.length === 0
+      ? undefined
+      : { code: 'REGION_REFUSED', text: `the region of ${callerText(caller)} is not proven` },
+  ({ data }) => {
+    const never = typesOf(data).find((type) => !mayCross(type))
+    return never && { code: 'POLICY_DENIED', text: neverText(never) }
+  },
+  ({ name, data, declared }) =>
+    data === undefined || declared === undefined || typesOf(data).includes(declared)
+      ? undefined
+      : { code: 'POLICY_DENIED', text: `${name} carries ${data.carries}, not ${declared}` },
+  ({ name, data }, { policy, isSealed }) => {
+    const type = isSealed ? undefined : typesOf(data).find((one) => mustBeSealed(policy, one))
+    return (
+      type && { code: 'POLICY_DENIED', text: `${name} carries ${type}: the call must be sealed` }
+    )
+  },
+]
+
+function typesOf(data: CallData | undefined): readonly DataType[] {
+  if (data === undefined) return NO_TYPES
+  const { carries, request, response } = data
+  return request === carries && response === carries ? [carries] : [carries, request, response]
+}
+
+const NO_TYPES: readonly DataType[] = []
