@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { callRows, pressureRows } from './rows-calls.ts'
 import { bulkRows, delayedRows } from './rows-bulk.ts'
 import { forwardRows } from './rows-forward.ts'
+import { guardRows } from './rows-guard.ts'
 import { memoryRows } from './rows-memory.ts'
 import { startRows } from './rows-start.ts'
 import { strangerRows } from './rows-strangers.ts'
@@ -20,6 +21,7 @@ const GROUPS: Readonly<Record<string, (rig: Rig, pace: Pace) => Promise<Row[]>>>
   delayed: delayedRows,
   pressure: pressureRows,
   forward: forwardRows,
+  guard: guardRows,
   memory: memoryRows,
   start: startRows,
   strangers: strangerRows,

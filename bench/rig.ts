@@ -90,6 +90,8 @@ export class Rig {
     }
   }
 
+  #agents = 0
+
   async worker(role: string): Promise<WorkerProcess> {
     const worker = await WorkerProcess.start(role)
     this.#workers.push(worker)
@@ -124,6 +126,7 @@ export class Rig {
       'gateway.address': `127.0.0.1:${String(port)}`,
       'gateway.serverName': 'localhost',
       allow: JSON.stringify([{ caller: '*', methods: ['*'], services: ['*'] }]),
+      'state.directory': join(this.folder, `state-${String(++this.#agents)}`),
       ...options.agentFlags,
     })
     return { gateway, agent, ports }

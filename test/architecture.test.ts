@@ -27,7 +27,7 @@ const FLOORS: readonly (readonly string[])[] = [
  */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
-    ...['health', 'credential', 'enrolment', 'doctor', 'guard', 'services', 'tunnels'],
+    ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'tunnels'],
     ...['changes', 'notices', 'control'],
   ],
   gateway: [

@@ -4,6 +4,7 @@ import { silentLogger } from '../../src/base/logger.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
+import { NO_RECORD } from '../../src/guard/recorder.ts'
 import type { MuxStream } from '../../src/mux/stream.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { sleep } from '../measure.ts'
@@ -12,13 +13,10 @@ const CHUNK = Buffer.alloc(64 * 1024, 1)
 const agents: Agent[] = []
 
 /** Starts an agent with these settings, serving raw bytes in every way that is measured. */
-async function start(flags: Record<string, string>): Promise<void> {
+async function start({ record = 'kept', ...flags }: Record<string, string>): Promise<void> {
   const { values } = loadSettings(AGENT_SETTINGS, { flags, environment: {}, file: undefined })
-  const agent = new Agent(values, {
-    clock: systemClock,
-    random: systemRandom,
-    logger: silentLogger,
-  })
+  const ambient = { clock: systemClock, random: systemRandom, logger: silentLogger }
+  const agent = new Agent(values, ambient, record === 'none' ? NO_RECORD : undefined)
   const data = plainData('cluster-record')
   agent.services.server.offer({
     name: 'bench.Bench/Echo',

@@ -1,3 +1,4 @@
+import { NO_RECORD } from '../../src/guard/recorder.ts'
 import { Agent } from '../../src/agent/agent.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { systemRandom } from '../../src/base/random.ts'
@@ -16,7 +17,7 @@ function start(flags: readonly Record<string, string>[]): Promise<void> {
       environment: {},
       file: undefined,
     })
-    const agent = new Agent(values, ambient)
+    const agent = new Agent(values, ambient, NO_RECORD)
     agents.push(agent)
     agent.start()
   }

@@ -2,6 +2,7 @@ import { asPosternError, type PosternError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { mergeSettings } from '../config/reload.ts'
+import type { Recorder } from '../guard/recorder.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
 import { composeHealth, composeRooms, connectRooms, reportRooms, type Rooms } from './compose.ts'
@@ -29,12 +30,12 @@ export class Agent implements AgentRooms {
   /** Why the settings that were to be taken over are not. */
   #reloadError: PosternError | undefined
 
-  /** @throws CONFIG_INVALID, and what reading the identity throws */
-  constructor(settings: AgentSettings, ambient: Ambient) {
+  /** `recorder`: what the guard decides goes there, in place of the record of the settings. @throws CONFIG_INVALID, and what reading the identity throws */
+  constructor(settings: AgentSettings, ambient: Ambient, recorder?: Recorder) {
     this.settings = settings
     this.#ambient = ambient
     this.startedAtMs = ambient.clock.wallMs()
-    const rooms = composeRooms(settings, ambient)
+    const rooms = composeRooms(settings, ambient, recorder)
     this.parts = rooms.parts
     this.timeline = rooms.timeline
     this.store = rooms.store

@@ -1,5 +1,6 @@
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { egressOf } from '../config/egress.ts'
+import type { Recorder } from '../guard/recorder.ts'
 import { identityUri } from '../identity/name.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
@@ -27,7 +28,11 @@ export interface Rooms {
 }
 
 /** Makes the rooms of an agent, in order. @throws CONFIG_INVALID, and what reading the identity throws */
-export function composeRooms(settings: AgentSettings, ambient: Ambient): Rooms {
+export function composeRooms(
+  settings: AgentSettings,
+  ambient: Ambient,
+  recorder?: Recorder,
+): Rooms {
   const { clock } = ambient
   const log = (component: string): Ambient['logger'] => ambient.logger.child({ component })
   const parts = processParts(settings, ambient)
@@ -35,7 +40,7 @@ export function composeRooms(settings: AgentSettings, ambient: Ambient): Rooms {
   const egress = egressOf(settings)
   const store = new CredentialStore(settings, ambient, log('identity'))
   const record = new AgentRecord(settings, ambient, identityUri(store.credential.identity))
-  const guard = new AgentGuard(settings, ambient, record)
+  const guard = new AgentGuard(settings, ambient, recorder ?? record)
   const services = new Services(settings, ambient, parts, guard.guard)
   const tunnels = new Tunnels({ settings, ambient, process: parts, store, guard, services, egress })
   const changes = new CredentialChanges({

@@ -27,9 +27,9 @@ export interface Checkpoint {
   readonly signature: string
 }
 
-/** Returns the hash of a batch: over the hash of the one before, a line feed, and the bytes of its lines. */
-export function batchHash(prev: string, lines: string | Uint8Array): string {
-  return createHash('sha256').update(`${prev}\n`).update(lines).digest('hex')
+/** Returns the hash of a batch: over the hash of the one before, a line feed, and the bytes of its lines, in two pieces. */
+export function batchHash(prev: string, open: Uint8Array, lines: Uint8Array): string {
+  return createHash('sha256').update(`${prev}\n`).update(open).update(lines).digest('hex')
 }
 
 /** Writes the line that ends a batch. */

@@ -1,5 +1,5 @@
 const COLUMNS = [
-  ...['n', 'at', 'caller', 'known', 'user', 'method', 'service', 'path', 'type', 'about'],
+  ...['n', 'at', 'caller', 'known', 'user', 'method', 'service', 'verb', 'path', 'type', 'about'],
   ...['decision', 'rule', 'code', 'why', 'id', 'repeated', 'gateway', 'region', 'sealed'],
   ...[
     'stream',

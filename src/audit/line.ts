@@ -1,22 +1,40 @@
+import type { KnownCaller } from '../guard/pattern.ts'
 import { knownCaller } from '../guard/policy.ts'
 import type { Decided, Ended } from '../guard/recorder.ts'
 
-const TEMPLATES_MAX = 4096
+const RECENT = 8
+const VERB_MAX = 16
+
+/** A line in two parts. */
+export interface LineParts {
+  readonly head: string
+  readonly facts: Buffer
+}
+
+interface Kept {
+  readonly decided: Decided
+  readonly text: string
+  readonly bytes: Buffer
+}
 
 /** Writes the lines of calls. What is the same from call to call is written once, and kept. */
 export class LineWriter {
-  readonly #templates = new Map<string, string>()
+  readonly #recent: Kept[] = []
+  #nextRecent = 0
   #atMs = -1
   #at = ''
 
-  /** One line for a call with one answer, without its number. */
-  called(decided: Decided, ended: Ended): string {
-    return `${this.#at_(ended.atMs)}${this.#facts(decided)}${aboutOf(ended)},${endOf(ended, 'outcome')}}\n`
+  /** One line for a call with one answer, without its number, in two parts: the second is the longer one, and kept. */
+  called(decided: Decided, ended: Ended): LineParts {
+    return {
+      head: `${this.#at_(ended.atMs)}${endOf(ended, 'outcome')}${aboutOf(ended)},`,
+      facts: this.#kept(decided).bytes,
+    }
   }
 
   /** The first of the two lines of a stream. */
   opened(decided: Decided, stream: string): string {
-    return `${this.#at_(decided.atMs)}${this.#facts(decided)},"stream":"${stream}"}\n`
+    return `${this.#at_(decided.atMs)}${this.#kept(decided).text},"stream":"${stream}"}\n`
   }
 
   /** The second. */
@@ -32,7 +50,7 @@ export class LineWriter {
       why: denial?.why,
       ...(count === undefined ? { id: denial?.id } : { repeated: count }),
     }
-    return `${this.#at_(decided.atMs)}${this.#facts(decided)},${JSON.stringify(more).slice(1)}\n`
+    return `${this.#at_(decided.atMs)}${this.#kept(decided).text},${JSON.stringify(more).slice(1)}\n`
   }
 
   /** Anything else, as plain data. */
@@ -41,7 +59,8 @@ export class LineWriter {
   }
 
   /** `"at":"...",`: many lines are of one millisecond. */
-  #at_(ms: number): string {
+  #at_(exactMs: number): string {
+    const ms = Math.floor(exactMs)
     if (ms !== this.#atMs) {
       this.#atMs = ms
       this.#at = `"at":"${new Date(ms).toISOString()}",`
@@ -49,18 +68,19 @@ export class LineWriter {
     return this.#at
   }
 
-  #facts({ ask, decision, rule, sealed, path }: Decided): string {
-    const { caller, name, kind, gateway, region, data } = ask
-    const who = knownCaller(caller)
-    const key = `${decision} ${String(sealed)} ${who?.known ?? ''} ${who?.name ?? ''} ${kind === 'forward' ? '>' : '/'} ${name} ${gateway} ${region} ${data?.carries ?? ''} ${path ?? ''} ${rule ?? ''}`
-    const kept = this.#templates.get(key)
-    if (kept !== undefined) return kept
+  /** What one of the last few calls was like is found without a look at the rest. */
+  #kept(decided: Decided): Kept {
+    for (const kept of this.#recent) if (isAlike(kept.decided, decided)) return kept
+    const { ask, decision, rule, sealed, path, http } = decided
+    const who = knownCaller(ask.caller)
+    const { name, kind, gateway, region, data } = ask
     const facts = {
       caller: who?.name ?? null,
       known: who?.known ?? null,
       user: null,
       [kind === 'forward' ? 'service' : 'method']: name,
-      ...(path === undefined ? {} : { path }),
+      // The path itself may say more than its pattern: it stays here.
+      ...(http === undefined ? {} : { verb: http.method.slice(0, VERB_MAX), path: path ?? '*' }),
       type: data?.carries ?? null,
       decision,
       rule: rule ?? null,
@@ -69,16 +89,46 @@ export class LineWriter {
       sealed,
     }
     const text = JSON.stringify(facts).slice(1, -1)
-    if (this.#templates.size >= TEMPLATES_MAX) this.#templates.clear()
-    this.#templates.set(key, text)
-    return text
+    const kept = { decided, text, bytes: Buffer.from(`${text}}\n`) }
+    this.#recent[this.#nextRecent] = kept
+    this.#nextRecent = (this.#nextRecent + 1) % RECENT
+    return kept
   }
+}
+
+/** Whether two decisions have the same line, but for time and number. */
+function isAlike(one: Decided, other: Decided): boolean {
+  const [a, b] = [one.ask, other.ask]
+  return (
+    a.name === b.name &&
+    a.kind === b.kind &&
+    a.gateway === b.gateway &&
+    a.region === b.region &&
+    a.data === b.data &&
+    one.rule === other.rule &&
+    one.decision === other.decision &&
+    one.sealed === other.sealed &&
+    one.path === other.path &&
+    one.http?.method === other.http?.method &&
+    isSameCaller(knownCaller(a.caller), knownCaller(b.caller))
+  )
+}
+
+function isSameCaller(a: KnownCaller | undefined, b: KnownCaller | undefined): boolean {
+  return a?.name === b?.name && a?.known === b?.known
 }
 
 function aboutOf({ about }: Ended): string {
   return about === undefined ? '' : `,"about":"${about}"`
 }
 
+/** A span with one digit behind the point: whole numbers are far cheaper to write than others. */
+function msText(ms: number): string {
+  const tenths = Math.round(ms * 10)
+  const rest = tenths % 10
+  return rest === 0 ? String(tenths / 10) : `${String((tenths - rest) / 10)}.${String(rest)}`
+}
+
 function endOf({ outcome, bytesIn, bytesOut, durationMs }: Ended, word: 'outcome' | 'end'): string {
-  return `"${word}":"${outcome}","in":${String(bytesIn)},"out":${String(bytesOut)},"ms":${String(Math.round(durationMs * 1000) / 1000)}`
+  return `"${word}":"${outcome}","in":${String(bytesIn)},"out":${String(bytesOut)},"ms":${msText(durationMs)}`
 }

@@ -14,11 +14,26 @@ export interface PlacedLine {
   readonly bytes: Buffer
   /** False for what stands behind the last line feed of a file. */
   readonly isWhole: boolean
+  /** Where the next line of its file begins. */
+  readonly next: number
 }
 
-/** Reads a record line by line, the oldest file first. @throws FILE_UNREADABLE */
-export async function* readRecord(directory: string): AsyncGenerator<PlacedLine, undefined> {
-  for (const segment of segmentsOf(directory)) yield* readSegment(segment)
+/** Where to read on. */
+export interface Position {
+  readonly segment: number
+  readonly offset: number
+}
+
+/** Reads a record line by line, the oldest file first; `from`: not what is before. @throws FILE_UNREADABLE */
+export async function* readRecord(
+  directory: string,
+  from: Position = { segment: 0, offset: 0 },
+): AsyncGenerator<PlacedLine, undefined> {
+  for (const segment of segmentsOf(directory)) {
+    if (segment.number < from.segment) continue
+    const offset = segment.number === from.segment ? from.offset : 0
+    if (offset < segment.bytes) yield* readSegment(segment, offset)
+  }
 }
 
 function segmentsOf(directory: string): readonly Segment[] {
@@ -29,28 +44,35 @@ function segmentsOf(directory: string): readonly Segment[] {
   }
 }
 
-async function* readSegment(segment: Segment): AsyncGenerator<PlacedLine, undefined> {
+async function* readSegment(
+  segment: Segment,
+  offset: number,
+): AsyncGenerator<PlacedLine, undefined> {
   let line = 0
+  let next = offset
   let rest: Buffer = Buffer.alloc(0)
   try {
-    for await (const chunk of createReadStream(segment.path) as AsyncIterable<Buffer>) {
+    for await (const chunk of createReadStream(segment.path, {
+      start: offset,
+    }) as AsyncIterable<Buffer>) {
       const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
       let start = 0
       for (let end = bytes.indexOf(0x0a); end !== -1; end = bytes.indexOf(0x0a, start)) {
-        yield { segment, line: ++line, bytes: bytes.subarray(start, end), isWhole: true }
+        next += end + 1 - start
+        yield { segment, line: ++line, bytes: bytes.subarray(start, end), isWhole: true, next }
         start = end + 1
       }
       rest = bytes.subarray(start)
       if (rest.length > LINE_BYTES_MAX) {
         // It is no line of ours: it is told once, and the file is read no further.
-        yield { segment, line: ++line, bytes: rest, isWhole: false }
+        yield { segment, line: ++line, bytes: rest, isWhole: false, next }
         return
       }
     }
   } catch (error) {
     throw unreadable(segment.path, error)
   }
-  if (rest.length > 0) yield { segment, line: line + 1, bytes: rest, isWhole: false }
+  if (rest.length > 0) yield { segment, line: line + 1, bytes: rest, isWhole: false, next }
 }
 
 function unreadable(path: string, error: unknown): PosternError {

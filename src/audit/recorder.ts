@@ -86,7 +86,7 @@ export class AuditRecorder implements Recorder {
   }
 
   called(decided: Decided, ended: Ended): void {
-    this.#writer.add(this.#lines.called(decided, ended))
+    this.#writer.addParts(this.#lines.called(decided, ended))
   }
 
   opened(decided: Decided): string {

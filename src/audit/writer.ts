@@ -1,4 +1,14 @@
-import { closeSync, fsync, fsyncSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs'
+import {
+  close,
+  closeSync,
+  fsync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  rmSync,
+  writeSync,
+  writevSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
@@ -7,6 +17,8 @@ import type { Logger } from '../base/logger.ts'
 import { FOR_OWNER, makeFolder } from '../identity/state-files.ts'
 import { auditKey, type AuditKey } from './audit-key.ts'
 import { batchHash, batchLine, GENESIS, signCheckpoint, type Checkpoint } from './chain.ts'
+import type { LineParts } from './line.ts'
+import { LineBuffer } from './line-buffer.ts'
 import { listSegments, segmentName } from './segments.ts'
 import { readTail } from './tail.ts'
 
@@ -14,6 +26,12 @@ const FLUSH_MS = 100
 const CHECKPOINT_MS = 60_000
 /** What waits in memory while the disk takes nothing; more is lost where calls go on, and is counted. */
 const PENDING_BYTES_MAX = 8 * 1024 * 1024
+/** Lines from before the folder was opened; there are few, as nothing crosses then. */
+const EARLY_MAX = 10_000
+const SYNC_MS = 10_000
+/** How old what is known of the older files may be. */
+const LOOK_MS = 60_000
+const NONE = Buffer.alloc(0)
 /** So much is written without waiting. */
 const FLUSH_BYTES = 256 * 1024
 
@@ -46,6 +64,8 @@ export interface RecordReport {
   readonly head: string
   readonly key: string
   readonly failure: string | undefined
+  /** Of the bytes that it may have, those that nothing may be dropped of, from 0 to 1. */
+  readonly heldShare: number
   /** Lines that could not be written, and were let go. */
   readonly lost: number
 }
@@ -55,8 +75,9 @@ export class RecordWriter {
   readonly #ports: RecordWriterPorts
   /** Undefined until the folder was opened. */
   #key: AuditKey | undefined
-  #pending: string[] = []
-  #pendingBytes = 0
+  /** Lines that wait, with their numbers; and those from before the folder was opened, without. */
+  readonly #pending = new LineBuffer()
+  readonly #early: string[] = []
   /** Number of the next line, and of the first in the batch that is open. */
   #next = 1
   #batchFrom = 1
@@ -70,6 +91,12 @@ export class RecordWriter {
   #checkpointAtMs = Number.NEGATIVE_INFINITY
   #checkpointed = ''
   #isUnsynced = false
+  #syncedAtMs = Number.NEGATIVE_INFINITY
+  /** Of the files before the present one. */
+  #olderBytes = 0
+  #lookedAtMs = Number.NEGATIVE_INFINITY
+  /** Bytes of files that are too young to be dropped, when it was last looked. */
+  #heldBytes = 0
   #failure: string | undefined
   #lost = 0
   #hasToldGap = false
@@ -107,21 +134,36 @@ export class RecordWriter {
     return this.#key !== undefined && this.#failure === undefined
   }
 
-  /** Adds a line; `rest`: all of it behind its number, which it gets as it is written. */
+  /** Adds a line; `rest`: all of it behind its number. */
   add(rest: string): void {
-    if (this.#pendingBytes > PENDING_BYTES_MAX) {
+    if (this.#pending.length > PENDING_BYTES_MAX) {
       this.#lost++
       return
     }
-    this.#pending.push(rest)
-    this.#pendingBytes += rest.length
-    if (this.#pendingBytes > FLUSH_BYTES && this.isWritable) this.flush()
+    if (this.#key === undefined) {
+      this.#early.push(rest)
+      if (this.#early.length > EARLY_MAX) this.#early.shift()
+      return
+    }
+    this.#pending.add(`{"n":${String(this.#next++)},${rest}`)
+    if (this.#pending.length > FLUSH_BYTES && this.#failure === undefined) this.flush()
+  }
+
+  /** `add`, for the lines that there are most of. */
+  addParts({ head, facts }: LineParts): void {
+    if (this.#key === undefined || this.#pending.length > PENDING_BYTES_MAX) {
+      this.add(`${head}${facts.toString()}`)
+      return
+    }
+    this.#pending.addParts(`{"n":${String(this.#next++)},${head}`, facts)
+    if (this.#pending.length > FLUSH_BYTES && this.#failure === undefined) this.flush()
   }
 
   report(): RecordReport {
     const lines = this.#next - 1
     const key = this.#key?.id ?? ''
-    return { lines, head: this.#prev, key, failure: this.#failure, lost: this.#lost }
+    const heldShare = this.#heldBytes / this.#ports.settings.bytesMax
+    return { lines, head: this.#prev, key, failure: this.#failure, lost: this.#lost, heldShare }
   }
 
   /** Writes what waits as one batch. A disk that takes nothing is tried again at the next. */
@@ -157,23 +199,20 @@ export class RecordWriter {
     const key = auditKey(directory)
     this.#goOn()
     this.#key = key
+    for (const rest of this.#early.splice(0)) this.add(rest)
     return key
   }
 
   #writeBatch(): void {
     this.#rotateWhenDue()
     this.#retain()
-    const from = this.#next
-    const text = this.#pending.map((rest, index) => `{"n":${String(from + index)},${rest}`).join('')
-    const header = this.#segmentBytes === 0 ? this.#header() : ''
-    const lines = Buffer.from(`${header}${text}`)
-    const hash = batchHash(this.#prev, Buffer.concat([this.#open, lines]))
-    const to = from + this.#pending.length - 1
-    const batch = { from: this.#batchFrom, to, prev: this.#prev, hash }
-    this.#append(Buffer.concat([lines, Buffer.from(batchLine(batch))]))
-    this.#next = to + 1
-    this.#pending = []
-    this.#pendingBytes = 0
+    const header = this.#segmentBytes === 0 ? Buffer.from(this.#header()) : NONE
+    const lines = this.#pending.bytes
+    const open = header.length === 0 ? this.#open : Buffer.concat([this.#open, header])
+    const hash = batchHash(this.#prev, open, lines)
+    const batch = { from: this.#batchFrom, to: this.#next - 1, prev: this.#prev, hash }
+    this.#append([header, lines, Buffer.from(batchLine(batch))])
+    this.#pending.clear()
     this.#closed(hash)
   }
 
@@ -192,7 +231,7 @@ export class RecordWriter {
     const said = { n: this.#batchFrom - 1, hash: this.#prev, at }
     const checkpoint = signCheckpoint(said, key.privateKey, key.id)
     const line = Buffer.from(`${JSON.stringify({ checkpoint })}\n`)
-    this.#append(line)
+    this.#append([line])
     this.#open = Buffer.concat([this.#open, line])
     this.#checkpointAtMs = nowMs
     this.#checkpointed = this.#prev
@@ -200,22 +239,26 @@ export class RecordWriter {
   }
 
   /** All of it or nothing: a piece that was written of it is taken back. */
-  #append(bytes: Buffer): void {
+  #append(pieces: readonly Buffer[]): void {
     const file = this.#opened()
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
     try {
-      let done = 0
-      while (done < bytes.length) done += writeSync(file, bytes, done)
+      const done = writevSync(file, pieces)
+      // What the kernel took only a part of is rare: the rest is written as one.
+      if (done < bytes) writeRest(file, Buffer.concat(pieces).subarray(done))
     } catch (error) {
       ftruncateSync(file, this.#segmentBytes)
       throw error
     }
-    this.#segmentBytes += bytes.length
+    this.#segmentBytes += bytes
     this.#isUnsynced = true
   }
 
   #sync(): void {
-    if (!this.#isUnsynced || this.#file === undefined) return
+    const nowMs = this.#ports.clock.nowMs()
+    if (!this.#isUnsynced || this.#file === undefined || nowMs - this.#syncedAtMs < SYNC_MS) return
     this.#isUnsynced = false
+    this.#syncedAtMs = nowMs
     // The next flush tells of a disk that fails.
     fsync(this.#file, () => undefined)
   }
@@ -232,29 +275,33 @@ export class RecordWriter {
   #rotateWhenDue(): void {
     const { segmentBytesMax, segmentAgeMs } = this.#ports.settings
     const nowMs = this.#ports.clock.wallMs()
-    const isFull = this.#segmentBytes + this.#pendingBytes > segmentBytesMax
+    const isFull = this.#segmentBytes + this.#pending.length > segmentBytesMax
     const isOld = nowMs - this.#segmentSinceMs >= segmentAgeMs
     if (this.#segment > 0 && (this.#segmentBytes === 0 || !(isFull || isOld))) return
     this.#closeFile()
     this.#segment++
     this.#segmentBytes = 0
     this.#segmentSinceMs = nowMs
+    this.#lookedAtMs = Number.NEGATIVE_INFINITY
   }
 
   /** A file ends with a batch, so that the next begins from its hash. */
   #closeFile(): void {
     if (this.#open.length > 0) {
-      const hash = batchHash(this.#prev, this.#open)
+      const hash = batchHash(this.#prev, this.#open, NONE)
       const from = this.#batchFrom
-      this.#append(Buffer.from(batchLine({ from, to: from - 1, prev: this.#prev, hash })))
+      this.#append([Buffer.from(batchLine({ from, to: from - 1, prev: this.#prev, hash }))])
       const next = this.#batchFrom
       this.#closed(hash)
       this.#batchFrom = next
     }
-    if (this.#file === undefined) return
-    fsyncSync(this.#file)
-    closeSync(this.#file)
+    const file = this.#file
+    if (file === undefined) return
     this.#file = undefined
+    // Nobody waits for a disk.
+    fsync(file, () => {
+      close(file, () => undefined)
+    })
   }
 
   /** The first line of a file: what it goes on from, whose it is, and the key of its checkpoints. */
@@ -269,16 +316,24 @@ export class RecordWriter {
   /** Drops the oldest files where there are too many bytes, and none that is younger than it is to be kept. */
   #retain(): void {
     const { directory, bytesMax, keepMs } = this.#ports.settings
-    const segments = listSegments(directory)
-    let total = segments.reduce((sum, { bytes }) => sum + bytes, this.#pendingBytes)
-    const nowMs = this.#ports.clock.wallMs()
-    for (const { number, path, bytes, writtenAtMs } of segments) {
-      if (total <= bytesMax || number === this.#segment || nowMs - writtenAtMs < keepMs) break
-      rmSync(path)
-      total -= bytes
-      this.#event({ event: 'dropped', segment: number })
+    const now = this.#segmentBytes + this.#pending.length
+    const { clock } = this.#ports
+    const isLookedAt = clock.nowMs() - this.#lookedAtMs < LOOK_MS
+    if (isLookedAt && this.#olderBytes + now <= bytesMax) return
+    this.#lookedAtMs = clock.nowMs()
+    const nowMs = clock.wallMs()
+    const older = listSegments(directory).filter(({ number }) => number !== this.#segment)
+    let bytes = older.reduce((sum, segment) => sum + segment.bytes, 0)
+    for (const segment of older) {
+      if (bytes + now <= bytesMax || nowMs - segment.writtenAtMs < keepMs) break
+      rmSync(segment.path)
+      bytes -= segment.bytes
+      this.#event({ event: 'dropped', segment: segment.number })
     }
-    if (total > bytesMax) {
+    this.#olderBytes = bytes
+    const young = older.filter(({ writtenAtMs }) => nowMs - writtenAtMs < keepMs)
+    this.#heldBytes = young.reduce((sum, segment) => sum + segment.bytes, now)
+    if (bytes + now > bytesMax) {
       const text = `it has the ${String(bytesMax)} bytes that it may have (audit.max), and nothing in it is older than audit.keep`
       throw new PosternError('STATE_UNWRITABLE', text)
     }
@@ -317,4 +372,8 @@ export class RecordWriter {
     closeSync(file)
     this.#event({ event: 'torn', bytes: tail.bytes - tail.wholeBytes })
   }
+}
+
+function writeRest(file: number, bytes: Buffer): void {
+  for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done)
 }

@@ -237,11 +237,14 @@ export const AGENT_SETTINGS = {
     ),
   ),
   'audit.keep': duration(
-    'Nothing in the record that is younger than this is ever dropped.',
-    '90d',
+    'Nothing in the record that is younger than this is ever dropped; older lines are, once there is no more room.',
+    '1d',
     ['1h', '3650d'],
   ),
-  'audit.max': bytes('Bytes that the record may have in all.', '1GiB', ['1MiB', '1024GiB']),
+  'audit.max': bytes('Bytes that the record may have in all. A call takes about 300.', '10GiB', [
+    '1MiB',
+    '1024GiB',
+  ]),
   'audit.onFull': choice(
     'What calls do where the record cannot be written: stop, or go-on without being recorded.',
     'stop',

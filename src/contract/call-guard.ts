@@ -28,6 +28,16 @@ export interface Denial {
   readonly text: string
 }
 
+/** One request within a forward to an HTTP service. */
+export interface HttpAsk {
+  /** Such as GET. */
+  readonly method: string
+  /** Normalised, without its query. */
+  readonly path: string
+  /** Whether it asks for another protocol (RFC 9110, section 7.8). */
+  readonly isUpgrade: boolean
+}
+
 /** What is demanded of the fields of messages that may hold metadata alone. */
 export interface FieldRules {
   /** Fields that the description lacks: taken off, or a reason to refuse. */
@@ -63,6 +73,8 @@ export abstract class Permit {
   abstract pass(direction: Direction, bytes: number): Denial | undefined
   /** Decides on what the decoded request says the call is about. */
   abstract about(type: DataType): Denial | undefined
+  /** Decides on one request within a forward to an HTTP service: it has a permit of its own. */
+  abstract request(ask: HttpAsk): Permit | Denial
   /** Says how the call ended, once: `OK`, or a status or code. */
   abstract ended(outcome: string): void
 }

@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import { duplexPair, type Duplex } from 'node:stream'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import type { LogLimiter } from '../base/log-limiter.ts'
 import { PosternError, type ErrorCode } from '../base/errors.ts'
@@ -8,6 +8,7 @@ import type { MuxStream } from '../mux/stream.ts'
 import { callerText } from '../contract/caller.ts'
 import type { CallContext } from '../rpc/call-context.ts'
 import type { Offer } from '../rpc/service.ts'
+import { once } from '../transport/edge.ts'
 import { dialTarget } from '../transport/tcp-dial.ts'
 import { StreamBridge } from '../tunnel/stream-bridge.ts'
 import { plainData, type DataType } from '../contract/data-type.ts'
@@ -17,6 +18,8 @@ export interface ForwardService {
   readonly name: string
   readonly target: Address
   readonly dataType: DataType
+  /** `http`: each request is parsed, and judged by itself. Default: bytes pass as they are. */
+  readonly protocol?: 'tcp' | 'http'
 }
 
 /** The values and collaborators that `forwardOffer` is given. */
@@ -63,6 +66,8 @@ async function forward(
     stream.refuse(error.code, error.recovery === 'retry', error.rawMessage)
     return
   }
+  const local =
+    service.protocol === 'http' ? await httpSide(service, parts, socket, context, facts) : socket
   let cancelDeadline: CancelTimer | undefined
   await new Promise<void>((resolve) => {
     const onClosed = (code: ErrorCode | undefined): void => {
@@ -70,7 +75,12 @@ async function forward(
       logger.debug({ ...facts, code, bytesIn, bytesOut }, 'forward ended')
       resolve()
     }
-    const bridge = new StreamBridge(socket, clock, onClosed, undefined, context.permit)
+    // Of HTTP, the permits of its requests count what crosses.
+    const permit = local === socket ? context.permit : undefined
+    const bridge = new StreamBridge(local, clock, onClosed, undefined, permit)
+    context.permit.onWithdrawn = ({ code }) => {
+      bridge.abort(code)
+    }
     const { deadlineAtMs } = context
     if (deadlineAtMs !== undefined) {
       cancelDeadline = clock.startTimer(Math.max(0, deadlineAtMs - clock.nowMs()), () => {
@@ -81,11 +91,60 @@ async function forward(
       stream.accept(bridge)
       bridge.attach(stream)
     } catch (error) {
-      socket.destroy()
+      local.destroy()
       if (!(error instanceof PosternError)) throw error
     }
   })
   cancelDeadline?.()
+}
+
+/**
+ * Returns a connection that requests may be written to: each is judged, and goes on to the target. Read where there is such a
+ * service alone, as `node:http` is large.
+ */
+async function httpSide(
+  service: ForwardService,
+  { log, dialTimeoutMs, clock }: ForwardPorts,
+  first: Duplex,
+  { permit }: CallContext,
+  facts: object,
+): Promise<Duplex> {
+  const { HttpGate } = await import('../transport/http-gate.ts')
+  let dialled: Duplex | undefined = first
+  const [near, far] = duplexPair()
+  const gate = new HttpGate({
+    judge: (ask) => permit.request(ask),
+    dial: () => {
+      const ready = dialled
+      dialled = undefined
+      if (ready !== undefined && !ready.destroyed) return Promise.resolve(ready)
+      return dialWithin(service.target, clock, dialTimeoutMs)
+    },
+    onProblem: (code) => {
+      log.warn(code, { ...facts, code }, 'a forward to an HTTP service failed')
+    },
+  })
+  gate.take(far)
+  once(near, 'close', () => {
+    far.destroy()
+    dialled?.destroy()
+  })
+  once(far, 'close', () => {
+    near.destroy()
+  })
+  return near
+}
+
+async function dialWithin(target: Address, clock: Clock, timeoutMs: number): Promise<Duplex> {
+  const abort = new AbortController()
+  const cancel = clock.startTimer(timeoutMs, () => {
+    abort.abort()
+  })
+  try {
+    return await dialTarget(target, abort.signal)
+  } finally {
+    cancel()
+  }
 }
 
 /** Connects to the target for as long as the caller waits. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE */

@@ -1,4 +1,10 @@
-import { Permit, type Denial, type Direction, type FieldRules } from '../contract/call-guard.ts'
+import {
+  Permit,
+  type Denial,
+  type Direction,
+  type FieldRules,
+  type HttpAsk,
+} from '../contract/call-guard.ts'
 import type { CallData, DataType } from '../contract/data-type.ts'
 import type { Budget } from './budget.ts'
 import type { Decided, Recorder } from './recorder.ts'
@@ -8,9 +14,10 @@ import type { TypeCounts } from './type-counts.ts'
 /** What a permit draws on and reports to. */
 export interface PermitPorts {
   readonly nowMs: () => number
-  readonly wallMs: () => number
   readonly recorder: Recorder
   readonly counts: TypeCounts
+  /** Decides on a request within a forward. */
+  readonly request: (permit: CallPermit, ask: HttpAsk) => Permit | Denial
   /** Told once, when the call has ended. */
   readonly onEnded: (permit: CallPermit) => void
 }
@@ -48,6 +55,7 @@ export class CallPermit extends Permit {
     decided: Decided,
     budgets: readonly Budget[],
     { messageBytesMax, fields, metadata, about }: PermitBounds,
+    startedAtMs: number,
   ) {
     super()
     this.fields = fields
@@ -58,8 +66,10 @@ export class CallPermit extends Permit {
     this.#budgets = budgets
     this.messageBytesMax = messageBytesMax
     this.#mayBeAbout = about
-    this.#startedAtMs = ports.nowMs()
-    const isUnary = decided.ask.kind === 'unary'
+    this.#startedAtMs = startedAtMs
+    // A request is one line, unless it becomes a stream of bytes.
+    const isUnary =
+      decided.http === undefined ? decided.ask.kind === 'unary' : !decided.http.isUpgrade
     this.#stream = isUnary ? undefined : ports.recorder.opened(decided)
     if (this.#data !== undefined) ports.counts.called(this.#data.carries)
   }
@@ -91,6 +101,10 @@ export class CallPermit extends Permit {
     return { code: 'POLICY_DENIED', text: `${name} for ${type}: ${text}` }
   }
 
+  override request(ask: HttpAsk): Permit | Denial {
+    return this.#withdrawal ?? this.#ports.request(this, ask)
+  }
+
   /** Takes the leave back: the call ends now, and nothing more of it crosses. */
   withdraw(denial: Denial): void {
     if (this.#withdrawal !== undefined || this.#hasEnded) return
@@ -101,13 +115,14 @@ export class CallPermit extends Permit {
   override ended(outcome: string): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    const { recorder, nowMs, wallMs, onEnded } = this.#ports
+    const { recorder, nowMs, onEnded } = this.#ports
+    const durationMs = nowMs() - this.#startedAtMs
     const ended = {
-      atMs: wallMs(),
+      atMs: this.decided.atMs + durationMs,
       outcome: this.#withdrawal?.code ?? outcome,
       bytesIn: this.#bytesIn,
       bytesOut: this.#bytesOut,
-      durationMs: nowMs() - this.#startedAtMs,
+      durationMs,
       about: this.#about,
     }
     if (this.#stream === undefined) recorder.called(this.decided, ended)
@@ -152,6 +167,10 @@ export class OwnPermit extends Permit {
 
   override about(): undefined {
     return undefined
+  }
+
+  override request(): Denial {
+    return { code: 'POLICY_DENIED', text: 'it is no forward' }
   }
 
   override ended(): void {

@@ -39,6 +39,10 @@ class ExemptPermit extends Permit {
     return undefined
   }
 
+  override request(): Permit {
+    return new ExemptPermit()
+  }
+
   override ended(): void {
     // Nobody counts it.
   }

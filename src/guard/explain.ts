@@ -28,6 +28,8 @@ const MISSES: Readonly<Record<Why, string>> = {
   'no rule': 'allows other methods or services',
   type: 'allows other types of data',
   unnamed: 'allows it by a wildcard, and this type must be named',
+  path: 'allows other paths',
+  upgrade: 'allows no upgrade of the connection',
   sealed: 'wants a sealed call',
   hours: 'allows it at other times',
   budget: 'has its budget used up',

@@ -1,21 +1,22 @@
 import type { Clock } from '../base/clock.ts'
 import type { Random } from '../base/random.ts'
-import type { Ask, CallGuard, Denial, Permit } from '../contract/call-guard.ts'
+import type { Ask, CallGuard, Denial, HttpAsk, Permit } from '../contract/call-guard.ts'
 import { callerText } from '../contract/caller.ts'
 import { Budgets, type SpentBudgets } from './budgets.ts'
-import { CallPermit, OwnPermit, type PermitBounds } from './call-permit.ts'
+import { CallPermit, OwnPermit, type PermitBounds, type PermitPorts } from './call-permit.ts'
 import { CATALOG } from './catalog.ts'
 import { explain, type Explanation } from './explain.ts'
 import { hardDenial } from './hard-rules.ts'
 import { ClockWatch } from './hours.ts'
 import { judgeOffer } from './judge-offer.ts'
 import { Narrowing, type Push } from './narrowing.ts'
-import { Policy, type Moment, type Verdict } from './policy.ts'
+import { pathOf, Policy, type Moment, type Verdict } from './policy.ts'
 import type { Recorder } from './recorder.ts'
 import { EMPTY_POLICY, type PolicyDocument, type PolicyRule } from './rule.ts'
 import { TypeCounts } from './type-counts.ts'
 
 const ID_BYTES = 4
+const LOOK_MS = 100
 
 /** The clock, chance and record that `Guard` is given. */
 export interface GuardPorts {
@@ -37,6 +38,10 @@ export class Guard implements CallGuard {
   #policy: Policy
   /** Why the operator has locked it down; the policy may do so too. */
   #lockdown: string | undefined
+  readonly #permits: PermitPorts
+  #lookedAtMs = Number.NEGATIVE_INFINITY
+  /** The wall clock less the monotonic one, when it was last looked at. */
+  #offsetMs = 0
   allowed = 0
   denied = 0
   /** Let pass by observing alone. */
@@ -45,6 +50,16 @@ export class Guard implements CallGuard {
   /** `spent`: of budgets, before a restart. */
   constructor(ports: GuardPorts, document = EMPTY_POLICY, spent: SpentBudgets = {}) {
     this.#ports = ports
+    const { clock, recorder } = ports
+    this.#permits = {
+      nowMs: () => clock.nowMs(),
+      recorder,
+      counts: this.#counts,
+      request: (permit, http) => this.#decide(permit.decided.ask, http),
+      onEnded: (permit) => {
+        this.#live.delete(permit)
+      },
+    }
     this.#policy = new Policy(document, new Budgets(document, ports.clock.nowMs(), spent))
   }
 
@@ -120,23 +135,12 @@ export class Guard implements CallGuard {
 
   /** To be called once a second, so that a jump of the wall clock is seen. */
   tick(): void {
+    this.#lookedAtMs = Number.NEGATIVE_INFINITY
     this.#moment()
   }
 
   decide(ask: Ask): Permit | Denial {
-    if (ask.caller.kind === 'gateway') return this.#decideOwn(ask)
-    const moment = this.#moment()
-    const verdict = this.#policy.judge(ask, false, moment)
-    const hard = this.#hard(ask, verdict)
-    const rule = verdict.rule ?? (verdict.why === 'no rule' ? undefined : verdict.nearest)
-    const isNarrowed = verdict.rule !== undefined && !this.#narrowing.allows(ask, false, moment)
-    const isAllowed = verdict.rule !== undefined && !isNarrowed
-    if (hard === undefined && (isAllowed || this.#observes(ask, verdict, moment)))
-      return this.#permit(ask, verdict, isAllowed, moment)
-    const why =
-      hard?.text ??
-      (isNarrowed ? 'pushed policy' : verdict.rule === undefined ? verdict.why : 'policy')
-    return this.#deny(ask, hard ?? softDenial(ask, verdict), why, rule?.name, moment)
+    return ask.caller.kind === 'gateway' ? this.#decideOwn(ask) : this.#decide(ask, undefined)
   }
 
   /** Says what would become of a call that is made now, without letting it pass. */
@@ -156,41 +160,52 @@ export class Guard implements CallGuard {
     return { code: 'POLICY_DENIED', text: `gateways may not use ${name} in their own name` }
   }
 
-  #permit(ask: Ask, { rule }: Verdict, isAllowed: boolean, { nowMs, wallMs }: Moment): Permit {
+  #decide(ask: Ask, http: HttpAsk | undefined): Permit | Denial {
+    const moment = this.#moment()
+    const verdict = this.#policy.judge(ask, false, moment, http)
+    const hard = this.#hard(ask, verdict)
+    const isNarrowed =
+      verdict.rule !== undefined && !this.#narrowing.allows(ask, false, moment, http)
+    const isAllowed = verdict.rule !== undefined && !isNarrowed
+    if (hard === undefined && (isAllowed || this.#observes(ask, verdict, moment)))
+      return this.#permit({ ask, http }, verdict, isAllowed, moment)
+    const why =
+      hard?.text ??
+      (isNarrowed ? 'pushed policy' : verdict.rule === undefined ? verdict.why : 'policy')
+    const rule = verdict.rule ?? (verdict.why === 'no rule' ? undefined : verdict.nearest)
+    return this.#deny({ ask, http }, hard ?? softDenial(ask, verdict), why, rule?.name, moment)
+  }
+
+  #permit(
+    { ask, http }: Asked,
+    { rule }: Verdict,
+    isAllowed: boolean,
+    { nowMs, wallMs }: Moment,
+  ): Permit {
     const type = ask.data?.carries
     const { budgets } = this.#policy
     if (isAllowed) this.allowed++
     else this.observed++
     if (rule !== undefined) budgets.spendCall(rule, type, nowMs)
-    const { clock, recorder } = this.#ports
-    const ports = {
-      nowMs: () => clock.nowMs(),
-      wallMs: () => clock.wallMs(),
-      recorder,
-      counts: this.#counts,
-      onEnded: this.#onEnded,
-    }
     const decided = {
       ask,
+      http,
       atMs: wallMs,
       decision: isAllowed ? ('allow' as const) : ('observe' as const),
       rule: rule?.name,
       sealed: false,
-      path: undefined,
+      path: rule === undefined || http === undefined ? undefined : pathOf(rule, http),
       denial: undefined,
     }
     const draws = rule === undefined ? [] : budgets.bytesOf(rule, type)
-    const permit = new CallPermit(ports, decided, draws, boundsOf(ask, rule, this.policy))
+    const bounds = boundsOf(ask, http, rule, this.policy)
+    const permit = new CallPermit(this.#permits, decided, draws, bounds, nowMs)
     this.#live.add(permit)
     return permit
   }
 
-  readonly #onEnded = (permit: CallPermit): void => {
-    this.#live.delete(permit)
-  }
-
   #deny(
-    ask: Ask,
+    { ask, http }: Asked,
     denial: Denial,
     why: string,
     rule: string | undefined,
@@ -201,6 +216,7 @@ export class Guard implements CallGuard {
     if (ask.data !== undefined) this.#counts.refused(ask.data.carries)
     this.#ports.recorder.refused({
       ask,
+      http,
       atMs: wallMs,
       decision: 'deny',
       rule,
@@ -215,10 +231,11 @@ export class Guard implements CallGuard {
   #judgeAnew(): void {
     const moment = this.#moment()
     for (const permit of [...this.#live]) {
-      const { ask, decision } = permit.decided
+      const { ask, http, decision } = permit.decided
       const hard = hardDenial(ask, this.#state())
-      const verdict = this.#policy.judge(ask, false, moment)
-      const isAllowed = verdict.rule !== undefined && this.#narrowing.allows(ask, false, moment)
+      const verdict = this.#policy.judge(ask, false, moment, http)
+      const isAllowed =
+        verdict.rule !== undefined && this.#narrowing.allows(ask, false, moment, http)
       const stays =
         isAllowed ||
         (decision === 'observe' && this.#observes(ask, verdict, moment)) ||
@@ -252,7 +269,13 @@ export class Guard implements CallGuard {
 
   #moment(): Moment {
     const { clock } = this.#ports
-    const [nowMs, wallMs] = [clock.nowMs(), clock.wallMs()]
+    const nowMs = clock.nowMs()
+    // Where nothing depends on the time of day, a look at the wall clock now and then will do.
+    if (!this.#policy.isTimed && nowMs - this.#lookedAtMs < LOOK_MS)
+      return { nowMs, wallMs: nowMs + this.#offsetMs, isTimeRight: !this.#time.hasJumped }
+    const wallMs = clock.wallMs()
+    this.#lookedAtMs = nowMs
+    this.#offsetMs = wallMs - nowMs
     const before = this.#time.hasJumped
     const isTimeRight = this.#time.look(nowMs, wallMs)
     if (!isTimeRight && !before)
@@ -261,9 +284,16 @@ export class Guard implements CallGuard {
   }
 }
 
+/** What is asked: a call, or one request within a forward. */
+interface Asked {
+  readonly ask: Ask
+  readonly http: HttpAsk | undefined
+}
+
 /** What bounds a call by its type, its method and the rule that allows it. */
 function boundsOf(
   { data, kind }: Ask,
+  http: HttpAsk | undefined,
   rule: PolicyRule | undefined,
   { unknownFields, metadata }: PolicyDocument,
 ): PermitBounds {
@@ -272,9 +302,16 @@ function boundsOf(
     rule?.messageBytesMax ?? Infinity,
     data?.messageBytesMax ?? row.messageBytesMax ?? Infinity,
   )
+  // What goes through a forward has no messages, but for the requests of an HTTP service.
+  const isWhole = kind === 'forward' && http === undefined
   const isMetadata = row.rule === 'metadata' && kind !== 'forward'
   const fields = { unknown: unknownFields, bytesMax: row.fieldBytesMax ?? Infinity }
-  return { messageBytesMax, fields: isMetadata ? fields : undefined, metadata, about: rule?.about }
+  return {
+    messageBytesMax: isWhole || http?.isUpgrade === true ? Infinity : messageBytesMax,
+    fields: isMetadata ? fields : undefined,
+    metadata,
+    about: rule?.about,
+  }
 }
 
 /** What a caller is told where no rule allows its call: no rule's name. */

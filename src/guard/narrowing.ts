@@ -1,4 +1,4 @@
-import type { Ask } from '../contract/call-guard.ts'
+import type { Ask, HttpAsk } from '../contract/call-guard.ts'
 import { Budgets } from './budgets.ts'
 import { CATALOG } from './catalog.ts'
 import { coversCaller, matchesMethod, matchesService } from './pattern.ts'
@@ -60,9 +60,9 @@ export class Narrowing {
   }
 
   /** Whether what was pushed for the tunnel of a call allows it, or nothing was. */
-  allows(ask: Ask, isSealed: boolean, moment: Moment): boolean {
+  allows(ask: Ask, isSealed: boolean, moment: Moment, http?: HttpAsk): boolean {
     const push = this.#byTunnel.get(ask.tunnel)
-    return push === undefined || push.policy.judge(ask, isSealed, moment).rule !== undefined
+    return push === undefined || push.policy.judge(ask, isSealed, moment, http).rule !== undefined
   }
 }
 

@@ -1,9 +1,9 @@
-import type { Ask } from '../contract/call-guard.ts'
+import type { Ask, HttpAsk } from '../contract/call-guard.ts'
 import type { Caller } from '../contract/caller.ts'
 import { CATALOG } from './catalog.ts'
 import { Budgets } from './budgets.ts'
 import { HoursClock } from './hours.ts'
-import type { KnownCaller } from './pattern.ts'
+import { matchesPath, segmentsOf, type KnownCaller } from './pattern.ts'
 import { allowsType, speaksOf, type PolicyDocument, type PolicyRule } from './rule.ts'
 
 /** The time at which a decision is made. */
@@ -21,32 +21,49 @@ export type Verdict =
   | { readonly rule: undefined; readonly why: Why; readonly nearest: PolicyRule | undefined }
 
 /** Why no rule allows a call, the nearest miss last. */
-export type Why = 'no rule' | 'type' | 'unnamed' | 'sealed' | 'hours' | 'budget'
+export type Why =
+  'no rule' | 'type' | 'unnamed' | 'path' | 'upgrade' | 'sealed' | 'hours' | 'budget'
+
+/** The rules that spoke of the last call: the next one is often like it. */
+interface Speaking {
+  readonly name: string
+  readonly kind: Ask['kind']
+  readonly caller: string
+  readonly known: KnownCaller['known']
+  readonly rules: readonly PolicyRule[]
+}
 
 const CANDIDATES_MAX = 10_000
-const NEARNESS: readonly Why[] = ['no rule', 'type', 'unnamed', 'sealed', 'hours', 'budget']
+const NEARNESS: readonly Why[] = [
+  ...(['no rule', 'type', 'unnamed', 'path', 'upgrade', 'sealed', 'hours', 'budget'] as const),
+]
 
 /** A policy in force: finds the rule that allows a call, at a cost that does not grow with the number of rules. */
 export class Policy {
   readonly document: PolicyDocument
   readonly budgets: Budgets
+  /** Whether anything of it depends on the time of day. */
+  readonly isTimed: boolean
   readonly #hours = new HoursClock()
   /** Rules that speak of a caller and a name; names come from outside, so what is kept is bounded. */
+  #last: Speaking | undefined
   readonly #candidates = new Map<string, readonly PolicyRule[]>()
 
   constructor(document: PolicyDocument, budgets: Budgets) {
     this.document = document
     this.budgets = budgets
+    this.isTimed =
+      document.mode === 'observe' || document.rules.some(({ hours }) => hours !== undefined)
   }
 
   /** Finds the first rule that allows it. `isSealed`: the call came sealed. Nothing is spent by it. */
-  judge(ask: Ask, isSealed: boolean, moment: Moment): Verdict {
+  judge(ask: Ask, isSealed: boolean, moment: Moment, http?: HttpAsk): Verdict {
     const caller = knownCaller(ask.caller)
     if (caller === undefined) return { rule: undefined, why: 'no rule', nearest: undefined }
     let why: Why = 'no rule'
     let nearest: PolicyRule | undefined
     for (const candidate of this.#speaking(caller, ask)) {
-      const miss = this.missOf(candidate, ask, isSealed, moment)
+      const miss = this.missOf(candidate, ask, isSealed, moment) ?? missOfRequest(candidate, http)
       if (miss === undefined) return { rule: candidate }
       if (NEARNESS.indexOf(miss) < NEARNESS.indexOf(why)) continue
       why = miss
@@ -71,6 +88,16 @@ export class Policy {
   }
 
   #speaking(caller: KnownCaller, ask: Ask): readonly PolicyRule[] {
+    const last = this.#last
+    if (last?.name === ask.name && last.caller === caller.name && last.known === caller.known)
+      if (last.kind === ask.kind) return last.rules
+    const found = this.#remembered(caller, ask)
+    const { name, kind } = ask
+    this.#last = { name, kind, caller: caller.name, known: caller.known, rules: found }
+    return found
+  }
+
+  #remembered(caller: KnownCaller, ask: Ask): readonly PolicyRule[] {
     const key = `${caller.known} ${caller.name} ${ask.kind === 'forward' ? '>' : '/'} ${ask.name}`
     const known = this.#candidates.get(key)
     if (known !== undefined) return known
@@ -79,6 +106,20 @@ export class Policy {
     this.#candidates.set(key, found)
     return found
   }
+}
+
+/** Why a rule does not allow a request within a forward that it allows; undefined: it does. */
+function missOfRequest(rule: PolicyRule, http: HttpAsk | undefined): Why | undefined {
+  if (http === undefined) return undefined
+  if (rule.paths.length > 0 && pathOf(rule, http) === undefined) return 'path'
+  return http.isUpgrade && !rule.upgrade ? 'upgrade' : undefined
+}
+
+/** Returns the pattern of a rule that a request matches; undefined where the rule has none such. */
+export function pathOf({ paths }: PolicyRule, { method, path }: HttpAsk): string | undefined {
+  const segments = segmentsOf(path)
+  if (segments === undefined) return undefined
+  return paths.find((pattern) => matchesPath(pattern, method, segments))?.text
 }
 
 /** Returns a caller that rules can speak of; undefined for gateways and others that no rule names. */

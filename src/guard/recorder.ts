@@ -1,4 +1,4 @@
-import type { Ask, Denial } from '../contract/call-guard.ts'
+import type { Ask, Denial, HttpAsk } from '../contract/call-guard.ts'
 import type { DataType } from '../contract/data-type.ts'
 
 /** What was decided on one call or forward, for the record. Never payload, token, URL or query. */
@@ -11,7 +11,9 @@ export interface Decided {
   /** Name of the rule that decided; for a refusal that of the nearest one, where there is one. */
   readonly rule: string | undefined
   readonly sealed: boolean
-  /** Pattern of the path, of a request to an HTTP service. */
+  /** Of a request within a forward to an HTTP service. */
+  readonly http: HttpAsk | undefined
+  /** Pattern of its path; undefined where no rule speaks of paths. */
   readonly path: string | undefined
   readonly denial: (Denial & { readonly id: string; readonly why: string }) | undefined
 }

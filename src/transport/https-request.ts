@@ -5,6 +5,7 @@ import { connect, type ConnectionOptions, type PeerCertificate, type TLSSocket }
 import { PosternError } from '../base/errors.ts'
 import { judgeHostName } from '../identity/host-name.ts'
 import { judgeLeaf } from '../identity/leaf-rules.ts'
+import type { Identity } from '../identity/name.ts'
 import { isIssuedByOne } from '../identity/trust-bundle.ts'
 import { tlsError } from './tls-errors.ts'
 import { once, total } from './edge.ts'
@@ -45,6 +46,8 @@ export interface Trust {
   readonly issuingKeys?: readonly string[]
   /** The way out; default directly. */
   readonly egress?: Egress | undefined
+  /** Why a server is refused whose chain, name and role are in order. Default: it is not. */
+  readonly refuse?: ((identity: Identity) => PosternError | undefined) | undefined
   /** Ours, where the server asks for one. */
   readonly certificatePem?: string
   readonly keyPem?: string
@@ -76,7 +79,9 @@ export async function requestHttps(call: HttpsCall, trust: Trust): Promise<Https
 
 function judgeServer({ raw }: PeerCertificate, host: string, trust: Trust): Error | undefined {
   try {
-    judgeLeaf(raw, { trustDomain: trust.trustDomain, roles: ['gateway'] })
+    const identity = judgeLeaf(raw, { trustDomain: trust.trustDomain, roles: ['gateway'] })
+    const refusal = trust.refuse?.(identity)
+    if (refusal !== undefined) return refusal
   } catch (error) {
     if (error instanceof PosternError) return error
     throw error

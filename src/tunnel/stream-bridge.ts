@@ -42,11 +42,6 @@ export class StreamBridge implements StreamSink {
     permit?: Permit,
   ) {
     this.#permit = permit
-    if (permit !== undefined) {
-      permit.onWithdrawn = ({ code }) => {
-        this.abort(code)
-      }
-    }
     this.#mayRetry = mayRetry
     this.#socket = socket
     this.#clock = clock

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { publicKeyPath } from '../../src/audit/audit-key.ts'
 import { Permit } from '../../src/contract/call-guard.ts'
 import { ask } from '../guard/asks.ts'
+import { eventually } from '../support/eventually.ts'
 import { runCli } from '../support/run-cli.ts'
 import { TestRecord } from './record.ts'
 
@@ -90,6 +91,31 @@ describe('agent audit', () => {
     const { stdout } = await audit('tail', '--lines', '2')
     const lines = stdout.split('\n').map((line) => JSON.parse(line) as { n: number })
     expect(lines.map(({ n }) => n)).to.deep.equal([7, 8])
+  })
+
+  it('tail --follow goes on with what comes, over files, until it is told to stop', async () => {
+    const seen: number[] = []
+    let stop = (): void => undefined
+    const args = ['audit', 'tail', '--lines', '1', '--follow', '--directory', record.directory]
+    const running = runCli(
+      'agent',
+      args,
+      {},
+      {
+        onResult: (text) => seen.push((JSON.parse(text) as { n: number }).n),
+        onStart: (how) => (stop = how),
+      },
+    )
+    await eventually(() => seen.length === 1, 'the last line')
+    record.calls(1)
+    await eventually(() => seen.length === 2, 'the next')
+    record.clock.advance(86_400_001)
+    record.calls(2)
+    expect(record.files).to.have.length(2)
+    await eventually(() => seen.length === 4, 'those of the next file')
+    stop()
+    expect((await running).status).to.equal(0)
+    expect(seen).to.deep.equal([8, 9, 10, 11])
   })
 
   it('summary is the table of types with what crossed beside each', async () => {

@@ -35,7 +35,7 @@ describe('systemd', function () {
       const [, exposure = '10'] = /exposure level for \S+: ([\d.]+)/.exec(judged.output) ?? []
       expect(Number(exposure)).to.be.at.most(EXPOSURE_MAX)
       expect(text)
-        .to.include('LimitCORE=0')
+        .to.include('LimitCORE=0\nMemorySwapMax=0')
         .and.to.match(/^ExecReload=.*HUP/m)
       expect(text).to.include(`User=postern-${name}`)
     })

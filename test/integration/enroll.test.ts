@@ -144,6 +144,20 @@ describe('agent enroll', function () {
     expect(readFileSync(join(folder, 'state/current/chain.pem'))).to.deep.equal(before)
   })
 
+  it('sends its token to no gateway whose region the policy does not allow', async () => {
+    const { token } = await plane.token()
+    const policy = (region: string): Record<string, string> => ({
+      POSTERN_POLICY_FILE: file('policy.yaml', `version: 1\nresidency: { gateways: [${region}] }`),
+    })
+    const path = file('token', token)
+    const args = ['enroll', '--gateway', plane.enrollUrl, '--token-file', path, ...pin()]
+    const run = (region: string) => runCli('agent', [...args, ...state()], policy(region))
+    coded(await run('us-east'), 77, 'REGION_REFUSED')
+    expect((await run('eu')).stderr).to.include('REGION_REFUSED')
+    // It was not used up.
+    expect((await runCli('agent', [...args, ...state()])).status).to.equal(0)
+  })
+
   it('says when there is no identity yet', async () => {
     const args = ['run', '--gateway-address', 'localhost:1', '--trust-domain', DOMAIN, ...state()]
     coded(await runCli('agent', args), 78, '[NOT_ENROLLED]')

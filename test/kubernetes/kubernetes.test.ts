@@ -1,3 +1,4 @@
+import { readPolicy } from '../../src/config/policy-file.ts'
 import { expect } from 'chai'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -48,6 +49,9 @@ describe('the objects for Kubernetes', function () {
           readOnlyRootFilesystem: true,
           capabilities: { drop: ['ALL'] },
         })
+        expect(at(pod, 'containers.1.securityContext')).to.deep.equal(
+          at(pod, 'containers.0.securityContext'),
+        )
         expect(JSON.stringify(pod)).to.not.match(/hostPath|hostNetwork|hostPID|hostIPC|privileged/)
         expect(at(pod, 'automountServiceAccountToken')).to.equal(false)
         expect(JSON.stringify(pod)).to.include('"audience":"postern"')
@@ -78,6 +82,8 @@ describe('the objects for Kubernetes', function () {
           const value = at(tree, key)
           if (value !== undefined) setting.parse(value)
         }
+        const policy = readPolicy(settings.data['policy.yaml'] ?? '', 'policy.yaml')
+        expect(policy.problems).to.deep.equal([])
       })
     })
 

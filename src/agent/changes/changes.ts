@@ -57,7 +57,7 @@ export class CredentialChanges {
 
   constructor(ports: CredentialChangesPorts) {
     this.#ports = ports
-    const { store, egress, prover } = ports
+    const { store, egress, prover, guard } = ports
     const { clock, logger } = ports.ambient
     this.#adoption = new Adoption({
       store,
@@ -76,6 +76,7 @@ export class CredentialChanges {
       clock,
       logger: logger.child({ component: 'tunnel' }),
       egress,
+      guard,
       enrollUrl: () => this.#enrollUrl,
       adopt: async (bundles) => {
         await this.adopt(bundles)

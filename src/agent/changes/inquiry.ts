@@ -1,3 +1,5 @@
+import type { Identity } from '../../identity/name.ts'
+import type { AgentGuard } from '../guard/guard.ts'
 import { asPosternError, type PosternError } from '../../base/errors.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/logger.ts'
@@ -15,6 +17,7 @@ export interface InquiryPorts {
   readonly clock: Clock
   readonly logger: Logger
   readonly egress: Egress
+  readonly guard: AgentGuard
   /** Where no certificate is asked for; undefined: not known. */
   readonly enrollUrl: () => URL | undefined
   /** Takes trust bundles that were asked for. */
@@ -86,9 +89,11 @@ export class Inquiry {
   }
 
   async #diagnose(url: URL): Promise<void> {
-    const { store, egress, logger, orderRenewal } = this.#ports
+    const { store, egress, logger, orderRenewal, guard } = this.#ports
     const { credential, trust } = store
-    const diagnosis = await diagnose(url, { credential, issuingKeys: trust.issuingKeys, egress })
+    const { issuingKeys } = trust
+    const refuse = (identity: Identity): PosternError | undefined => guard.regionRefusal(identity)
+    const diagnosis = await diagnose(url, { credential, issuingKeys, egress, refuse })
     this.diagnosis = diagnosis
     this.#compare(diagnosis.gatewayTimeMs)
     const { verdict, text: reason, mayRenew } = diagnosis

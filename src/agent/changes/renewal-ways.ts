@@ -1,3 +1,4 @@
+import type { Identity } from '../../identity/name.ts'
 import type { Clock } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
 import { Tunnel as TunnelService } from '../../gen/postern/v1/tunnel_pb.js'
@@ -53,15 +54,16 @@ export async function askForRenewal(ways: RenewalWays, signingRequest: Buffer): 
     }
   }
   const { issuingKeys } = held
+  const refuse = (identity: Identity): PosternError | undefined => guard.regionRefusal(identity)
   if (renewUrl !== undefined && credential.notAfterMs > clock.wallMs()) {
     const { bundlePem, certificatePem, keyPem, identity } = credential
     const { trustDomain } = identity
-    const trust = { bundlePem, trustDomain, certificatePem, keyPem, issuingKeys, egress }
+    const trust = { bundlePem, trustDomain, certificatePem, keyPem, issuingKeys, egress, refuse }
     const issued = await estIssue(renewUrl, 'simplereenroll', signingRequest, trust)
     const chain = await caCertificates(renewUrl, trust)
     return [...issued, ...chain].map(({ der }) => der)
   }
-  const trusting = { credential, issuingKeys, egress }
+  const trusting = { credential, issuingKeys, egress, refuse }
   if (enrollUrl !== undefined) return await recover(enrollUrl, trusting, signingRequest)
   const text =
     'no tunnel is up, and neither identity.enrollUrl nor identity.renewUrl names another way to renew'

@@ -26,6 +26,8 @@ export interface EnrollRequest {
   readonly keyKind: KeyKind
   /** The way out; default directly. */
   readonly egress?: Egress | undefined
+  /** Why a gateway is refused whose chain is in order, such as for its region. Default: it is not. */
+  readonly refuse?: Trust['refuse']
   /** Said as each step begins. */
   readonly onStep: (text: string) => void
 }
@@ -47,13 +49,13 @@ export async function enroll(
   generations: Generations,
   nowMs: () => number,
 ): Promise<Enrolled> {
-  const { gateway, token, trustDomain, keyKind, onStep, egress = DIRECT } = request
+  const { gateway, token, trustDomain, keyKind, onStep, egress = DIRECT, refuse } = request
   const fault = joinTokenFault(token)
   if (fault !== undefined)
     throw new PosternError('TOKEN_REFUSED', `the token was sent nowhere: ${fault}; copy it whole`)
   onStep(`finding the root of ${gateway.host}`)
   const bundlePem = request.bundlePem ?? (await pinnedBundle(gateway, request.pins, egress))
-  const trust: Trust = { bundlePem, trustDomain, egress }
+  const trust: Trust = { bundlePem, trustDomain, egress, refuse }
   const { key, keyPem } = await generations.pendingKey(async () => {
     onStep(`making a ${keyKind} key`)
     return await makeKey(keyKind)

@@ -1,3 +1,4 @@
+import { policyOf, regionRule } from '../guard/guard.ts'
 import { readFileSync } from 'node:fs'
 import { asPosternError, PosternError } from '../../base/errors.ts'
 import { pause } from '../../base/pause.ts'
@@ -92,6 +93,7 @@ export function judgeJoin(settings: AgentSettings) {
     trustDomain: settings.trustDomain,
     keyKind: settings['join.key'],
     egress: egressOf(settings),
+    refuse: regionRule(policyOf(settings)),
   }
 }
 

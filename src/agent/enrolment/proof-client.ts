@@ -31,6 +31,8 @@ export interface Trusting {
   readonly issuingKeys: readonly string[]
   /** The way out; default directly. */
   readonly egress?: Egress
+  /** Why a gateway is refused whose chain is in order. Default: it is not. */
+  readonly refuse?: Trust['refuse']
 }
 
 /** Asks why we are refused, by proving that we hold the key. @throws network codes, ENROL_FAILED, ENROL_ANSWER_INVALID */
@@ -88,13 +90,13 @@ export async function bundlesSince(
 async function ask(
   gateway: URL,
   purpose: ProofPurpose,
-  { credential, issuingKeys, egress }: Trusting,
+  { credential, issuingKeys, egress, refuse }: Trusting,
   more: Readonly<Record<string, string>>,
 ): Promise<Readonly<Record<string, unknown>>> {
   const { certificatePem, keyPem, bundlePem, identity } = credential
   const certificate = pemBlocks(certificatePem, 'CERTIFICATE')[0]?.toString('base64')
   const key = createPrivateKey(keyPem)
-  const trust: Trust = { bundlePem, trustDomain: identity.trustDomain, issuingKeys, egress }
+  const trust: Trust = { bundlePem, trustDomain: identity.trustDomain, issuingKeys, egress, refuse }
   const answer = await requestHttps(
     {
       url: new URL(`${POSTERN_PATH}${purpose}`, gateway),

@@ -9,15 +9,14 @@ import { readPolicy } from '../../config/policy-file.ts'
 import { Guard } from '../../guard/guard.ts'
 import type { Push } from '../../guard/narrowing.ts'
 import { NO_RECORD, type Recorder } from '../../guard/recorder.ts'
-import { isRegionAllowed, regionTitle } from '../../guard/regions.ts'
 import type { PolicyDocument } from '../../guard/rule.ts'
 import type { TypeCounts } from '../../guard/type-counts.ts'
 import type { Identity } from '../../identity/name.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { Reason } from '../health/health.ts'
 import { readLockdown, type Lockdown } from './lockdown-file.ts'
-import { policyOf } from './policy-source.ts'
-import type { AgentRecord, RecordReport } from './record.ts'
+import { policyOf, regionRule } from './policy-source.ts'
+import { AgentRecord, type RecordReport } from './record.ts'
 import { loadSpent, saveSpent } from './spent-file.ts'
 
 const LOOK_MS = 1000
@@ -63,9 +62,13 @@ export class AgentGuard {
   #hasFailedToSave = false
 
   /** `record`: what is written down goes there; none: nowhere. @throws CONFIG_INVALID, CONFIG_UNREADABLE */
-  constructor(settings: AgentSettings, ambient: Ambient, record?: AgentRecord) {
-    this.#record = record
-    const recorder: Recorder = record?.recorder ?? NO_RECORD
+  constructor(
+    settings: AgentSettings,
+    ambient: Ambient,
+    record: AgentRecord | Recorder = NO_RECORD,
+  ) {
+    const recorder = record instanceof AgentRecord ? record.recorder : record
+    this.#record = record instanceof AgentRecord ? record : undefined
     const { clock, random, logger } = ambient
     this.#settings = settings
     this.#clock = clock
@@ -133,11 +136,7 @@ export class AgentGuard {
 
   /** Why a gateway is refused for its region; undefined: it is not. */
   regionRefusal(identity: Identity): PosternError | undefined {
-    const { gatewayRegions } = this.guard.policy
-    const region = identity.role === 'gateway' ? identity.region : ''
-    if (isRegionAllowed(gatewayRegions, region)) return undefined
-    const text = `the gateway is in ${regionTitle(region)}; the policy allows ${gatewayRegions.join(', ')}`
-    return new PosternError('REGION_REFUSED', text)
+    return regionRule(this.guard.policy)(identity)
   }
 
   report(): GuardReport {
@@ -226,6 +225,6 @@ export class AgentGuard {
 
 export { liftLockdown, readLockdown, writeLockdown, type Lockdown } from './lockdown-file.ts'
 export { OwnChannel } from './own-channel.ts'
-export { policyOf } from './policy-source.ts'
+export { policyOf, regionRule } from './policy-source.ts'
 export { AgentRecord, recordDirectory, type RecordReport } from './record.ts'
 export { loadSpent } from './spent-file.ts'

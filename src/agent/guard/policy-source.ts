@@ -1,6 +1,8 @@
 import { PosternError } from '../../base/errors.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { loadPolicy } from '../../config/policy-file.ts'
+import { isRegionAllowed, regionTitle } from '../../guard/regions.ts'
+import type { Identity } from '../../identity/name.ts'
 import { isMethodPattern, readCallerPattern } from '../../guard/pattern.ts'
 import { EMPTY_POLICY, rule, type PolicyDocument, type PolicyRule } from '../../guard/rule.ts'
 
@@ -19,6 +21,18 @@ export function policyOf(settings: Source): PolicyDocument {
   }
   if (allow.length === 0) return EMPTY_POLICY
   return { ...EMPTY_POLICY, origin: 'allow', rules: allow.map(ruleOf) }
+}
+
+/** Makes the rule of a policy on the regions of gateways: why one is refused, or undefined. */
+export function regionRule({
+  gatewayRegions,
+}: Pick<PolicyDocument, 'gatewayRegions'>): (identity: Identity) => PosternError | undefined {
+  return (identity) => {
+    const region = identity.role === 'gateway' ? identity.region : ''
+    if (isRegionAllowed(gatewayRegions, region)) return undefined
+    const text = `the gateway is in ${regionTitle(region)}; the policy allows ${gatewayRegions.join(', ')}`
+    return new PosternError('REGION_REFUSED', text)
+  }
 }
 
 function ruleOf(row: AgentSettings['allow'][number], index: number): PolicyRule {

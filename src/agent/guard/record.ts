@@ -8,9 +8,10 @@ import type { AgentSettings } from '../../config/agent-settings.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { Reason } from '../health/health.ts'
 
-const SEGMENT_BYTES_MAX = 16 * 1024 * 1024
+const SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 const SEGMENT_AGE_MS = 86_400_000
 const RUN_BYTES = 4
+const NEARLY_FULL = 0.8
 /** An anchor that has taken nothing for so long is a reason not to be healthy. */
 const ANCHOR_LATE_MS = 600_000
 
@@ -102,13 +103,18 @@ export class AgentRecord {
 
   /** What keeps the agent from being healthy. */
   reasons(): Reason[] {
-    const { failure } = this.#writer.report()
+    const { failure, heldShare } = this.#writer.report()
     const isLate = this.#clock.nowMs() - this.#anchoredAtMs > ANCHOR_LATE_MS
     const found: Reason[] = []
     if (failure !== undefined) {
       const calls = this.#settings['audit.onFull'] === 'stop' ? 'calls stop' : 'calls go on'
       found.push({ key: 'record', text: `the record cannot be written, and ${calls}: ${failure}` })
     }
+    if (failure === undefined && heldShare > NEARLY_FULL)
+      found.push({
+        key: 'record full',
+        text: `the record has ${String(Math.round(heldShare * 100))} % of audit.max in lines that are younger than audit.keep`,
+      })
     if (this.#anchorFailure !== undefined && isLate)
       found.push({ key: 'anchor', text: `the record is not anchored: ${this.#anchorFailure}` })
     return found

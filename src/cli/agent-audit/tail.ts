@@ -1,4 +1,4 @@
-import { readRecord } from '../../audit/read-record.ts'
+import { readRecord, type Position } from '../../audit/read-record.ts'
 import { pause } from '../../base/pause.ts'
 import { command, type Surroundings } from '../program/program.ts'
 import { numbered, placeOf, RECORD_OPTIONS } from './place.ts'
@@ -22,30 +22,34 @@ export const auditTail = command({
   run: async (args, surroundings) => {
     const { directory } = placeOf(args, surroundings)
     const count = /^\d{1,6}$/.test(args.lines) ? Number(args.lines) : LINES
-    const last: { n: number; text: string }[] = []
-    await since(directory, 0, (n, text) => {
-      last.push({ n, text })
+    const last: string[] = []
+    let from: Position = { segment: 0, offset: 0 }
+    from = await readOn(directory, from, (text) => {
+      last.push(text)
       if (last.length > count) last.shift()
     })
-    for (const { text } of last) surroundings.output.result(text)
-    if (args.follow) await follow(directory, last.at(-1)?.n ?? 0, surroundings)
+    for (const text of last) surroundings.output.result(text)
+    if (args.follow) await follow(directory, from, surroundings)
     return 0
   },
 })
 
-/** Prints what is written after a line, as it is written, until a signal. */
-async function follow(directory: string, from: number, surroundings: Surroundings): Promise<void> {
+/** Prints what is written after a position, as it is written, until a signal. */
+async function follow(
+  directory: string,
+  start: Position,
+  surroundings: Surroundings,
+): Promise<void> {
   const stop = new AbortController()
   const unsubscribe = surroundings.onSignal(() => {
     stop.abort()
   })
   const { clock } = surroundings.ambient('error', 'audit')
-  let n = from
+  let from = start
   try {
     while (!stop.signal.aborted) {
       await pause(clock, FOLLOW_MS, stop.signal, true)
-      await since(directory, n, (number, text) => {
-        n = number
+      from = await readOn(directory, from, (text) => {
         surroundings.output.result(text)
       })
     }
@@ -54,13 +58,16 @@ async function follow(directory: string, from: number, surroundings: Surrounding
   }
 }
 
-async function since(
+/** Tells each numbered line from a position on. Returns where to read on: behind the last line that was whole. */
+async function readOn(
   directory: string,
-  after: number,
-  onLine: (n: number, text: string) => void,
-): Promise<void> {
-  for await (const placed of readRecord(directory)) {
-    const { n } = numbered(placed) ?? {}
-    if (typeof n === 'number' && n > after) onLine(n, placed.bytes.toString())
+  from: Position,
+  onLine: (text: string) => void,
+): Promise<Position> {
+  let at = from
+  for await (const placed of readRecord(directory, from)) {
+    if (placed.isWhole) at = { segment: placed.segment.number, offset: placed.next }
+    if (numbered(placed) !== undefined) onLine(placed.bytes.toString())
   }
+  return at
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { egressOf } from '../../config/egress.ts'
 import { enroll, type EnrollRequest } from '../../agent/enrolment/enrolment.ts'
 import { PosternError } from '../../base/errors.ts'
+import { policyOf, regionRule } from '../../agent/guard/guard.ts'
 import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { Generations } from '../../identity/generations.ts'
 import { KEY_KINDS } from '../../identity/keys.ts'
@@ -107,6 +108,7 @@ async function runEnroll(args: EnrollArguments, surroundings: Surroundings): Pro
     trustDomain: args['trust-domain'],
     keyKind: args.key,
     egress: egressOf(settings),
+    refuse: regionRule(policyOf(settings)),
     onStep: (text) => {
       output.note(`${text} ...`)
     },
@@ -135,6 +137,8 @@ function enrollSettings(
     'gateway.proxy': AGENT_SETTINGS['gateway.proxy'],
     'gateway.proxyPasswordFile': AGENT_SETTINGS['gateway.proxyPasswordFile'],
     'gateway.noProxy': AGENT_SETTINGS['gateway.noProxy'],
+    'policy.file': AGENT_SETTINGS['policy.file'],
+    allow: AGENT_SETTINGS.allow,
   }
   const flags = {
     'state-directory': args['state-directory'],

@@ -36,8 +36,9 @@ ConfigurationDirectory=postern
 #LoadCredentialEncrypted=join-token:/etc/postern/join-token
 #LoadCredentialEncrypted=key-passphrase:/etc/postern/key-passphrase
 
-# A core dump would hold the private key.
+# A core dump would hold the private key, and so would swap: with it what is relayed in memory alone.
 LimitCORE=0
+MemorySwapMax=0
 LimitNOFILE=65536
 
 NoNewPrivileges=yes
@@ -110,8 +111,9 @@ ConfigurationDirectory=postern
 # A passphrase for the keys, where there is such a file; encrypted to this machine by systemd-creds:
 #LoadCredentialEncrypted=key-passphrase:/etc/postern/gateway-key-passphrase
 
-# A core dump would hold the private key.
+# A core dump would hold the private key, and so would swap: with it what is relayed in memory alone.
 LimitCORE=0
+MemorySwapMax=0
 LimitNOFILE=1048576
 
 NoNewPrivileges=yes
@@ -269,11 +271,12 @@ trustDomain: example.com
 # state.directory. (path)
 #audit.directory: /var/lib/postern/agent/audit
 
-# Nothing in the record that is younger than this is ever dropped. (1h to 3650d)
-#audit.keep: 90d
+# Nothing in the record that is younger than this is ever dropped; older lines are, once there is no
+# more room. (1h to 3650d)
+#audit.keep: 1d
 
-# Bytes that the record may have in all. (1MiB to 1024GiB)
-#audit.max: 1GiB
+# Bytes that the record may have in all. A call takes about 300. (1MiB to 1024GiB)
+#audit.max: 10GiB
 
 # What calls do where the record cannot be written: stop, or go-on without being recorded. (stop |
 # go-on)
