@@ -135,7 +135,7 @@ export async function runToEnd(command: string, args: readonly string[]): Promis
     child.once('error', reject)
     child.once('close', (code) => {
       if (code === 0) resolve(out)
-      else reject(new Error(`exit ${String(code)}: ${errors.trim()}`))
+      else reject(new Error(`exit ${String(code)}: ${`${errors}\n${out}`.trim()}`))
     })
   })
 }

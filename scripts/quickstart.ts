@@ -10,6 +10,19 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const FOLDER = `${ROOT}.quickstart`
 const CERTS = `${ROOT}certs-dev`
 const WAIT_MS = 30_000
+/** What the customer of this machine lets cross. */
+const POLICY = `# What no rule allows is refused. docs/POLICY.md says what a policy may say.
+version: 1
+rules:
+  - name: health for the console
+    callers: [console]
+    methods: [grpc.health.v1.Health/*, postern.v1.Diagnostics/Download]
+    budget: { calls: 1000/min }
+  - name: metrics for the console
+    callers: [console]
+    services: [prometheus]
+    paths: ["GET /api/v1/**", "POST /api/v1/query"]
+`
 
 const children = new ChildProcesses(FOLDER)
 let step = ''
@@ -60,6 +73,7 @@ async function main(once: boolean): Promise<void> {
     () => startTarget(children, FOLDER, freePort),
     ({ what, port }) => `${what} on 127.0.0.1:${String(port)}`,
   )
+  writeFileSync(`${FOLDER}/policy.yaml`, POLICY)
   const [agentPort, callerPort] = [await freePort(), await freePort()]
   const gatewayFile = writeSettings('gateway', 'gateway', {
     agents: { listen: `127.0.0.1:${String(agentPort)}` },
@@ -73,13 +87,7 @@ async function main(once: boolean): Promise<void> {
     services: [
       { name: 'prometheus', target: `http://127.0.0.1:${String(target.port)}`, dataType: 'metric' },
     ],
-    allow: [
-      {
-        caller: 'console',
-        methods: ['grpc.health.v1.Health/*', 'postern.v1.Diagnostics/*'],
-        services: ['prometheus'],
-      },
-    ],
+    policy: { file: `${FOLDER}/policy.yaml` },
   })
   const callerFile = writeSettings('caller', 'caller', {
     gateway: { address: `localhost:${String(callerPort)}` },
@@ -96,11 +104,13 @@ async function main(once: boolean): Promise<void> {
   )
   await callThrough(callerFile)
   await forwardThrough(callerFile, target)
+  await refused(callerFile, agentFile)
   await perform(
     'agent status',
     () => command('agent', 'status', '--config', agentFile),
     (text) => `\n${text}`,
   )
+  await shown(agentFile)
   if (once) {
     await stop()
     console.log('all steps worked')
@@ -108,6 +118,8 @@ async function main(once: boolean): Promise<void> {
   }
   console.log(`\nEverything stays up until Ctrl-C. Try next, in another terminal:
   npm run -s agent -- status --config .quickstart/agent.yaml
+  npm run -s agent -- audit tail --follow --config .quickstart/agent.yaml
+  npm run -s agent -- lockdown --reason "trying it" --config .quickstart/agent.yaml
   npm run -s gateway -- clusters list --config .quickstart/caller.yaml
   npm run -s gateway -- forward dev prometheus --listen 127.0.0.1:9091 --config .quickstart/caller.yaml`)
   await new Promise<void>((resolve) => {
@@ -178,6 +190,41 @@ async function forwardThrough(
     return await target.query(`http://127.0.0.1:${String(port)}`)
   }
   await perform(`${target.what} through gateway forward`, query, (text) => text)
+}
+
+/** A call that no rule allows: what its caller is told, and what the customer is. */
+async function refused(callerFile: string, agentFile: string): Promise<void> {
+  const method = 'postern.v1.Diagnostics/Echo'
+  await perform(
+    'a call that no rule allows',
+    () =>
+      command('gateway', 'call', 'dev', method, '--data', '{}', '--config', callerFile).then(
+        () => {
+          throw new Error('it was let through')
+        },
+        (error: unknown) => (error as Error).message,
+      ),
+    (text) => /POLICY_DENIED[^\n]*/.exec(text)?.[0] ?? text,
+  )
+  await perform(
+    'why',
+    () =>
+      command(
+        ...(['agent', 'policy', 'test', '--caller', 'console', '--method', method] as const),
+        ...['--config', agentFile],
+      ).catch((error: unknown) => (error as Error).message),
+    (text) => text.slice(text.indexOf('DENY')),
+  )
+}
+
+/** What crossed, and whether anybody has touched the record of it. */
+async function shown(agentFile: string): Promise<void> {
+  for (const verb of ['summary', 'verify'])
+    await perform(
+      `agent audit ${verb}`,
+      () => command('agent', 'audit', verb, '--config', agentFile),
+      (text) => `\n${text}`,
+    )
 }
 
 async function stop(): Promise<void> {
