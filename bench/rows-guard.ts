@@ -43,6 +43,7 @@ function decisionRow(id: string, rules: number, under: number, { rounds }: Pace)
     kind: 'unary',
     declared: undefined,
     data: plainData('cluster-record'),
+    sealed: false,
     gateway: 'gw-1',
     region: 'eu-west-1',
     tunnel: '1',

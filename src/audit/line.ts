@@ -71,9 +71,9 @@ export class LineWriter {
   /** What one of the last few calls was like is found without a look at the rest. */
   #kept(decided: Decided): Kept {
     for (const kept of this.#recent) if (isAlike(kept.decided, decided)) return kept
-    const { ask, decision, rule, sealed, path, http } = decided
+    const { ask, decision, rule, path, http } = decided
     const who = knownCaller(ask.caller)
-    const { name, kind, gateway, region, data } = ask
+    const { name, kind, gateway, region, data, sealed } = ask
     const facts = {
       caller: who?.name ?? null,
       known: who?.known ?? null,
@@ -107,7 +107,7 @@ function isAlike(one: Decided, other: Decided): boolean {
     a.data === b.data &&
     one.rule === other.rule &&
     one.decision === other.decision &&
-    one.sealed === other.sealed &&
+    a.sealed === b.sealed &&
     one.path === other.path &&
     one.http?.method === other.http?.method &&
     isSameCaller(knownCaller(a.caller), knownCaller(b.caller))

@@ -15,6 +15,8 @@ export interface Ask {
   readonly declared: DataType | undefined
   /** What the offer of that name declares; undefined where nothing is offered. */
   readonly data: CallData | undefined
+  /** Whether it came within a sealed session, which no gateway reads or alters. */
+  readonly sealed: boolean
   /** By which gateway it came, and the region in that gateway's certificate; empty where there is none. */
   readonly gateway: string
   readonly region: string

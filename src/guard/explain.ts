@@ -40,13 +40,12 @@ export function explain(
   policy: Policy,
   lockdown: string | undefined,
   ask: Ask,
-  isSealed: boolean,
   moment: Moment,
 ): Explanation {
   const { document, budgets } = policy
-  const state = { policy: document, lockdown, isSealed, mayGoOn: true }
+  const state = { policy: document, lockdown, mayGoOn: true }
   const against = hardDenials(ask, state).map(({ text }) => text)
-  const verdict = policy.judge(ask, isSealed, moment)
+  const verdict = policy.judge(ask, moment)
   const { rule } = verdict
   const type = ask.data?.carries
   const drawn = rule === undefined ? [] : [`rule ${rule.name} `, `type ${type ?? ''} `]

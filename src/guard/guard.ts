@@ -144,8 +144,8 @@ export class Guard implements CallGuard {
   }
 
   /** Says what would become of a call that is made now, without letting it pass. */
-  explain(ask: Ask, isSealed: boolean): Explanation {
-    return explain(this.#policy, this.lockdown, ask, isSealed, this.#moment())
+  explain(ask: Ask): Explanation {
+    return explain(this.#policy, this.lockdown, ask, this.#moment())
   }
 
   /** The permit for what the agent itself tells a gateway. */
@@ -162,10 +162,9 @@ export class Guard implements CallGuard {
 
   #decide(ask: Ask, http: HttpAsk | undefined): Permit | Denial {
     const moment = this.#moment()
-    const verdict = this.#policy.judge(ask, false, moment, http)
+    const verdict = this.#policy.judge(ask, moment, http)
     const hard = this.#hard(ask, verdict)
-    const isNarrowed =
-      verdict.rule !== undefined && !this.#narrowing.allows(ask, false, moment, http)
+    const isNarrowed = verdict.rule !== undefined && !this.#narrowing.allows(ask, moment, http)
     const isAllowed = verdict.rule !== undefined && !isNarrowed
     if (hard === undefined && (isAllowed || this.#observes(ask, verdict, moment)))
       return this.#permit({ ask, http }, verdict, isAllowed, moment)
@@ -193,7 +192,6 @@ export class Guard implements CallGuard {
       atMs: wallMs,
       decision: isAllowed ? ('allow' as const) : ('observe' as const),
       rule: rule?.name,
-      sealed: false,
       path: rule === undefined || http === undefined ? undefined : pathOf(rule, http),
       denial: undefined,
     }
@@ -220,7 +218,6 @@ export class Guard implements CallGuard {
       atMs: wallMs,
       decision: 'deny',
       rule,
-      sealed: false,
       path: undefined,
       denial: { ...denial, id, why },
     })
@@ -233,9 +230,8 @@ export class Guard implements CallGuard {
     for (const permit of [...this.#live]) {
       const { ask, http, decision } = permit.decided
       const hard = hardDenial(ask, this.#state())
-      const verdict = this.#policy.judge(ask, false, moment, http)
-      const isAllowed =
-        verdict.rule !== undefined && this.#narrowing.allows(ask, false, moment, http)
+      const verdict = this.#policy.judge(ask, moment, http)
+      const isAllowed = verdict.rule !== undefined && this.#narrowing.allows(ask, moment, http)
       const stays =
         isAllowed ||
         (decision === 'observe' && this.#observes(ask, verdict, moment)) ||
@@ -264,7 +260,7 @@ export class Guard implements CallGuard {
   #state(): Parameters<typeof hardDenial>[1] {
     const { document } = this.#policy
     const { mayGoOn } = this.#ports.recorder
-    return { policy: document, lockdown: this.lockdown, isSealed: false, mayGoOn }
+    return { policy: document, lockdown: this.lockdown, mayGoOn }
   }
 
   #moment(): Moment {

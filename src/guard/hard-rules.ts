@@ -12,7 +12,6 @@ const HEALTH = 'grpc.health.v1.Health/Check'
 export interface HardState {
   readonly policy: PolicyDocument
   readonly lockdown: string | undefined
-  readonly isSealed: boolean
   /** False where nothing can be written down, and calls stop then. */
   readonly mayGoOn: boolean
 }
@@ -65,8 +64,8 @@ const JUDGES: readonly Judge[] = [
     data === undefined || declared === undefined || typesOf(data).includes(declared)
       ? undefined
       : { code: 'POLICY_DENIED', text: `${name} carries ${data.carries}, not ${declared}` },
-  ({ name, data }, { policy, isSealed }) => {
-    const type = isSealed ? undefined : typesOf(data).find((one) => mustBeSealed(policy, one))
+  ({ name, data, sealed }, { policy }) => {
+    const type = sealed ? undefined : typesOf(data).find((one) => mustBeSealed(policy, one))
     return (
       type && { code: 'POLICY_DENIED', text: `${name} carries ${type}: the call must be sealed` }
     )

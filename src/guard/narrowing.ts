@@ -60,9 +60,9 @@ export class Narrowing {
   }
 
   /** Whether what was pushed for the tunnel of a call allows it, or nothing was. */
-  allows(ask: Ask, isSealed: boolean, moment: Moment, http?: HttpAsk): boolean {
+  allows(ask: Ask, moment: Moment, http?: HttpAsk): boolean {
     const push = this.#byTunnel.get(ask.tunnel)
-    return push === undefined || push.policy.judge(ask, isSealed, moment, http).rule !== undefined
+    return push === undefined || push.policy.judge(ask, moment, http).rule !== undefined
   }
 }
 

@@ -56,14 +56,14 @@ export class Policy {
       document.mode === 'observe' || document.rules.some(({ hours }) => hours !== undefined)
   }
 
-  /** Finds the first rule that allows it. `isSealed`: the call came sealed. Nothing is spent by it. */
-  judge(ask: Ask, isSealed: boolean, moment: Moment, http?: HttpAsk): Verdict {
+  /** Finds the first rule that allows it. Nothing is spent by it. */
+  judge(ask: Ask, moment: Moment, http?: HttpAsk): Verdict {
     const caller = knownCaller(ask.caller)
     if (caller === undefined) return { rule: undefined, why: 'no rule', nearest: undefined }
     let why: Why = 'no rule'
     let nearest: PolicyRule | undefined
     for (const candidate of this.#speaking(caller, ask)) {
-      const miss = this.missOf(candidate, ask, isSealed, moment) ?? missOfRequest(candidate, http)
+      const miss = this.missOf(candidate, ask, moment) ?? missOfRequest(candidate, http)
       if (miss === undefined) return { rule: candidate }
       if (NEARNESS.indexOf(miss) < NEARNESS.indexOf(why)) continue
       why = miss
@@ -73,13 +73,13 @@ export class Policy {
   }
 
   /** Why a rule that speaks of a call does not allow it now; undefined: it does. */
-  missOf(rule: PolicyRule, ask: Ask, isSealed: boolean, moment: Moment): Why | undefined {
+  missOf(rule: PolicyRule, ask: Ask, moment: Moment): Why | undefined {
     const type = ask.data?.carries
     if (type !== undefined && !allowsType(rule, type, ask))
       return CATALOG[type].isNamedOnly === true && rule.types?.includes(type) !== false
         ? 'unnamed'
         : 'type'
-    if (rule.sealed && !isSealed) return 'sealed'
+    if (rule.sealed && !ask.sealed) return 'sealed'
     if (rule.hours !== undefined) {
       const isOpen = moment.isTimeRight && this.#hours.isOpen(rule.hours, moment.wallMs)
       if (!isOpen) return 'hours'

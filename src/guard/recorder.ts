@@ -10,7 +10,6 @@ export interface Decided {
   readonly decision: 'allow' | 'observe' | 'deny'
   /** Name of the rule that decided; for a refusal that of the nearest one, where there is one. */
   readonly rule: string | undefined
-  readonly sealed: boolean
   /** Of a request within a forward to an HTTP service. */
   readonly http: HttpAsk | undefined
   /** Pattern of its path; undefined where no rule speaks of paths. */

@@ -128,6 +128,7 @@ export class RpcServer {
       kind: KIND_NAMES[head.kind] ?? 'unary',
       declared: dataTypeOfNumber(head.dataType),
       data: offer?.data,
+      sealed: caller.kind === 'service' && caller.known === 'first-hand',
       gateway: origin.gateway ?? '',
       region: origin.region ?? '',
       tunnel: origin.tunnel ?? '',

@@ -26,6 +26,7 @@ export function ask(
   return {
     caller: { kind: 'service', name: caller, known },
     ...{ name, kind, declared, region, tunnel },
+    sealed: known === 'first-hand',
     data: said.isOffered === false ? undefined : plainData(type),
     gateway: 'gw-1',
   }

@@ -82,6 +82,7 @@ function explained(
   const [allowedRegion = ''] = expandRegions(document.gatewayRegions)
   const ask: Ask = {
     caller: { kind: 'service', name: caller, known: sealed ? 'first-hand' : 'gateway' },
+    sealed,
     name,
     kind: offered?.kind ?? (service === undefined ? 'unary' : 'forward'),
     declared: undefined,
@@ -90,7 +91,7 @@ function explained(
     region: region ?? allowedRegion,
     tunnel: '',
   }
-  const explanation = guard.explain(ask, sealed)
+  const explanation = guard.explain(ask)
   return { ask, isOffered: offered !== undefined, origin: document.origin, explanation }
 }
 
