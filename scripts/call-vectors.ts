@@ -67,7 +67,9 @@ export function headVectors(): CallVector[] {
     bad('a cluster with a space', head({ cluster: 'eu 1' })),
     bad('a cluster with DEL', head({ cluster: 'eu\u007f' })),
     bad('a caller that is not ASCII', head({ caller: Buffer.from([0xe9]) })),
-    bad('a kind of 6', head({ kind: 6 })),
+    one('a sealed session', head({ kind: 6, name: '' })),
+    bad('a sealed session with a body', head({ kind: 6, name: '', body: Buffer.from([1]) })),
+    bad('a kind of 7', head({ kind: 7 })),
     bad('a head that is cut off', whole.subarray(0, 12)),
     bad(
       'a name that runs past the end',

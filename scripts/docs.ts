@@ -316,6 +316,11 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   'tracing.url': 'http://127.0.0.1:4318/v1/traces',
   services: '[{ name: prometheus, target: "http://127.0.0.1:9090", dataType: metric }]',
   probes: '[{ service: prometheus, type: http, path: /-/ready }]',
+  'seal.keyFile': '/etc/postern/seal-key.pem',
+  'seal.certificateFile': '/etc/postern/seal.pem',
+  'seal.callerCaFile': '/etc/postern/customer-ca.pem',
+  'seal.callers':
+    '[{ caller: console, pin: "sha256:0000000000000000000000000000000000000000000000000000000000000000" }]',
   allow: '[{ caller: console, methods: ["grpc.health.v1.Health/*"], services: [prometheus] }]',
 }
 

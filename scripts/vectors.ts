@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { FLAG_END, FRAME } from '../src/wire/frame.ts'
 import { FrameWriter } from '../src/wire/frame-writer.ts'
 import { writeGoAway } from '../src/wire/goaway.ts'
-import { writeHello } from '../src/wire/hello.ts'
+import { FEATURE_SEALED, writeHello } from '../src/wire/hello.ts'
 import { encodeMetadata } from '../src/wire/metadata.ts'
 import { encodeRoute, KIND, writeHead } from '../src/wire/open-head.ts'
 import { writeRefuse } from '../src/wire/refuse.ts'
@@ -90,6 +90,12 @@ function validFrames(): FrameVector[] {
       'HELLO: version 1 to 1, no features, 4096 streams, session credit 262144, stream credit 16384',
       taken((w) => {
         writeHello(w, HELLO)
+      }),
+    ),
+    valid(
+      'HELLO: the same with the feature of sealed sessions',
+      taken((w) => {
+        writeHello(w, { ...HELLO, features: FEATURE_SEALED })
       }),
     ),
     valid(

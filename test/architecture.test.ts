@@ -27,8 +27,8 @@ const FLOORS: readonly (readonly string[])[] = [
  */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
-    ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'tunnels'],
-    ...['changes', 'notices', 'control'],
+    ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'seal'],
+    ...['tunnels', 'changes', 'notices', 'control'],
   ],
   gateway: [
     ...['access', 'clusters', 'ca', 'operations', 'canary', 'agents', 'callers'],

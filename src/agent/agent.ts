@@ -20,6 +20,7 @@ export class Agent implements AgentRooms {
   readonly store: Rooms['store']
   readonly guard: Rooms['guard']
   readonly services: Rooms['services']
+  readonly seal: Rooms['seal']
   readonly tunnels: Rooms['tunnels']
   readonly changes: Rooms['changes']
   readonly canaries: Rooms['canaries']
@@ -41,6 +42,7 @@ export class Agent implements AgentRooms {
     this.store = rooms.store
     this.guard = rooms.guard
     this.services = rooms.services
+    this.seal = rooms.seal
     this.tunnels = rooms.tunnels
     this.changes = rooms.changes
     this.canaries = rooms.canaries
@@ -68,8 +70,9 @@ export class Agent implements AgentRooms {
 
   start(): void {
     this.timeline.note('started', `version ${VERSION}`)
-    const { health, guard, tunnels, changes, services } = this
-    for (const room of [guard, health, tunnels, changes, services, this.#heartbeat]) room.start()
+    const { health, guard, seal, tunnels, changes, services } = this
+    for (const room of [guard, seal, health, tunnels, changes, services, this.#heartbeat])
+      room.start()
   }
 
   /**
@@ -105,8 +108,8 @@ export class Agent implements AgentRooms {
 
   #stopRooms(): void {
     this.timeline.note('stopping', 'told to stop')
-    const { services, changes, health, guard } = this
-    for (const room of [this.#heartbeat, services, changes, health, guard]) room.stop()
+    const { services, seal, changes, health, guard } = this
+    for (const room of [this.#heartbeat, services, seal, changes, health, guard]) room.stop()
   }
 
   #apply(next: AgentSettings): void {
@@ -122,6 +125,7 @@ export class Agent implements AgentRooms {
     logger.info({ reason: changed.join(', ') }, 'settings have changed')
     if (changed.includes('services')) void this.#registerAnew()
     this.tunnels.use(settings)
+    if (changed.some((key) => key.startsWith('seal.'))) this.seal.use(settings)
     this.#heartbeat.use(settings)
   }
 

@@ -10,6 +10,7 @@ import { CredentialStore } from './credential/credential.ts'
 import { AgentGuard, AgentRecord } from './guard/guard.ts'
 import { Health, Timeline, type Reason } from './health/health.ts'
 import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.ts'
+import { AgentSeal } from './seal/seal.ts'
 import { Services } from './services/services.ts'
 import { Tunnels } from './tunnels/tunnels.ts'
 
@@ -20,6 +21,7 @@ export interface Rooms {
   readonly store: CredentialStore
   readonly guard: AgentGuard
   readonly services: Services
+  readonly seal: AgentSeal
   readonly tunnels: Tunnels
   readonly changes: CredentialChanges
   readonly canaries: Canaries
@@ -42,27 +44,23 @@ export function composeRooms(
   const record = new AgentRecord(settings, ambient, identityUri(store.credential.identity))
   const guard = new AgentGuard(settings, ambient, recorder ?? record)
   const services = new Services(settings, ambient, parts, guard.guard)
-  const tunnels = new Tunnels({ settings, ambient, process: parts, store, guard, services, egress })
-  const changes = new CredentialChanges({
-    settings,
-    ambient,
-    store,
-    guard,
-    egress,
-    prover: tunnels,
-  })
+  const seal = new AgentSeal({ settings, ambient, process: parts, services, guard })
+  const common = { settings, ambient, store, guard, egress }
+  const tunnels = new Tunnels({ ...common, process: parts, services, seal })
+  const changes = new CredentialChanges({ ...common, prover: tunnels })
   const canaries = new Canaries(clock)
   const logger = log('notices')
   const notices = new Notices({ logger, clock, store, guard, changes, tunnels, canaries })
   services.offerToGateways(notices.offers())
   const beats = { settings, clock, logger: log('heartbeat'), guard, tunnels, services }
   const heartbeat = new Heartbeat(beats)
-  return { parts, timeline, store, guard, services, tunnels, changes, canaries, notices, heartbeat }
+  const credential = { store, changes, notices }
+  return { parts, timeline, guard, services, seal, tunnels, canaries, heartbeat, ...credential }
 }
 
 /** Judges how the agent is by what its rooms say; `own`: the agent's own reasons. */
 export function composeHealth(
-  { tunnels, canaries, store, guard, services, changes, notices, timeline }: Rooms,
+  { tunnels, canaries, store, guard, services, seal, changes, notices, timeline }: Rooms,
   settings: AgentSettings,
   { clock }: Ambient,
   own: () => { readonly latencyMsMax: number; readonly reasons: readonly Reason[] },
@@ -75,6 +73,7 @@ export function composeHealth(
       ...store.reasons(nowMs),
       ...guard.reasons(nowMs),
       ...services.reasons(),
+      ...seal.reasons(),
       ...changes.reasons(),
       ...notices.reasons(nowMs),
       ...others,
@@ -85,10 +84,11 @@ export function composeHealth(
 
 /** Sums up what the rooms of an agent say of themselves. It changes nothing. */
 export function reportRooms(
-  { parts, timeline, store, guard, services, tunnels, changes, notices }: Omit<Rooms, 'heartbeat'>,
+  rooms: Omit<Rooms, 'heartbeat'>,
   health: Health,
   startedAtMs: number,
 ): AgentReport {
+  const { parts, timeline, store, guard, services, seal, tunnels, changes, notices } = rooms
   const { reservedBytes, bytesMax } = parts.budget
   return {
     startedAtMs,
@@ -98,6 +98,7 @@ export function reportRooms(
     changes: changes.report(),
     guard: guard.report(),
     services: services.report(),
+    seal: seal.report(),
     tunnels: tunnels.report(),
     notices: notices.report(),
     events: timeline.events,

@@ -6,6 +6,7 @@ import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import { CredentialStore } from './credential/credential.ts'
 import { judgeJoin } from './enrolment/enrolment.ts'
 import { AgentGuard } from './guard/guard.ts'
+import { judgeSeal } from './seal/seal.ts'
 import { Services } from './services/services.ts'
 
 /**
@@ -29,6 +30,7 @@ export function judgeAgentSettings(settings: AgentSettings, ambient: Ambient): s
   }
   const { guard } = new AgentGuard(settings, ambient)
   new Services(settings, ambient, process, guard)
+  judgeSeal(settings)
   if (left?.code === 'KEY_LOCKED') return KEY_UNOPENED
   // Without an identity yet, what it will join with is judged in its place.
   if (left !== undefined) judgeJoin(settings)

@@ -252,6 +252,12 @@ export const PEER_ERRORS = {
     'PERMISSION_DENIED',
     'The region of a gateway or caller is not one that the policy of the agent allows.',
   ),
+  SEAL_REFUSED: row(
+    'give-up',
+    77,
+    'UNAUTHENTICATED',
+    'The key at the other end of a sealed session is not one that is pinned, or certified by the CA that is to certify it.',
+  ),
   RECORD_UNWRITABLE: row(
     'retry',
     74,

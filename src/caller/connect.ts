@@ -62,7 +62,7 @@ export async function connectGateway(options: ConnectOptions): Promise<GatewayCl
     new RpcConnection(wire, 'dialer', parts, {
       onReady: (connection) => {
         cancelTimer()
-        client.current = new GatewayClient(connection, clock)
+        client.current = new GatewayClient(connection, parts)
         resolve(client.current)
       },
       streams: refuseStreams('a caller serves nothing'),

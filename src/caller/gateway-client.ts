@@ -5,25 +5,38 @@ import type { Clock } from '../base/clock.ts'
 import { Gateway, type Cluster } from '../gen/postern/v1/gateway_pb.js'
 import type { CallOptions, RpcChannel } from '../rpc/channel.ts'
 import { clientOf, type Client } from '../rpc/typed.ts'
-import type { RpcConnection } from '../tunnel/rpc-connection.ts'
-import { StreamBridge } from '../tunnel/stream-bridge.ts'
+import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
+import { joinForward } from './join-forward.ts'
+import { SealedCluster, type SealOptions } from './sealed-cluster.ts'
 
 /** One connection to a gateway. */
 export class GatewayClient {
   readonly #connection: RpcConnection
-  readonly #clock: Clock
+  readonly #parts: ProcessParts
+  readonly #sealed = new Set<SealedCluster>()
   readonly #closed = Promise.withResolvers<PosternError>()
   readonly #leaving = Promise.withResolvers<undefined>()
 
   /** @internal Made by connectGateway. */
-  constructor(connection: RpcConnection, clock: Clock) {
+  constructor(connection: RpcConnection, parts: ProcessParts) {
     this.#connection = connection
-    this.#clock = clock
+    this.#parts = parts
   }
 
   /** Calls to one cluster. Nothing is sent until the first call. */
   cluster(name: string): ClusterClient {
-    return new ClusterClient(this.#connection, this.#connection.channel(name), this.#clock)
+    const { clock } = this.#parts.runtime
+    return new ClusterClient(this.#connection, this.#connection.channel(name), clock)
+  }
+
+  /**
+   * Calls to one cluster that no gateway can read or alter: they go through a session of their own with one of its
+   * agents. Nothing is sent until the first call; there is no way back to calls that are not sealed.
+   */
+  sealed(name: string, seal: SealOptions): SealedCluster {
+    const sealed = new SealedCluster(this.#connection.channel(name), name, seal, this.#parts)
+    this.#sealed.add(sealed)
+    return sealed
   }
 
   /** Calls that the gateway itself answers. */
@@ -64,6 +77,7 @@ export class GatewayClient {
 
   /** Ends the connection; calls that still run fail. */
   close(): void {
+    for (const one of this.#sealed) one.close()
     this.#connection.close(new PosternError('SHUTDOWN', 'the caller has finished'))
   }
 
@@ -127,42 +141,13 @@ export class ClusterClient {
     options: CallOptions,
     mayRetry?: (code: PosternError['code']) => boolean,
   ): Promise<PosternError['code'] | undefined> {
-    const { signal, timeoutMs = 0 } = options
-    return new Promise((resolve) => {
-      const onAbort = (): void => {
-        bridge.abort('CANCELLED')
-      }
-      const cancelDeadline =
-        timeoutMs === 0
-          ? undefined
-          : this.#clock.startTimer(timeoutMs, () => {
-              bridge.abort('DEADLINE_EXCEEDED')
-            })
-      const finish = (code: PosternError['code'] | undefined): void => {
-        cancelDeadline?.()
-        signal?.removeEventListener('abort', onAbort)
-        resolve(code)
-      }
-      const isLeft = (code: PosternError['code']): boolean => {
-        if (mayRetry?.(code) !== true) return false
-        finish(code)
-        return true
-      }
-      const bridge = new StreamBridge(
-        socket,
-        this.#clock,
-        finish,
-        mayRetry === undefined ? undefined : isLeft,
-      )
-      signal?.addEventListener('abort', onAbort, { once: true })
-      try {
-        bridge.attach(this.channel.forward(service, bridge, options))
-      } catch (error) {
-        cancelDeadline?.()
-        socket.destroy()
-        resolve(error instanceof PosternError ? error.code : 'INTERNAL')
-      }
-    })
+    return joinForward(
+      { channel: this.channel, clock: this.#clock },
+      service,
+      socket,
+      options,
+      mayRetry,
+    )
   }
 
   get isOpen(): boolean {

@@ -14,6 +14,7 @@ import { clientOf, type CallChannel, type Client } from '../rpc/typed.ts'
 import { backoffMs } from '../tunnel/backoff.ts'
 import { ambientOf, connectGateway, type ConnectOptions } from './connect.ts'
 import type { ClusterClient, GatewayClient } from './gateway-client.ts'
+import type { SealOptions } from './sealed-cluster.ts'
 import { RetryingChannel, type Way } from './retrying-channel.ts'
 
 /** The values and collaborators that `connectGateways` is given. */
@@ -177,9 +178,11 @@ export class GatewayPool {
     return this.#kept.filter(({ client }) => client?.isOpen === true).length
   }
 
-  /** Calls to one cluster, over whichever gateway has it. */
-  cluster(name: string): PooledCluster {
-    return new PooledCluster(name, () => this.#open(), this.#closed.signal, this.#ambient)
+  /** Calls to one cluster, over whichever gateway has it. `seal`: all of them are sealed. */
+  cluster(name: string, seal?: SealOptions): PooledCluster {
+    const way = (client: GatewayClient): PooledWay =>
+      seal === undefined ? client.cluster(name) : client.sealed(name, seal)
+    return new PooledCluster(way, () => this.#open(), this.#closed.signal, this.#ambient)
   }
 
   /**
@@ -225,28 +228,31 @@ export class GatewayPool {
   }
 }
 
+/** One gateway's way to a cluster. */
+type PooledWay = Way & Pick<ClusterClient, 'offer'>
+
 /** Calls and forwards to one cluster through any of several gateways. */
 export class PooledCluster {
   /** Calls by name and bytes, where there are no generated types. */
   readonly channel: CallChannel
-  readonly #name: string
+  readonly #make: (client: GatewayClient) => PooledWay
   readonly #open: () => readonly GatewayClient[]
   readonly #closed: AbortSignal
   readonly #clock: Clock
-  readonly #ways = new WeakMap<GatewayClient, ClusterClient>()
+  readonly #ways = new WeakMap<GatewayClient, PooledWay>()
 
   /** @internal Made by GatewayPool.cluster. */
   constructor(
-    name: string,
+    make: (client: GatewayClient) => PooledWay,
     open: () => readonly GatewayClient[],
     closed: AbortSignal,
     ambient: ReturnType<typeof ambientOf>,
   ) {
-    this.#name = name
+    this.#make = make
     this.#clock = ambient.clock
     this.#open = open
     this.#closed = closed
-    const next = (tried: ReadonlySet<Way>): ClusterClient | undefined =>
+    const next = (tried: ReadonlySet<Way>): PooledWay | undefined =>
       this.#open()
         .map((client) => this.#wayThrough(client))
         .find((way) => !tried.has(way))
@@ -283,10 +289,10 @@ export class PooledCluster {
     return 'CONNECTION_LOST'
   }
 
-  #wayThrough(client: GatewayClient): ClusterClient {
+  #wayThrough(client: GatewayClient): PooledWay {
     const known = this.#ways.get(client)
     if (known !== undefined) return known
-    const way = client.cluster(this.#name)
+    const way = this.#make(client)
     this.#ways.set(client, way)
     return way
   }

@@ -2,6 +2,7 @@ import { KEY_KINDS } from '../identity/keys.ts'
 import { parseAddress, type Address } from '../base/address.ts'
 import { DATA_TYPE_NAMES, type DataType } from '../contract/data-type.ts'
 import { crossingTypes, mayCross, neverText } from '../guard/catalog.ts'
+import { readSealCaller } from './seal-row.ts'
 import { readProbe, showProbe } from './probe-row.ts'
 import {
   address,
@@ -230,6 +231,26 @@ export const AGENT_SETTINGS = {
     'Who may use what, in short: caller, methods ("package.Service/Method", "package.Service/*", "*"), services. What no row allows is refused.',
     'list of rules',
     readAllow,
+  ),
+  'seal.keyFile': optional(
+    path(
+      'Private key of the agent for sealed sessions in PEM (PKCS#8), readable by its owner alone. Default: one that the agent makes in state.directory; agent seal show prints its pin, for callers.',
+    ),
+  ),
+  'seal.certificateFile': optional(
+    path(
+      'Certificate over that key by a CA of your own, not of the vendor: leaf first, then intermediates. Default: none, and callers pin the key.',
+    ),
+  ),
+  'seal.callers': rows(
+    'Callers that are known first-hand by the key that they seal with: caller, pin (sha256:HEX, as gateway seal show prints it). The control plane cannot act as one of them.',
+    'list of callers',
+    readSealCaller,
+  ),
+  'seal.callerCaFile': optional(
+    path(
+      'CA of your own, not of the vendor, that certifies callers for sealed sessions, in PEM, with its CRLs where there are any. The certificate names the caller as spiffe://.../caller/NAME.',
+    ),
   ),
   'audit.directory': optional(
     path(

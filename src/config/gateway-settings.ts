@@ -1,5 +1,6 @@
 import { readJwtRow } from './jwt-row.ts'
 import { readPeer } from './peer-row.ts'
+import { readSealCluster } from './seal-row.ts'
 import {
   address,
   addresses,
@@ -206,6 +207,21 @@ export const CALLER_SETTINGS = {
     ),
   ),
   ...IDENTITY_SETTINGS,
+  'seal.keyFile': optional(
+    path(
+      'Private key of this caller for sealed calls in PEM (PKCS#8), readable by its owner alone; gateway seal new makes one.',
+    ),
+  ),
+  'seal.certificateFile': optional(
+    path(
+      "Certificate over that key by a CA of the customer's: leaf first, then intermediates. Default: none, and agents pin the key.",
+    ),
+  ),
+  'seal.clusters': rows(
+    "How the agents of clusters are known in sealed calls, for each cluster: cluster, pins (list of sha256:HEX, as agent seal show prints them), caFile (CA of that customer's, in PEM, with its CRLs).",
+    'list of clusters',
+    readSealCluster,
+  ),
   'rpc.messageBytesMax': SESSION_SETTINGS['rpc.messageBytesMax'],
   'tunnel.pingInterval': SESSION_SETTINGS['tunnel.pingInterval'],
   'tunnel.silence': SESSION_SETTINGS['tunnel.silence'],

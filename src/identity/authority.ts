@@ -96,6 +96,18 @@ export class Authority {
     return new Authority(new X509Certificate(der), key)
   }
 
+  /** A certificate for a key by that key itself: it proves nothing but which key it is of. */
+  static async selfSigned(key: KeyObject, commonName: string, validity: Validity): Promise<string> {
+    const publicKey = createPublicKey(key)
+    const extensions = [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+    ]
+    const issuer = nameOf(commonName)
+    const names = { key, publicKey, issuer, subject: commonName, validity, extensions }
+    return `${(await sign(names)).toString('pem')}\n`
+  }
+
   get certificatePem(): string {
     return `${this.certificate.toString('pem')}\n`
   }

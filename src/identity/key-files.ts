@@ -104,6 +104,11 @@ export function judgeCredential(
   }) as Credential
 }
 
+/** Reads a file of certificates that anybody may read. @throws FILE_UNREADABLE */
+export function readPublicFile(path: string): string {
+  return readPem(path)
+}
+
 function readPem(path: string, judge?: (stat: Stats) => void): string {
   let file: number | undefined
   try {

@@ -10,6 +10,7 @@ import {
   VERSION_MIN,
   writeHello,
   type Hello,
+  FEATURES,
 } from '../wire/hello.ts'
 import { AbuseGuard } from './abuse.ts'
 import { OpenLimits } from './open-limits.ts'
@@ -139,7 +140,7 @@ export class MuxSession {
     writeHello(this.#output.control, {
       versionMin: VERSION_MIN,
       versionMax: VERSION_MAX,
-      features: 0n,
+      features: FEATURES,
       streamsMax,
       sessionCredit: sessionCreditBytes,
       streamCredit: streamCreditBytes,
@@ -171,6 +172,11 @@ export class MuxSession {
   /** Streams that the peer lets us hold open; 0 before its hello. */
   get peerStreamsMax(): number {
     return this.#peer?.streamsMax ?? 0
+  }
+
+  /** Whether the peer's HELLO had a feature bit; false before it. */
+  peerHas(feature: bigint): boolean {
+    return ((this.#peer?.features ?? 0n) & feature) !== 0n
   }
 
   get bytesIn(): number {

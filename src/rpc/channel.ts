@@ -11,7 +11,9 @@ import {
   writeHead,
   type HeadFields,
   type Kind,
+  KIND,
 } from '../wire/open-head.ts'
+import { FEATURE_SEALED } from '../wire/hello.ts'
 import { messageTooLarge } from './body-collector.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { KIND_NUMBERS } from './service.ts'
@@ -103,6 +105,17 @@ export class RpcChannel {
   /** A byte stream to a named service. The sink is told how it goes. @throws PosternError */
   forward(service: string, sink: StreamSink, options: CallOptions = NO_OPTIONS): MuxStream {
     const head = this.#head('forward', service, options)
+    const stream = this.#session.beginOpen(sink, false, true)
+    writeHead(this.#session.writer, head)
+    this.#session.endOpen()
+    return stream
+  }
+
+  /** A byte stream to an agent of the cluster, for a sealed session. The sink is told how it goes. @throws PosternError */
+  sealed(sink: StreamSink, options: CallOptions = NO_OPTIONS): MuxStream {
+    if (!this.#session.peerHas(FEATURE_SEALED))
+      throw new PosternError('METHOD_UNKNOWN', 'the peer passes on no sealed sessions')
+    const head = { ...this.#head('forward', '', options), kind: KIND.sealed }
     const stream = this.#session.beginOpen(sink, false, true)
     writeHead(this.#session.writer, head)
     this.#session.endOpen()

@@ -5,7 +5,7 @@ import { dataTypeOfNumber } from '../contract/data-type.ts'
 import type { OpenArrival, StreamHandler } from '../mux/session-owner.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
-import { judgeBody, readHead, type OpenHead } from '../wire/open-head.ts'
+import { judgeBody, KIND, readHead, type OpenHead } from '../wire/open-head.ts'
 import { CallCounts } from './call-counts.ts'
 import { CallContext } from './call-context.ts'
 import { failureFacts } from './failure-facts.ts'
@@ -28,6 +28,8 @@ export interface Origin {
   readonly region?: string
   /** Key of the connection, for what holds as long as it lasts. Default: empty. */
   readonly tunnel?: string
+  /** Takes the streams of sealed sessions. Default: they are refused. */
+  sealed?(stream: MuxStream): void
   /** Told when the connection has ended. */
   onClosed?(): void
 }
@@ -112,6 +114,12 @@ export class RpcServer {
         true,
         `this is cluster ${cluster}, not ${printable(head.cluster)}`,
       )
+      return
+    }
+    if (head.kind === KIND.sealed) {
+      if (origin.sealed === undefined)
+        stream.refuse('METHOD_UNKNOWN', false, 'nothing is sealed here')
+      else origin.sealed(stream)
       return
     }
     const server = (caller.kind === 'gateway' ? this.#forGateways : undefined) ?? this

@@ -13,6 +13,7 @@ const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'IDENTITY_REVOKED',
   'CLUSTER_LOCKED',
   'CA_RETIRED',
+  'SEAL_REFUSED',
   'HANDSHAKE_LIMIT',
   'BUDGET_EXHAUSTED',
 ])

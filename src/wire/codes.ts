@@ -46,6 +46,7 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [46, 'LOCKED_DOWN'],
   [47, 'REGION_REFUSED'],
   [48, 'RECORD_UNWRITABLE'],
+  [49, 'SEAL_REFUSED'],
   [255, 'INTERNAL'],
 ]
 

@@ -10,11 +10,16 @@ export const VERSION_MIN = 1
 /** The highest version of the protocol that this build speaks. */
 export const VERSION_MAX = 1
 
+/** Feature bit of a side that passes on, or takes, streams of kind `sealed` (PROTOCOL 6.6). */
+export const FEATURE_SEALED = 1n
+/** All that this build says in its HELLO. */
+export const FEATURES = FEATURE_SEALED
+
 /** The first frame of either side (PROTOCOL 4). */
 export interface Hello {
   readonly versionMin: number
   readonly versionMax: number
-  /** Bits; a bit that the receiver does not know is ignored. None is defined in version 1. */
+  /** Bits; a bit that the receiver does not know is ignored. */
   readonly features: bigint
   /** Streams that the receiver of this frame may hold open at once. */
   readonly streamsMax: number

@@ -2,10 +2,25 @@ import { PosternError } from '../base/errors.ts'
 import { PAYLOAD_BYTES_MAX } from './frame.ts'
 import type { FrameWriter } from './frame-writer.ts'
 
-/** What a stream carries (PROTOCOL 5.1). `forward` is a byte stream to a named service. */
-export const KIND = { unary: 1, serverStream: 2, clientStream: 3, bidi: 4, forward: 5 } as const
+/**
+ * What a stream carries (PROTOCOL 6.1). `forward` is a byte stream to a named service, `sealed` one to the agent
+ * itself, which holds a session of its own.
+ */
+export const KIND = {
+  unary: 1,
+  serverStream: 2,
+  clientStream: 3,
+  bidi: 4,
+  forward: 5,
+  sealed: 6,
+} as const
 /** The number of a kind of stream. */
 export type Kind = (typeof KIND)[keyof typeof KIND]
+
+/** Whether a stream carries bytes both ways, and no messages. */
+export function isByteStream(kind: number): boolean {
+  return kind === KIND.forward || kind === KIND.sealed
+}
 
 /** `traceparent` of W3C Trace Context, section 3.2. */
 export const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
@@ -175,7 +190,7 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
   const bodyStart = metadataStart + bytes.readUInt16BE(at)
   if (bodyStart > end) throw cutShort()
   const kind = bytes[start] as number
-  if (kind < KIND.unary || kind > KIND.forward) throw malformed('is of an unknown kind')
+  if (kind < KIND.unary || kind > KIND.sealed) throw malformed('is of an unknown kind')
   return {
     kind,
     dataType: bytes[start + 1] as number,

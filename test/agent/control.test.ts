@@ -53,6 +53,7 @@ function reportWith(parts: Partial<AgentReport>): AgentReport {
       calls: [],
       services: [],
     },
+    seal: { sessions: 0, pin: '' },
     guard: {
       policy: EMPTY_POLICY,
       pushes: [],

@@ -27,7 +27,7 @@ function fake(of: Fake): AgentTunnel {
   return { cluster: 'c', agent, connection, hello, record, relays: new Map() } as never
 }
 
-const CALL: Wanted = { cluster: 'c', name: 's.S/M', isForward: false, nowMs: 0 }
+const CALL: Wanted = { cluster: 'c', name: 's.S/M', kind: 1, nowMs: 0 }
 
 function registryOf(...tunnels: readonly AgentTunnel[]): Registry {
   const registry = new Registry()
@@ -60,8 +60,7 @@ describe('the choice among the tunnels of a cluster', () => {
       fake({ agent: 'without' }),
       fake({ agent: 'with', services: ['db'], rttMs: 500 }),
     )
-    for (let i = 0; i < 4; i++)
-      expect(picked(registry, { name: 'db', isForward: true })).to.equal('with')
+    for (let i = 0; i < 4; i++) expect(picked(registry, { name: 'db', kind: 5 })).to.equal('with')
   })
 
   it('leaves out what is closed, was tried, or stands on an older certificate', () => {

@@ -1,6 +1,7 @@
 import { allowAll } from './allow-all.ts'
 import { join } from 'node:path'
 import { Agent } from '../../src/agent/agent.ts'
+import type { Clock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { connectGateway, type GatewayClient } from '../../src/client.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../src/config/agent-settings.ts'
@@ -104,12 +105,13 @@ export class Stack {
     return agent
   }
 
-  async connect(files?: KeyFilePaths): Promise<GatewayClient> {
+  async connect(files?: KeyFilePaths, clock?: Clock): Promise<GatewayClient> {
     const client = await connectGateway({
       address: { host: '127.0.0.1', port: this.callerPort },
       serverName: 'localhost',
       trustDomain: TRUST_DOMAIN,
       files: files ?? (await this.pki.issue(CALLER)),
+      ...(clock === undefined ? {} : { clock }),
     })
     this.clients.push(client)
     return client

@@ -15,6 +15,9 @@ import type { PeerWire } from '../../src/tunnel/rpc-connection.ts'
 import { Tunnel } from '../../src/tunnel/tunnel.ts'
 import { chooseVersion, readHello, writeHello } from '../../src/wire/hello.ts'
 import { FrameWriter } from '../../src/wire/frame-writer.ts'
+import { KIND } from '../../src/wire/open-head.ts'
+import { codeOf } from '../support/code-of.ts'
+import { RecordingSink } from '../support/recording-sink.ts'
 import { MuxSide } from '../support/mux-pair.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { SeededRandom } from '../support/seeded-random.ts'
@@ -82,6 +85,10 @@ describe('peers of an older version, as recorded', () => {
     expect(tunnel?.hello).to.deep.include({ agentVersion: '0.1.0', features: new Set() })
     expect([...(tunnel?.hello.serviceNames ?? [])]).to.deep.equal(['db'])
     expect(tunnel?.connection.session.isOpen).to.equal(true)
+    // It takes no sealed session, and is sent none.
+    const sealed = { cluster: 'c', name: '', kind: KIND.sealed, nowMs: 0 }
+    expect(registry.pick(sealed)).to.deep.include({ code: 'METHOD_UNKNOWN' })
+    codeOf(() => tunnel?.connection.channel().sealed(new RecordingSink()), 'METHOD_UNKNOWN')
     // HELLO, PING and the welcome; no call.
     expect(Buffer.concat(heard).length).to.be.greaterThan(50)
     expect(tunnel?.connection.session.streamCount).to.equal(0)

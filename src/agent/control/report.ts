@@ -3,6 +3,7 @@ import type { CredentialReport } from '../credential/credential.ts'
 import type { GuardReport } from '../guard/guard.ts'
 import type { AgentEvent, Verdict } from '../health/health.ts'
 import type { NoticesReport } from '../notices/notices.ts'
+import type { SealReport } from '../seal/seal.ts'
 import type { ServicesReport } from '../services/services.ts'
 import type { TunnelsReport } from '../tunnels/tunnels.ts'
 
@@ -16,6 +17,7 @@ export interface AgentReport {
   readonly changes: ChangesReport
   readonly guard: GuardReport
   readonly services: ServicesReport
+  readonly seal: SealReport
   readonly tunnels: TunnelsReport
   readonly notices: NoticesReport
   /** Oldest first. */

@@ -44,6 +44,7 @@ export function agentStatus(report: AgentReport, nowWallMs: number): AgentStatus
     services: services.services.map(serviceStatus),
     events: report.events.map(({ atMs, kind, text }) => ({ at: isoTime(atMs), kind, text })),
     guard: guardStatus(report.guard),
+    seal: report.seal,
     lastError: tunnels.lastError && {
       code: tunnels.lastError.code,
       message: tunnels.lastError.message,

@@ -3,6 +3,7 @@ import { Listeners } from '../../base/listeners.ts'
 import type { Address } from '../../base/address.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { callerInHead } from '../../rpc/caller.ts'
+import type { Origin } from '../../rpc/server.ts'
 import type { Egress } from '../../transport/egress.ts'
 import type { TlsFacts } from '../../transport/tls-wire.ts'
 import type { TunnelState } from '../../tunnel/lifecycle.ts'
@@ -12,6 +13,7 @@ import { Tunnel } from '../../tunnel/tunnel.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 import type { AgentGuard } from '../guard/guard.ts'
 import type { Reason } from '../health/health.ts'
+import type { AgentSeal } from '../seal/seal.ts'
 import type { Services } from '../services/services.ts'
 import { Dialer } from './dialer.ts'
 import { GatewayDirectory } from './gateway-directory.ts'
@@ -39,6 +41,7 @@ export interface TunnelsPorts {
   readonly guard: AgentGuard
   readonly services: Services
   readonly egress: Egress
+  readonly seal: AgentSeal
 }
 
 /** A welcome: the gateway's clock in wall-clock ms, and the round trip of its answer. */
@@ -199,7 +202,7 @@ export class Tunnels {
   }
 
   #make(others: OtherTunnels, onDown: (cause: PosternError) => void): Tunnel {
-    const { settings, process, services, ambient, store, guard } = this.#ports
+    const { settings, process, services, ambient, store, guard, seal } = this.#ports
     const { identity } = store.credential
     return new Tunnel({
       process,
@@ -220,15 +223,19 @@ export class Tunnels {
       },
       streamsOf: (peer) => {
         const tunnel = String(++this.#connections)
-        return services.server.streamsOf({
+        const origin: Origin = {
           callerOf: (head) => callerInHead(head, peer),
           cluster: identity.cluster,
           ...(peer.role === 'gateway' ? { gateway: peer.gateway, region: peer.region } : {}),
           tunnel,
+          sealed: (stream) => {
+            seal.take(stream, origin)
+          },
           onClosed: () => {
             guard.guard.forget(tunnel)
           },
-        })
+        }
+        return services.server.streamsOf(origin)
       },
     })
   }

@@ -11,3 +11,4 @@ export const agentPolicy = group({
 })
 
 export { agentLockdown } from './lockdown.ts'
+export { agentSeal } from './seal.ts'

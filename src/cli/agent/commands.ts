@@ -5,7 +5,7 @@ import { agentEnroll } from './enroll.ts'
 import { configCommand, type Command, type CommandGroup } from '../program/program.ts'
 import { agentHealth } from './health.ts'
 import { agentAudit } from '../agent-audit/agent-audit.ts'
-import { agentLockdown, agentPolicy } from '../agent-guard/agent-guard.ts'
+import { agentLockdown, agentPolicy, agentSeal } from '../agent-guard/agent-guard.ts'
 import { agentDiag } from './diag.ts'
 import { agentDoctor } from './doctor.ts'
 import { agentService } from '../service/service.ts'
@@ -22,6 +22,7 @@ export const AGENT_COMMANDS: readonly (Command | CommandGroup)[] = [
   agentCerts,
   agentPolicy,
   agentLockdown,
+  agentSeal,
   agentAudit,
   agentDoctor,
   agentDiag,

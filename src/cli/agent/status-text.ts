@@ -5,6 +5,7 @@ import {
   type AgentStatus_Calls,
   type AgentStatus_Canary,
   type AgentStatus_Error,
+  type AgentStatus_Guard,
   type AgentStatus_ServiceHealth,
   type AgentStatus_Tunnel,
 } from '../../gen/postern/v1/agent_control_pb.js'
@@ -31,6 +32,9 @@ export function statusText(status: AgentStatus): string {
     rows.push(['tunnels', `${String(status.tunnels.length)} of ${String(status.tunnelsWanted)}`])
   for (const tunnel of status.tunnels) rows.push(...tunnelRows(tunnel, now))
   if (calls !== undefined) rows.push(['calls', callsLine(calls)])
+  if (status.guard !== undefined) rows.push(...guardRows(status.guard))
+  if (status.seal !== undefined && status.seal.pin !== '')
+    rows.push(['sealed', `${String(status.seal.sessions)} sessions; our key ${status.seal.pin}`])
   rows.push([
     'certificate',
     `valid until ${certificate.notAfter} (${humanSpan(certificate.expiresInMs)} left)`,
@@ -112,6 +116,28 @@ function trafficLine({ rttMs, streams, bytesIn, bytesOut }: AgentStatus_Tunnel):
   const rtt =
     rttMs === undefined ? 'round trip not measured yet' : `round trip ${rttMs.toFixed(1)} ms`
   return `${rtt}, ${String(streams)} streams, ${humanBytes(bytesIn)} in, ${humanBytes(bytesOut)} out`
+}
+
+function guardRows(guard: AgentStatus_Guard): [string, string][] {
+  const { policy, mode, rules, pushes, record, types } = guard
+  const plural = rules === 1 ? 'rule' : 'rules'
+  const how = mode === 'observe' ? ', only observed' : ''
+  const out: [string, string][] = [['policy', `${policy}, ${String(rules)} ${plural}${how}`]]
+  for (const push of pushes) {
+    const widens =
+      push.widening.length === 0 ? '' : `; would widen, in vain: ${push.widening.join(', ')}`
+    out.push(['  narrowed', `by ${push.gateway}, to ${String(push.rules)} rules${widens}`])
+  }
+  for (const { type, calls, refused, bytesIn, bytesOut } of types) {
+    const bytes = `${humanBytes(bytesIn)} in, ${humanBytes(bytesOut)} out`
+    out.push([`  ${type}`, `${String(calls)} calls, ${String(refused)} refused, ${bytes}`])
+  }
+  if (record === undefined) return out
+  const { lines, anchoredTo, failure, directory } = record
+  const anchored = anchoredTo === undefined ? '' : `, anchored to ${String(anchoredTo)}`
+  const state = failure === undefined ? '' : `: CANNOT BE WRITTEN: ${failure}`
+  out.push(['record', `${String(lines)} lines in ${directory}${anchored}${state}`])
+  return out
 }
 
 function callsLine({ running, allowed, denied, byStatus }: AgentStatus_Calls): string {

@@ -15,7 +15,8 @@ import { file_postern_v1_diagnostics } from '../../gen/postern/v1/diagnostics_pb
 import { file_postern_v1_gateway } from '../../gen/postern/v1/gateway_pb.js'
 import type { CallOptions } from '../../rpc/channel.ts'
 import { methodKind, splitMethodName } from '../../rpc/typed.ts'
-import { withGateway } from './with-gateway.ts'
+import { SEAL_OPTIONS, sealOf } from './seal.ts'
+import { callerSettings, withGateway } from './with-gateway.ts'
 import { type Surroundings, command } from '../program/program.ts'
 
 /** Descriptions of every method that an agent or a gateway of this version offers. */
@@ -56,17 +57,24 @@ export const gatewayCall = command({
       describe: 'Deadline of the call, such as 500ms or 5s; 0s: none.',
     },
     metadata: { type: 'strings', describe: 'key=value, one or more; may be given again.' },
+    ...SEAL_OPTIONS,
     json: { type: 'boolean', default: false, describe: 'Print a single response on one line.' },
   },
   examples: [
     ["$0 call eu-1 grpc.health.v1.Health/Check --data '{}'", 'Ask an agent for its health.'],
+    ['$0 call eu-1 grpc.health.v1.Health/Check --sealed', 'The same, so that no gateway reads it.'],
   ],
   run: async (args, surroundings) => {
     // The command line is judged before the settings, and both before anything is dialled.
     const planned = await plan(args, surroundings)
     const cluster = args.cluster === ITSELF ? '' : args.cluster
+    const seal = sealOf(args, callerSettings(args, surroundings))
     return await withGateway(args, surroundings, (gateway) =>
-      call(gateway.cluster(cluster), planned, surroundings),
+      call(
+        seal === undefined ? gateway.cluster(cluster) : gateway.sealed(cluster, seal),
+        planned,
+        surroundings,
+      ),
     )
   },
 })
@@ -104,7 +112,7 @@ async function plan(args: CallArguments, surroundings: Surroundings): Promise<Pl
 }
 
 async function call(
-  cluster: ClusterClient,
+  cluster: Pick<ClusterClient, 'service'>,
   { method, requests, options, answersMax, onOneLine }: PlannedCall,
   surroundings: Surroundings,
 ): Promise<number> {

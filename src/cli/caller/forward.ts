@@ -4,6 +4,7 @@ import type { GatewayPool } from '../../caller/gateway-pool.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { TcpListener } from '../../transport/tcp-listen.ts'
 import { callerSettings, withGateways } from './with-gateway.ts'
+import { SEAL_OPTIONS, sealOf } from './seal.ts'
 import { CallerRenewal } from './renewal.ts'
 import { type Surroundings, command } from '../program/program.ts'
 
@@ -27,6 +28,7 @@ export const gatewayForward = command({
       describe:
         'Local address; port 0 takes a free one. Whoever reaches it uses the service as you.',
     },
+    ...SEAL_OPTIONS,
     json: { type: 'boolean', default: false, describe: 'Print the address as a JSON object.' },
   },
   examples: [
@@ -46,17 +48,21 @@ interface ForwardArguments {
   readonly cluster: string
   readonly service: string
   readonly listen: string
+  readonly sealed: boolean
+  readonly pin: readonly string[]
   readonly json: boolean
 }
 
 /** Lasts until a signal: gateways may come and go, and certificates be renewed, here or elsewhere. */
 async function run(
-  { cluster: name, service, listen, json }: ForwardArguments,
+  args: ForwardArguments,
   settings: CallerSettings,
   gateways: GatewayPool,
   surroundings: Surroundings,
 ): Promise<number> {
   const { output } = surroundings
+  const { cluster: name, service, listen, json } = args
+  const seal = sealOf(args, settings)
   // Whoever has misspelt a name is told now, not at the first connection.
   const { tunnels } = await gateways.getCluster(name, { timeoutMs: LOOK_MS_MAX })
   const offered = [...new Set(tunnels.flatMap((tunnel) => tunnel.services.map((one) => one.name)))]
@@ -65,7 +71,7 @@ async function run(
       'METHOD_UNKNOWN',
       `cluster ${name} offers no service ${service}; it has ${offered.sort().join(', ') || 'none'}`,
     )
-  const cluster = gateways.cluster(name)
+  const cluster = gateways.cluster(name, seal)
   const listener = new TcpListener((socket) => {
     void cluster.forward(service, socket).then((code) => {
       if (code !== undefined) output.note(`gateway: a connection to ${service} ended: ${code}`)

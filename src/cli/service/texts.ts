@@ -267,6 +267,22 @@ trustDomain: example.com
 # services. What no row allows is refused. (list of rules)
 #allow: [{ caller: console, methods: ["grpc.health.v1.Health/*"], services: [prometheus] }]
 
+# Private key of the agent for sealed sessions in PEM (PKCS#8), readable by its owner alone. Default:
+# one that the agent makes in state.directory; agent seal show prints its pin, for callers. (path)
+#seal.keyFile: /etc/postern/seal-key.pem
+
+# Certificate over that key by a CA of your own, not of the vendor: leaf first, then intermediates.
+# Default: none, and callers pin the key. (path)
+#seal.certificateFile: /etc/postern/seal.pem
+
+# Callers that are known first-hand by the key that they seal with: caller, pin (sha256:HEX, as
+# gateway seal show prints it). The control plane cannot act as one of them. (list of callers)
+#seal.callers: [{ caller: console, pin: "sha256:0000000000000000000000000000000000000000000000000000000000000000" }]
+
+# CA of your own, not of the vendor, that certifies callers for sealed sessions, in PEM, with its CRLs
+# where there are any. The certificate names the caller as spiffe://.../caller/NAME. (path)
+#seal.callerCaFile: /etc/postern/customer-ca.pem
+
 # Where the record of what crosses is kept, which nobody alters unseen. Default: audit in
 # state.directory. (path)
 #audit.directory: /var/lib/postern/agent/audit

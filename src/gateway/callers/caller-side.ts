@@ -17,8 +17,8 @@ import {
   CALLER_BYTES_MAX,
   CREDIT_BYTES,
   encodeName,
+  isByteStream,
   judgeBody,
-  KIND,
   readHead,
   type OpenHead,
 } from '../../wire/open-head.ts'
@@ -219,8 +219,7 @@ export class CallerSide {
         return tracer.start('relay', name, traceparent, attributes)
       },
       another: ({ cluster, name, kind }, tried) => {
-        const isForward = kind === KIND.forward
-        const next = registry.pick({ cluster, name, isForward, nowMs: nowMs(), tried })
+        const next = registry.pick({ cluster, name, kind, nowMs: nowMs(), tried })
         return isTunnel(next) && this.#mayRelay(next, from) ? next : undefined
       },
     }
@@ -231,9 +230,9 @@ export class CallerSide {
     const { registry } = this.#options
     const { clock } = this.#options.parts.runtime
     const { cluster, name, kind, traceparent } = open.head
-    const isForward = kind === KIND.forward
+    const isForward = isByteStream(kind)
     const marked = from.tunnelOf?.(traceparent)
-    const found = marked ?? registry.pick({ cluster, name, isForward, nowMs: clock.nowMs() })
+    const found = marked ?? registry.pick({ cluster, name, kind, nowMs: clock.nowMs() })
     if (!isTunnel(found)) {
       from.counts.ended(isForward, statusNumber(statusOfCode(found.code)), 0)
       stream.refuse(found.code, true, found.text)

@@ -6,6 +6,7 @@ import type { MuxStream, StreamSink } from '../../mux/stream.ts'
 import { PAYLOAD_BYTES_MAX } from '../../wire/frame.ts'
 import {
   CREDIT_BYTES,
+  isByteStream,
   KIND,
   moveHead,
   shortenTimeout,
@@ -92,7 +93,7 @@ export class Relay implements StreamSink, Deadlined {
     this.#near = near
     near.sink = this
     this.#span = host.spanOf(open.head)
-    this.#isForward = open.head.kind === KIND.forward
+    this.#isForward = isByteStream(open.head.kind)
     this.#startedAtMs = host.nowMs()
     const { timeoutMs } = open.head
     if (timeoutMs > 0) {

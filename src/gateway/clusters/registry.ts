@@ -1,5 +1,7 @@
 import type { ErrorCode } from '../../base/errors.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
+import { FEATURE_SEALED } from '../../wire/hello.ts'
+import { KIND } from '../../wire/open-head.ts'
 import type { AgentHello } from './hello.ts'
 import type { CallRecord } from './call-record.ts'
 import type { CanaryResult } from './canary-result.ts'
@@ -32,7 +34,8 @@ export interface Wanted {
   readonly cluster: string
   /** Method, or service of a forward. */
   readonly name: string
-  readonly isForward: boolean
+  /** As in the head of OPEN. */
+  readonly kind: number
   readonly nowMs: number
   /** Tunnels that did not take it. */
   readonly tried?: readonly AgentTunnel[]
@@ -102,16 +105,16 @@ export class Registry {
     const all = this.#clusters.get(cluster) ?? []
     const [only] = all
     if (all.length === 1 && only?.connection.session.isOpen === true && tried === undefined)
-      return downOn(only, wanted) ?? only
+      return unfit(only, wanted) ?? only
     const open = all.filter(
       (tunnel) => tunnel.connection.session.isOpen && tried?.includes(tunnel) !== true,
     )
     if (open.length === 0)
       return { code: 'CLUSTER_UNKNOWN', text: `no tunnel of cluster ${cluster} is connected` }
     const { nowMs } = wanted
-    const up = open.filter((tunnel) => downOn(tunnel, wanted) === undefined)
+    const up = open.filter((tunnel) => unfit(tunnel, wanted) === undefined)
     const [first] = open
-    if (up.length === 0 && first !== undefined) return downOn(first, wanted) as NoTunnel
+    if (up.length === 0 && first !== undefined) return unfit(first, wanted) as NoTunnel
     const current = prefer(up, ({ isOutdated }) => !isOutdated)
     const able = prefer(current, ({ hello }) => offers(hello, wanted))
     return this.#best(prefer(able, ({ record }) => !record.isEjected(nowMs)))
@@ -169,13 +172,19 @@ function prefer(
   return better.length === 0 ? tunnels : better
 }
 
-function offers({ methodNames, serviceNames }: AgentHello, { name, isForward }: Wanted): boolean {
-  return (isForward ? serviceNames : methodNames).has(name)
+function offers({ methodNames, serviceNames }: AgentHello, { name, kind }: Wanted): boolean {
+  return (kind === KIND.forward ? serviceNames : methodNames).has(name)
 }
 
-/** Undefined: the service is up there, as far as is known, or it is no service. */
-function downOn({ report }: AgentTunnel, { name, isForward }: Wanted): NoTunnel | undefined {
-  const reason = isForward ? report?.down.get(name) : undefined
+const UNSEALED: NoTunnel = {
+  code: 'METHOD_UNKNOWN',
+  text: 'the agents of this cluster are of a version that takes no sealed sessions',
+}
+
+/** Why a tunnel cannot take a stream: its service is down there, or it takes none of the kind. */
+function unfit({ report, connection }: AgentTunnel, { name, kind }: Wanted): NoTunnel | undefined {
+  if (kind === KIND.sealed) return connection.session.peerHas(FEATURE_SEALED) ? undefined : UNSEALED
+  const reason = kind === KIND.forward ? report?.down.get(name) : undefined
   if (reason === undefined) return undefined
   return { code: 'SERVICE_DOWN', text: `service ${name} is down: ${reason}` }
 }

@@ -269,6 +269,11 @@ export declare type AgentStatus = Message<"postern.v1.AgentStatus"> & {
    * @generated from field: postern.v1.AgentStatus.Guard guard = 21;
    */
   guard?: AgentStatus_Guard | undefined;
+
+  /**
+   * @generated from field: postern.v1.AgentStatus.Seal seal = 22;
+   */
+  seal?: AgentStatus_Seal | undefined;
 };
 
 /**
@@ -276,6 +281,33 @@ export declare type AgentStatus = Message<"postern.v1.AgentStatus"> & {
  * Use `create(AgentStatusSchema)` to create a new message.
  */
 export declare const AgentStatusSchema: GenMessage<AgentStatus>;
+
+/**
+ * Sealed sessions.
+ *
+ * @generated from message postern.v1.AgentStatus.Seal
+ */
+export declare type AgentStatus_Seal = Message<"postern.v1.AgentStatus.Seal"> & {
+  /**
+   * Those that are open.
+   *
+   * @generated from field: uint32 sessions = 1;
+   */
+  sessions: number;
+
+  /**
+   * "sha256:HEX" of the key that this agent seals with; empty: it has none.
+   *
+   * @generated from field: string pin = 2;
+   */
+  pin: string;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Seal.
+ * Use `create(AgentStatus_SealSchema)` to create a new message.
+ */
+export declare const AgentStatus_SealSchema: GenMessage<AgentStatus_Seal>;
 
 /**
  * What the customer's policy does.

@@ -1,0 +1,183 @@
+import { statSync } from 'node:fs'
+import { asPosternError, PosternError } from '../../base/errors.ts'
+import type { CancelTimer } from '../../base/clock.ts'
+import { every } from '../../base/every.ts'
+import { LogLimiter } from '../../base/log-limiter.ts'
+import type { Logger } from '../../base/logger.ts'
+import type { MuxStream } from '../../mux/stream.ts'
+import type { Origin } from '../../rpc/server.ts'
+import { SealedDoor } from '../../seal/sealed-door.ts'
+import { sealedEnd, type SealingKey } from '../../seal/sealing-key.ts'
+import type { SealTrust } from '../../seal/trust.ts'
+import type { SealedEnd } from '../../transport/sealed-tls.ts'
+import type { Ambient } from '../../tunnel/process-parts.ts'
+import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
+import type { AgentGuard } from '../guard/guard.ts'
+import type { Reason } from '../health/health.ts'
+import type { Services } from '../services/services.ts'
+import { agentSealingKey, callerTrust, sealingKeyFile, type SealSettings } from './seal-files.ts'
+
+const LOOK_MS = 2000
+
+/** How sealed sessions are. */
+export interface SealReport {
+  /** Those that are open. */
+  readonly sessions: number
+  /** `sha256:HEX` of our key. */
+  readonly pin: string
+}
+
+/** The values and collaborators that AgentSeal is given. */
+export interface AgentSealPorts {
+  readonly settings: SealSettings
+  readonly ambient: Ambient
+  readonly process: ProcessParts
+  readonly services: Services
+  readonly guard: AgentGuard
+}
+
+/** The agent's end of sealed sessions: its key, whom it knows first-hand, and the sessions that are open. */
+export class AgentSeal {
+  readonly #ports: AgentSealPorts
+  readonly #logger: Logger
+  readonly #door: SealedDoor
+  #settings: SealSettings
+  /** Undefined: it could not be made, and nobody is to seal with us. */
+  #key: SealingKey | undefined
+  #trust: SealTrust
+  #end: Promise<SealedEnd> | undefined
+  #seen: string
+  #error: PosternError | undefined
+  #cancelTimer: CancelTimer | undefined
+
+  /** @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE, STATE_UNWRITABLE */
+  constructor(ports: AgentSealPorts) {
+    const { settings, ambient, process, guard } = ports
+    this.#ports = ports
+    this.#settings = settings
+    this.#logger = ambient.logger.child({ component: 'seal' })
+    this.#trust = callerTrust(settings)
+    this.#key = this.#readKey(settings)
+    this.#seen = this.#marks()
+    this.#door = new SealedDoor({
+      process,
+      end: () => this.#ourEnd(),
+      refusal: () => this.#refusal(),
+      log: new LogLimiter(this.#logger, ambient.clock),
+    })
+    guard.changed.add((lockdown) => {
+      if (lockdown !== undefined)
+        this.#door.close('LOCKED_DOWN', 'the customer has locked this agent down')
+    })
+  }
+
+  start(): void {
+    const look = (): void => {
+      if (this.#marks() !== this.#seen) this.use(this.#settings)
+    }
+    this.#cancelTimer = every(this.#ports.ambient.clock, () => LOOK_MS, look)
+  }
+
+  stop(): void {
+    this.#cancelTimer?.()
+  }
+
+  /** Goes over to other settings, and to the files as they are now. What cannot be read leaves all as it was. */
+  use(settings: SealSettings): void {
+    this.#settings = settings
+    this.#seen = this.#marks()
+    try {
+      const trust = callerTrust(settings)
+      this.#key = agentSealingKey(settings)
+      this.#trust = trust
+      this.#end = undefined
+      this.#error = undefined
+      void this.#door.sweep()
+      this.#logger.info({}, 'what seals and who is known first-hand was read anew')
+    } catch (error) {
+      this.#error = asPosternError(error, 'CONFIG_INVALID')
+      const { code, rawMessage: reason } = this.#error
+      this.#logger.warn({ code, reason }, 'what seals has changed, and is not taken')
+    }
+  }
+
+  /** Takes the stream of a sealed session that came over a tunnel; `origin`: that of the tunnel. */
+  take(stream: MuxStream, origin: Origin): void {
+    const { server } = this.#ports.services
+    const { cluster = '', gateway = '', region = '', tunnel = '' } = origin
+    this.#door.take(stream, gateway, ({ identity }) => {
+      const name = identity.role === 'caller' ? identity.caller : ''
+      const caller = { kind: 'service', name, known: 'first-hand' } as const
+      return server.streamsOf({ callerOf: () => caller, cluster, gateway, region, tunnel })
+    })
+  }
+
+  report(): SealReport {
+    return { sessions: this.#door.sessionCount, pin: this.#key?.pin ?? '' }
+  }
+
+  /** What keeps the agent from being healthy. */
+  reasons(): Reason[] {
+    if (this.#error === undefined) return []
+    return [{ key: 'seal', text: `what seals is not in force: ${this.#error.rawMessage}` }]
+  }
+
+  #refusal(): PosternError | undefined {
+    const { lockdown } = this.#ports.guard.guard
+    if (lockdown !== undefined)
+      return new PosternError('LOCKED_DOWN', 'the customer has locked this agent down')
+    return this.#knowsNobody || this.#key === undefined
+      ? new PosternError(
+          'SEAL_REFUSED',
+          'this agent knows no caller first-hand: its customer names them in seal.callers, or the CA that certifies them in seal.callerCaFile',
+        )
+      : undefined
+  }
+
+  get #knowsNobody(): boolean {
+    const { pins, roots } = this.#trust
+    return pins.size + roots.length === 0
+  }
+
+  /** Without anybody who could seal with us, a folder that cannot be written is no reason not to start. */
+  #readKey(settings: SealSettings): SealingKey | undefined {
+    try {
+      return agentSealingKey(settings)
+    } catch (error) {
+      if (!this.#knowsNobody || settings['seal.keyFile'] !== undefined) throw error
+      return undefined
+    }
+  }
+
+  #ourEnd(): Promise<SealedEnd> {
+    const { clock } = this.#ports.ambient
+    const key = this.#key
+    if (key === undefined)
+      return Promise.reject(new PosternError('SEAL_REFUSED', 'this agent has no sealing key'))
+    return (this.#end ??= sealedEnd(
+      key,
+      () => this.#trust,
+      'caller',
+      () => clock.wallMs(),
+    ))
+  }
+
+  /** What tells one state of the files from another. */
+  #marks(): string {
+    const { 'seal.certificateFile': certificate, 'seal.callerCaFile': ca } = this.#settings
+    return [sealingKeyFile(this.#settings), certificate, ca].map(markOf).join()
+  }
+}
+
+function markOf(path: string | undefined): string {
+  if (path === undefined) return ''
+  try {
+    const { ino, size, mtimeMs, ctimeMs } = statSync(path)
+    return [ino, size, mtimeMs, ctimeMs].join(' ')
+  } catch {
+    // It is gone for the moment: reading it says so.
+    return 'gone'
+  }
+}
+
+export { agentSealingKey, judgeSeal, sealingKeyFile } from './seal-files.ts'
