@@ -10,6 +10,7 @@ import { bulkRows, delayedRows } from './rows-bulk.ts'
 import { forwardRows } from './rows-forward.ts'
 import { guardRows } from './rows-guard.ts'
 import { memoryRows } from './rows-memory.ts'
+import { sealedRows } from './rows-sealed.ts'
 import { startRows } from './rows-start.ts'
 import { strangerRows } from './rows-strangers.ts'
 import { Rig } from './rig.ts'
@@ -22,6 +23,7 @@ const GROUPS: Readonly<Record<string, (rig: Rig, pace: Pace) => Promise<Row[]>>>
   pressure: pressureRows,
   forward: forwardRows,
   guard: guardRows,
+  sealed: sealedRows,
   memory: memoryRows,
   start: startRows,
   strangers: strangerRows,

@@ -79,4 +79,9 @@ function stop(): Promise<void> {
   return Promise.resolve()
 }
 
-export const role = { start, stop, memory }
+/** The pin of the key that the agent seals with. */
+function pin(): Promise<string> {
+  return Promise.resolve(agents[0]?.seal.report().pin ?? '')
+}
+
+export const role = { start, stop, memory, pin }

@@ -5,9 +5,9 @@ import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import { gatewayMetrics } from '../../src/gateway/control/metrics.ts'
-import type { MuxStream } from '../../src/mux/stream.ts'
 import { RpcChannel } from '../../src/rpc/channel.ts'
 import { MonitorListener } from '../../src/transport/monitor-listen.ts'
+import { drinkFor } from '../drink.ts'
 import { measureBytes, measureCalls, sleep, type CallRun } from '../measure.ts'
 
 const BODY = Buffer.alloc(100, 7)
@@ -42,37 +42,6 @@ async function unary({
 }): Promise<CallRun> {
   const calls = channel()
   return await measureCalls(() => calls.unary('bench.Bench/Echo', BODY, OPTIONS), inFlight, seconds)
-}
-
-/** Reads one byte stream for a while. */
-async function drinkFor(
-  calls: RpcChannel,
-  untilMs: number,
-  took: (bytes: number) => void,
-): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const fail = (): void => {
-      reject(new Error('the stream ended'))
-    }
-    const ignore = (): void => undefined
-    const onData = (stream: MuxStream, bytes: Buffer): void => {
-      took(bytes.length)
-      stream.consume(bytes.length)
-      if (performance.now() < untilMs) return
-      stream.reset('CANCELLED')
-      resolve()
-    }
-    calls.forward('bench-source', {
-      onAccept: ignore,
-      onData,
-      onEnd: fail,
-      onTrailer: fail,
-      onRefuse: fail,
-      onReset: fail,
-      onStop: fail,
-      onWritable: ignore,
-    })
-  })
 }
 
 async function readFor(
