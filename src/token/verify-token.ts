@@ -1,0 +1,65 @@
+import { decodeJwt, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose'
+import { issuerKeys, type Issuer } from './issuer-keys.ts'
+
+const JWT = /^[\w-]{2,}\.[\w-]{2,}\.[\w-]+$/
+const BYTES_MAX = 16 * 1024
+/** Signatures by a key pair; a shared secret would let every verifier mint tokens. */
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'EdDSA']
+const CLOCK_TOLERANCE_S = 30
+
+/** Whether a text has the form of a signed token (RFC 7519), and is not too long to look at. */
+export function isToken(text: string): boolean {
+  return text.length <= BYTES_MAX && JWT.test(text)
+}
+
+/** What a token says, unproven. Throws a plain Error where it cannot be decoded, or its issuer and subject are no texts. */
+export function claimsOf(token: string): JWTPayload & { iss: string; sub: string } {
+  const claims = decodeJwt(token)
+  const { iss, sub } = claims as Record<string, unknown>
+  if (typeof iss === 'string' && typeof sub === 'string') return { ...claims, iss, sub }
+  throw new TypeError('its issuer and subject are no texts')
+}
+
+/** Verifies tokens of issuers, whose keys it keeps. */
+export class TokenVerifier {
+  readonly #keys = new Map<string, Promise<JWTVerifyGetKey>>()
+
+  /** Returns what a token says. Throws a plain Error for one that is not of the issuer, for the audience and of this time. */
+  async verify(row: Issuer, token: string, nowMs: number): Promise<JWTPayload> {
+    const { payload } = await jwtVerify(token, await this.#keysOf(row), {
+      issuer: row.issuer,
+      audience: row.audience,
+      algorithms: ALGORITHMS,
+      requiredClaims: ['exp', 'iat', 'sub'],
+      clockTolerance: CLOCK_TOLERANCE_S,
+      currentDate: new Date(nowMs),
+    })
+    return payload
+  }
+
+  async #keysOf(row: Issuer): Promise<JWTVerifyGetKey> {
+    const name = JSON.stringify([row.issuer, row.jwksUrl, row.jwksFile, row.caFile])
+    const known = this.#keys.get(name)
+    if (known !== undefined) return await known
+    const found = issuerKeys(row)
+    this.#keys.set(name, found)
+    // Whoever could not be reached is asked again.
+    found.catch(() => this.#keys.delete(name))
+    return await found
+  }
+}
+
+/** A claim by JSON pointer (RFC 6901). */
+export function claimAt(claims: object, pointer: string): unknown {
+  return pointer
+    .slice(1)
+    .split('/')
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce<unknown>(
+      (value, part) =>
+        typeof value === 'object' && value !== null && Object.hasOwn(value, part)
+          ? (value as Record<string, unknown>)[part]
+          : undefined,
+      claims,
+    )
+}
