@@ -73,11 +73,11 @@ export class LineWriter {
     for (const kept of this.#recent) if (isAlike(kept.decided, decided)) return kept
     const { ask, decision, rule, path, http } = decided
     const who = knownCaller(ask.caller)
-    const { name, kind, gateway, region, data, sealed } = ask
+    const { name, kind, gateway, region, data, sealed, user } = ask
     const facts = {
       caller: who?.name ?? null,
       known: who?.known ?? null,
-      user: null,
+      user: user === undefined ? null : { issuer: user.issuer, subject: user.subject },
       [kind === 'forward' ? 'service' : 'method']: name,
       // The path itself may say more than its pattern: it stays here.
       ...(http === undefined ? {} : { verb: http.method.slice(0, VERB_MAX), path: path ?? '*' }),
@@ -108,6 +108,8 @@ function isAlike(one: Decided, other: Decided): boolean {
     one.rule === other.rule &&
     one.decision === other.decision &&
     a.sealed === b.sealed &&
+    a.user?.subject === b.user?.subject &&
+    a.user?.issuer === b.user?.issuer &&
     one.path === other.path &&
     one.http?.method === other.http?.method &&
     isSameCaller(knownCaller(a.caller), knownCaller(b.caller))

@@ -252,6 +252,12 @@ export const PEER_ERRORS = {
     'PERMISSION_DENIED',
     'The region of a gateway or caller is not one that the policy of the agent allows.',
   ),
+  USER_REFUSED: row(
+    'reauthenticate',
+    77,
+    'UNAUTHENTICATED',
+    'The token of the user that came with a call is not taken: wrong issuer, audience, time or signature, or not on a sealed call.',
+  ),
   SEAL_REFUSED: row(
     'give-up',
     77,

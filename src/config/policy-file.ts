@@ -12,6 +12,7 @@ import {
   type PolicyDocument,
   type PolicyRule,
 } from '../guard/rule.ts'
+import { judgeUsers, readUsers } from './policy-users.ts'
 import { readBudget, readRule, readType } from './policy-rule.ts'
 import { YamlCursor, type Problem } from './yaml-cursor.ts'
 
@@ -19,7 +20,7 @@ const FILE_BYTES_MAX = 1024 * 1024
 const RULES_MAX = 10_000
 const KEYS = [
   ...['version', 'mode', 'observeUntil', 'residency', 'sealed', 'rules', 'budgets', 'push'],
-  ...['unknownFields', 'metadata', 'lockdown'],
+  ...['unknownFields', 'metadata', 'lockdown', 'users'],
 ]
 /** What a push may say: the rest is the customer's alone. */
 const PUSH_KEYS = ['version', 'rules']
@@ -45,13 +46,17 @@ export function readPolicy(text: string, origin: string, isPush = false): Policy
   const fields = at.map(root, isPush ? 'a pushed policy' : 'a policy', isPush ? PUSH_KEYS : KEYS)
   if (fields === undefined) return { document: undefined, problems: at.problems }
   readVersion(at, root, fields.get('version'))
+  const rules = readRules(at, fields.get('rules'), origin)
+  const users = readUsers(at, fields.get('users'))
+  if (!isPush) judgeUsers(at, fields.get('rules'), rules, users)
   const document = {
     ...EMPTY_POLICY,
+    ...users,
     origin,
     ...readMode(at, fields),
     ...readResidency(at, fields.get('residency')),
     sealed: readSealed(at, fields.get('sealed')),
-    rules: readRules(at, fields.get('rules'), origin),
+    rules,
     budgets: readBudgets(at, fields.get('budgets')),
     push: at.word(fields.get('push'), 'push', ['narrow', 'off']) ?? 'narrow',
     unknownFields:
@@ -197,10 +202,11 @@ function readRules(at: YamlCursor, node: Node | undefined, origin: string): read
 
 /** Whether an earlier rule allows all that a later one does, so that this is never reached. */
 function shadows(earlier: PolicyRule, later: PolicyRule): boolean {
-  const { hours, budget, sealed, types, about, paths, messageBytesMax } = earlier
+  const { hours, budget, sealed, user, types, about, paths, messageBytesMax } = earlier
   const isBound =
     hours !== undefined ||
     sealed ||
+    user !== undefined ||
     about !== undefined ||
     paths.length > 0 ||
     Object.keys(budget).length > 0 ||

@@ -5,6 +5,7 @@ import { mayCross, neverText } from '../guard/catalog.ts'
 import { isZone, readDays, readTimeOfDay, type Hours } from '../guard/hours.ts'
 import { isMethodPattern, readCallerPattern, readPathPattern } from '../guard/pattern.ts'
 import { rule, type BudgetSpecs, type PolicyRule } from '../guard/rule.ts'
+import { readUserRule } from './policy-users.ts'
 import { parseBytes } from './setting.ts'
 import type { YamlCursor } from './yaml-cursor.ts'
 
@@ -12,7 +13,7 @@ const SERVICE = /^(\*|[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)$/
 const NAME_MAX = 80
 const KEYS = [
   ...['name', 'callers', 'methods', 'services', 'paths', 'upgrade', 'types', 'about'],
-  ...['message', 'budget', 'hours', 'sealed'],
+  ...['message', 'budget', 'hours', 'sealed', 'user'],
 ]
 const PERIODS_MS: Readonly<Record<string, number>> = {
   s: 1000,
@@ -82,6 +83,7 @@ export function readRule(at: YamlCursor, node: Node, origin: string): PolicyRule
     budget: readBudget(at, fields.get('budget')),
     hours: readHours(at, fields.get('hours')),
     sealed: at.word(fields.get('sealed'), 'sealed', ['required', 'optional']) === 'required',
+    user: readUserRule(at, fields.get('user')),
   })
 }
 

@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../base/error-codes.ts'
 import type { Caller } from './caller.ts'
+import type { User, UserVerdict } from './user.ts'
 import type { CallData, DataType } from './data-type.ts'
 
 /** How a call or forward goes over its stream. */
@@ -17,6 +18,10 @@ export interface Ask {
   readonly data: CallData | undefined
   /** Whether it came within a sealed session, which no gateway reads or alters. */
   readonly sealed: boolean
+  /** The user that the caller acts for, by a verified token; undefined: it has handed on none. */
+  readonly user?: User | undefined
+  /** What is wrong with the token that came with it. */
+  readonly userFault?: string | undefined
   /** By which gateway it came, and the region in that gateway's certificate; empty where there is none. */
   readonly gateway: string
   readonly region: string
@@ -86,4 +91,6 @@ export interface CallGuard {
   /** Judges what a server is to offer. @throws CONFIG_INVALID for what declares nothing, or a type that never crosses */
   judgeOffer(name: string, data: CallData): void
   decide(ask: Ask): Permit | Denial
+  /** Verifies the token of a user that came with a call. */
+  userOf(token: string, sealed: boolean): UserVerdict | Promise<UserVerdict>
 }

@@ -19,7 +19,11 @@ export function exempt(
   _why: Exemption,
   refuse: (ask: Ask) => Denial | undefined = () => undefined,
 ): CallGuard {
-  return { judgeOffer, decide: (ask) => refuse(ask) ?? new ExemptPermit() }
+  return {
+    judgeOffer,
+    decide: (ask) => refuse(ask) ?? new ExemptPermit(),
+    userOf: () => ({ fault: 'no tokens of users are taken here' }),
+  }
 }
 
 /** Counts nothing and bounds nothing. */

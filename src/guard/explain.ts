@@ -1,4 +1,4 @@
-import type { Ask } from '../contract/call-guard.ts'
+import type { Ask, HttpAsk } from '../contract/call-guard.ts'
 import type { BudgetSpec } from './budget.ts'
 import { hardDenials } from './hard-rules.ts'
 import { matchesCaller } from './pattern.ts'
@@ -31,6 +31,7 @@ const MISSES: Readonly<Record<Why, string>> = {
   path: 'allows other paths',
   upgrade: 'allows no upgrade of the connection',
   sealed: 'wants a sealed call',
+  user: 'wants the token of a user that it takes',
   hours: 'allows it at other times',
   budget: 'has its budget used up',
 }
@@ -41,11 +42,12 @@ export function explain(
   lockdown: string | undefined,
   ask: Ask,
   moment: Moment,
+  http?: HttpAsk,
 ): Explanation {
   const { document, budgets } = policy
   const state = { policy: document, lockdown, mayGoOn: true }
   const against = hardDenials(ask, state).map(({ text }) => text)
-  const verdict = policy.judge(ask, moment)
+  const verdict = policy.judge(ask, moment, http)
   const { rule } = verdict
   const type = ask.data?.carries
   const drawn = rule === undefined ? [] : [`rule ${rule.name} `, `type ${type ?? ''} `]

@@ -12,6 +12,7 @@ import { judgeOffer } from './judge-offer.ts'
 import { Narrowing, type Push } from './narrowing.ts'
 import { pathOf, Policy, type Moment, type Verdict } from './policy.ts'
 import type { Recorder } from './recorder.ts'
+import type { UserVerdict, UserVerifier } from '../contract/user.ts'
 import { EMPTY_POLICY, type PolicyDocument, type PolicyRule } from './rule.ts'
 import { TypeCounts } from './type-counts.ts'
 
@@ -23,6 +24,8 @@ export interface GuardPorts {
   readonly clock: Pick<Clock, 'nowMs' | 'wallMs'>
   readonly random: Pick<Random, 'hex'>
   readonly recorder: Recorder
+  /** Default: no token is taken. */
+  readonly users?: UserVerifier
 }
 
 /**
@@ -143,9 +146,18 @@ export class Guard implements CallGuard {
     return ask.caller.kind === 'gateway' ? this.#decideOwn(ask) : this.#decide(ask, undefined)
   }
 
+  userOf(token: string, sealed: boolean): UserVerdict | Promise<UserVerdict> {
+    const { userIssuers, usersSealed } = this.policy
+    const { users } = this.#ports
+    if (userIssuers.length === 0 || users === undefined)
+      return { fault: 'this agent takes no tokens of users' }
+    if (usersSealed && !sealed) return { fault: 'it is taken on sealed calls only' }
+    return users.verify(token, userIssuers, this.#policy.claimPointers)
+  }
+
   /** Says what would become of a call that is made now, without letting it pass. */
-  explain(ask: Ask): Explanation {
-    return explain(this.#policy, this.lockdown, ask, this.#moment())
+  explain(ask: Ask, http?: HttpAsk): Explanation {
+    return explain(this.#policy, this.lockdown, ask, this.#moment(), http)
   }
 
   /** The permit for what the agent itself tells a gateway. */

@@ -60,6 +60,10 @@ const JUDGES: readonly Judge[] = [
     const never = typesOf(data).find((type) => !mayCross(type))
     return never && { code: 'POLICY_DENIED', text: neverText(never) }
   },
+  ({ userFault }) =>
+    userFault === undefined
+      ? undefined
+      : { code: 'USER_REFUSED', text: `the token of the user: ${userFault}` },
   ({ name, data, declared }) =>
     data === undefined || declared === undefined || typesOf(data).includes(declared)
       ? undefined

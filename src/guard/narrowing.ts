@@ -78,6 +78,7 @@ function isCovered(inner: PolicyRule, rules: readonly PolicyRule[]): boolean {
       (outer.types === undefined || isWithin(inner.types, outer.types)) &&
       (outer.about === undefined || isWithin(inner.about, outer.about)) &&
       (!outer.sealed || inner.sealed) &&
+      outer.user === undefined &&
       outer.hours === undefined &&
       outer.paths.length === 0,
   )

@@ -4,6 +4,7 @@ import { CATALOG } from './catalog.ts'
 import { Budgets } from './budgets.ts'
 import { HoursClock } from './hours.ts'
 import { matchesPath, segmentsOf, type KnownCaller } from './pattern.ts'
+import { claimPointers, isUser } from './user-rule.ts'
 import { allowsType, speaksOf, type PolicyDocument, type PolicyRule } from './rule.ts'
 
 /** The time at which a decision is made. */
@@ -22,7 +23,7 @@ export type Verdict =
 
 /** Why no rule allows a call, the nearest miss last. */
 export type Why =
-  'no rule' | 'type' | 'unnamed' | 'path' | 'upgrade' | 'sealed' | 'hours' | 'budget'
+  'no rule' | 'type' | 'unnamed' | 'path' | 'upgrade' | 'sealed' | 'user' | 'hours' | 'budget'
 
 /** The rules that spoke of the last call: the next one is often like it. */
 interface Speaking {
@@ -35,7 +36,17 @@ interface Speaking {
 
 const CANDIDATES_MAX = 10_000
 const NEARNESS: readonly Why[] = [
-  ...(['no rule', 'type', 'unnamed', 'path', 'upgrade', 'sealed', 'hours', 'budget'] as const),
+  ...([
+    'no rule',
+    'type',
+    'unnamed',
+    'path',
+    'upgrade',
+    'sealed',
+    'user',
+    'hours',
+    'budget',
+  ] as const),
 ]
 
 /** A policy in force: finds the rule that allows a call, at a cost that does not grow with the number of rules. */
@@ -44,6 +55,8 @@ export class Policy {
   readonly budgets: Budgets
   /** Whether anything of it depends on the time of day. */
   readonly isTimed: boolean
+  /** JSON pointers of the claims of users that rules speak of. */
+  readonly claimPointers: readonly string[]
   readonly #hours = new HoursClock()
   /** Rules that speak of a caller and a name; names come from outside, so what is kept is bounded. */
   #last: Speaking | undefined
@@ -52,6 +65,7 @@ export class Policy {
   constructor(document: PolicyDocument, budgets: Budgets) {
     this.document = document
     this.budgets = budgets
+    this.claimPointers = claimPointers(document.rules)
     this.isTimed =
       document.mode === 'observe' || document.rules.some(({ hours }) => hours !== undefined)
   }
@@ -80,6 +94,7 @@ export class Policy {
         ? 'unnamed'
         : 'type'
     if (rule.sealed && !ask.sealed) return 'sealed'
+    if (rule.user !== undefined && !isUser(rule.user, ask.user)) return 'user'
     if (rule.hours !== undefined) {
       const isOpen = moment.isTimeRight && this.#hours.isOpen(rule.hours, moment.wallMs)
       if (!isOpen) return 'hours'

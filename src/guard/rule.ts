@@ -3,6 +3,8 @@ import type { DataType } from '../contract/data-type.ts'
 import type { BudgetSpec } from './budget.ts'
 import { CATALOG } from './catalog.ts'
 import type { Hours } from './hours.ts'
+import type { UserIssuer } from '../contract/user.ts'
+import type { UserRule } from './user-rule.ts'
 import {
   matchesCaller,
   matchesMethod,
@@ -38,6 +40,8 @@ export interface PolicyRule {
   readonly budget: BudgetSpecs
   readonly hours: Hours | undefined
   readonly sealed: boolean
+  /** Undefined: a user is not asked for. */
+  readonly user: UserRule | undefined
 }
 
 /** Makes a rule out of what it says beside the defaults. */
@@ -54,6 +58,7 @@ export function rule(said: Pick<PolicyRule, 'name' | 'place'> & Partial<PolicyRu
     budget: {},
     hours: undefined,
     sealed: false,
+    user: undefined,
     ...said,
   }
 }
@@ -70,6 +75,9 @@ export interface PolicyDocument {
   readonly budgets: ReadonlyMap<DataType, BudgetSpecs>
   /** Types that must be sealed, or need not, against the catalog's default. */
   readonly sealed: ReadonlyMap<DataType, boolean>
+  /** Whose tokens of users are taken, and whether on sealed calls alone. */
+  readonly userIssuers: readonly UserIssuer[]
+  readonly usersSealed: boolean
   /** Regions and groups of gateways, and of callers; empty: any. */
   readonly gatewayRegions: readonly string[]
   readonly callerRegions: readonly string[]
@@ -91,6 +99,8 @@ export const EMPTY_POLICY: PolicyDocument = {
   rules: [],
   budgets: new Map(),
   sealed: new Map(),
+  userIssuers: [],
+  usersSealed: true,
   gatewayRegions: [],
   callerRegions: [],
   push: 'narrow',

@@ -2,6 +2,7 @@ import { PosternError } from '../base/errors.ts'
 import type { MuxSession } from '../mux/session.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import type { CallKind } from '../contract/call-guard.ts'
+import { USER_TOKEN } from '../contract/user.ts'
 import { dataTypeNumber, type DataType } from '../contract/data-type.ts'
 import { encodeMetadata, type Metadata } from '../wire/metadata.ts'
 import {
@@ -30,6 +31,8 @@ export interface CallOptions {
   readonly metadata?: Metadata
   /** W3C Trace Context `traceparent`. */
   readonly traceparent?: string
+  /** Token of the user that the caller acts for (OIDC JWT), for agents whose policy asks for it. */
+  readonly userToken?: string
   /** What kind of data crosses, where the caller declares it. The agent's own policy decides. */
   readonly dataType?: DataType
 }
@@ -167,7 +170,8 @@ export class RpcChannel {
   }
 
   #head(kind: CallKind, name: string, options: CallOptions): HeadFields {
-    const { timeoutMs = 0, signal, traceparent = '', dataType, metadata } = options
+    const { timeoutMs = 0, signal, traceparent = '', dataType } = options
+    const metadata = metadataOf(options)
     if (signal?.aborted === true) throw rpcErrorOfCode('CANCELLED', '', true)
     if (!(timeoutMs >= 0 && timeoutMs <= TIMEOUT_MS_MAX)) {
       throw new PosternError('MALFORMED_CALL', `timeoutMs ${String(timeoutMs)} is out of range`)
@@ -198,6 +202,10 @@ export class RpcChannel {
     this.#routes.set(name, route)
     return route
   }
+}
+
+function metadataOf({ metadata, userToken }: CallOptions): Metadata | undefined {
+  return userToken === undefined ? metadata : { ...metadata, [USER_TOKEN]: userToken }
 }
 
 const NO_OPTIONS: CallOptions = {}

@@ -1,11 +1,12 @@
 import { PosternError, printable } from '../base/errors.ts'
 import { Permit, type Ask, type CallGuard } from '../contract/call-guard.ts'
 import { callerText, type Caller } from '../contract/caller.ts'
+import { USER_TOKEN, type UserVerdict } from '../contract/user.ts'
 import { dataTypeOfNumber } from '../contract/data-type.ts'
 import type { OpenArrival, StreamHandler } from '../mux/session-owner.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
-import { judgeBody, KIND, readHead, type OpenHead } from '../wire/open-head.ts'
+import { judgeBody, KIND, moveHead, readHead, type OpenHead } from '../wire/open-head.ts'
 import { CallCounts } from './call-counts.ts'
 import { CallContext } from './call-context.ts'
 import { failureFacts } from './failure-facts.ts'
@@ -123,10 +124,44 @@ export class RpcServer {
       return
     }
     const server = (caller.kind === 'gateway' ? this.#forGateways : undefined) ?? this
-    server.#serve(arrival, { head, metadata, caller, origin })
+    const token = metadata[USER_TOKEN]
+    const opened = { head, metadata, caller, origin }
+    if (token === undefined) server.#serve(arrival, opened)
+    else server.#serveFor(token, arrival, opened)
   }
 
-  #serve(arrival: OpenArrival, { head, metadata, caller, origin }: Opened): void {
+  /** Serves what came with the token of a user, once that is verified. The token itself goes no further. */
+  #serveFor(token: string, arrival: OpenArrival, whole: Opened): void {
+    const others = Object.entries(whole.metadata).filter(([name]) => name !== USER_TOKEN)
+    const opened = { ...whole, metadata: Object.fromEntries(others) }
+    const verdict = this.#guard.userOf(token, isSealed(opened.caller))
+    if (!(verdict instanceof Promise)) {
+      this.#serve(arrival, { ...opened, verdict })
+      return
+    }
+    // What was received lies in a buffer that is used again.
+    const { stream, start, end } = arrival
+    if (!stream.reserveMessage(end - start)) {
+      stream.refuse('BUDGET_EXHAUSTED', true, '')
+      return
+    }
+    const bytes = Buffer.from(arrival.bytes.subarray(start, end))
+    const head = moveHead(opened.head, -start)
+    verdict
+      .then((found) => {
+        const kept = { ...arrival, bytes, start: 0, end: bytes.length }
+        if (!stream.isClosed) this.#serve(kept, { ...opened, head, verdict: found })
+      })
+      .catch((error: unknown) => {
+        this.#runtime.logger.error(failureFacts(error), 'a token of a user could not be judged')
+        if (!stream.isClosed) stream.refuse('INTERNAL', true, '')
+      })
+      .finally(() => {
+        stream.releaseMessage(bytes.length)
+      })
+  }
+
+  #serve(arrival: OpenArrival, { head, metadata, caller, origin, verdict }: Opened): void {
     const { stream, bytes, end, isEnded } = arrival
     const isForward = head.kind === KIND_NUMBERS.forward
     const offer = (isForward ? this.#forwards : this.#methods).get(head.name)
@@ -136,7 +171,9 @@ export class RpcServer {
       kind: KIND_NAMES[head.kind] ?? 'unary',
       declared: dataTypeOfNumber(head.dataType),
       data: offer?.data,
-      sealed: caller.kind === 'service' && caller.known === 'first-hand',
+      sealed: isSealed(caller),
+      user: verdict === undefined || 'fault' in verdict ? undefined : verdict,
+      userFault: verdict !== undefined && 'fault' in verdict ? verdict.fault : undefined,
       gateway: origin.gateway ?? '',
       region: origin.region ?? '',
       tunnel: origin.tunnel ?? '',
@@ -214,10 +251,17 @@ function allowed(metadata: Metadata, permit: Permit): Metadata {
   return Object.fromEntries(entries.filter(([name]) => permit.mayTell(name)))
 }
 
+/** What is known first-hand came within a sealed session. */
+function isSealed(caller: Caller): boolean {
+  return caller.kind === 'service' && caller.known === 'first-hand'
+}
+
 /** A stream whose head was read. */
 interface Opened {
   readonly head: OpenHead
   readonly metadata: Metadata
   readonly caller: Caller
   readonly origin: Origin
+  /** On the user that the caller acts for, where it said so. */
+  readonly verdict?: UserVerdict
 }

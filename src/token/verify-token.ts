@@ -48,18 +48,3 @@ export class TokenVerifier {
     return await found
   }
 }
-
-/** A claim by JSON pointer (RFC 6901). */
-export function claimAt(claims: object, pointer: string): unknown {
-  return pointer
-    .slice(1)
-    .split('/')
-    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
-    .reduce<unknown>(
-      (value, part) =>
-        typeof value === 'object' && value !== null && Object.hasOwn(value, part)
-          ? (value as Record<string, unknown>)[part]
-          : undefined,
-      claims,
-    )
-}

@@ -47,6 +47,7 @@ const CODES: readonly (readonly [number, ErrorCode])[] = [
   [47, 'REGION_REFUSED'],
   [48, 'RECORD_UNWRITABLE'],
   [49, 'SEAL_REFUSED'],
+  [50, 'USER_REFUSED'],
   [255, 'INTERNAL'],
 ]
 

@@ -36,6 +36,17 @@ function mistakes(text: string): string[] {
   return readPolicy(text, 'p.yaml').problems.map((one) => problemText('p.yaml', one))
 }
 
+const USER_MISTAKES = [
+  'p.yaml:3:11: sealed "maybe" is not known; one of required, optional',
+  'p.yaml:5:7: issuer must be https:// where neither jwksUrl nor jwksFile is given',
+  'p.yaml:6:7: an issuer needs issuer and audience, which names this cluster',
+  'p.yaml:7:7: jwksUrl and jwksFile are two ways; name one',
+  'p.yaml:7:65: jwksUrl must be https://',
+  'p.yaml:9:3: rule "a" demands a user of https://other.example.com, which users.issuers does not name',
+  'p.yaml:9:109: values must be a list',
+  'p.yaml:10:54: user, where it is not "required", must be a mapping',
+]
+
 describe('a policy file', () => {
   it('is read with all that it may say', () => {
     const { document, problems } = readPolicy(GOOD, 'p.yaml')
@@ -169,5 +180,28 @@ rules:
     } finally {
       rmSync(folder, { recursive: true })
     }
+  })
+
+  it('is told what is wrong with the users that it names', () => {
+    const text = `version: 1
+users:
+  sealed: maybe
+  issuers:
+    - { issuer: http://plain.example.com, audience: eu-1 }
+    - { issuer: https://login.example.com }
+    - { issuer: https://a.example.com, audience: eu-1, jwksUrl: "http://a", jwksFile: k }
+rules:
+  - { name: a, callers: ["*"], methods: ["*"], user: { issuer: https://other.example.com, claims: { groups: { a: 1 } } } }
+  - { name: b, callers: ["*"], methods: ["*"], user: always }
+`
+    expect(mistakes(text)).to.deep.equal(USER_MISTAKES)
+    const { document } = readPolicy(
+      'version: 1\nusers: { issuers: [{ issuer: "https://l", audience: a }] }\nrules: [{ name: a, callers: ["*"], methods: ["*"], user: { claims: { /realm/roles: x, "a/b": [y, z] } } }]',
+      'p.yaml',
+    )
+    expect([...(document?.rules[0]?.user?.claims ?? [])]).to.deep.equal([
+      ['/realm/roles', ['x']],
+      ['/a~1b', ['y', 'z']],
+    ])
   })
 })

@@ -14,6 +14,7 @@ import type { TypeCounts } from '../../guard/type-counts.ts'
 import type { Identity } from '../../identity/name.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { Reason } from '../health/health.ts'
+import { LateUserTokens } from './late-user-tokens.ts'
 import { readLockdown, type Lockdown } from './lockdown-file.ts'
 import { policyOf, regionRule } from './policy-source.ts'
 import { AgentRecord, type RecordReport } from './record.ts'
@@ -74,7 +75,7 @@ export class AgentGuard {
     this.#clock = clock
     this.#logger = logger.child({ component: 'guard' })
     this.#savedAtMs = clock.nowMs()
-    const ports = { clock, random, recorder }
+    const ports = { clock, random, recorder, users: new LateUserTokens(clock) }
     this.guard = new Guard(ports, policyOf(settings), loadSpent(settings['state.directory']))
     this.#seen = this.#marks()
     this.lookForLockdown()

@@ -3,6 +3,7 @@ import { policyOf } from '../../agent/guard/guard.ts'
 import type { AgentStatus_Guard } from '../../gen/postern/v1/agent_control_pb.js'
 import type { BudgetSpec } from '../../guard/budget.ts'
 import type { Hours } from '../../guard/hours.ts'
+import type { UserRule } from '../../guard/user-rule.ts'
 import type { PolicyDocument, PolicyRule } from '../../guard/rule.ts'
 import { ASK_MS, askAgent } from '../place/place.ts'
 import {
@@ -61,6 +62,10 @@ function policyText(policy: PolicyDocument, running: AgentStatus_Guard | undefin
     ['callers in', callerRegions.length === 0 ? 'any region' : callerRegions.join(', ')],
     ...[...sealed].map(([type, must]) => ['sealed', `${type}: ${must ? 'required' : 'optional'}`]),
     ...[...budgets].map(([type, specs]) => ['budget', `${type}: ${budgetText(specs)}`]),
+    ...policy.userIssuers.map(({ issuer, audience }) => [
+      'users of',
+      `${issuer}, for ${audience}${policy.usersSealed ? ', on sealed calls' : ''}`,
+    ]),
     ['pushes', policy.push === 'off' ? 'not taken' : 'may narrow'],
     ...(policy.lockdown === undefined ? [] : [['lockdown', policy.lockdown]]),
     ...(running?.lockdown === undefined ? [] : [['locked down', running.lockdown]]),
@@ -91,8 +96,18 @@ export function conditionsText(rule: PolicyRule): string {
     ...(Object.keys(rule.budget).length === 0 ? [] : [budgetText(rule.budget)]),
     ...(rule.hours === undefined ? [] : [hoursText(rule.hours)]),
     ...(rule.sealed ? ['sealed'] : []),
+    ...(rule.user === undefined ? [] : [userText(rule.user)]),
   ]
   return parts.join('; ')
+}
+
+function userText({ issuer, subjects, claims }: UserRule): string {
+  const parts = [
+    ...(issuer === undefined ? [] : [`of ${issuer}`]),
+    ...(subjects === undefined ? [] : [`named ${subjects.join(' or ')}`]),
+    ...[...claims].map(([pointer, values]) => `with ${pointer} ${values.join(' or ')}`),
+  ]
+  return ['a user', ...parts].join(' ')
 }
 
 function budgetText({ calls, bytes }: PolicyRule['budget']): string {
@@ -120,6 +135,7 @@ function policyJson(policy: PolicyDocument, running: AgentStatus_Guard | undefin
       ...rule,
       callers: rule.callers.map(({ text }) => text),
       paths: rule.paths.map(({ text }) => text),
+      user: rule.user && { ...rule.user, claims: Object.fromEntries(rule.user.claims) },
       hours: rule.hours && { ...rule.hours, days: [...rule.hours.days] },
     })),
     running: running !== undefined,

@@ -1,7 +1,12 @@
 import { loadSpent, policyOf, readLockdown } from '../../agent/guard/guard.ts'
 import { offeredData } from '../../agent/services/services.ts'
 import { PosternError } from '../../base/errors.ts'
-import type { Ask } from '../../contract/call-guard.ts'
+import { atPointer } from '../../base/json-pointer.ts'
+import { normalPath } from '../../transport/http-path.ts'
+import type { Ask, HttpAsk } from '../../contract/call-guard.ts'
+import type { User } from '../../contract/user.ts'
+import { claimPointers } from '../../guard/user-rule.ts'
+import type { PolicyDocument } from '../../guard/rule.ts'
 import type { Explanation } from '../../guard/explain.ts'
 import { Guard } from '../../guard/guard.ts'
 import { readCallerPattern } from '../../guard/pattern.ts'
@@ -31,6 +36,15 @@ const OPTIONS = {
     type: 'boolean',
     default: false,
     describe: 'The call is sealed: the agent has seen who calls.',
+  },
+  user: {
+    type: 'string',
+    describe:
+      'Claims of the token of a user, as JSON with iss and sub, as if it had been verified: {"iss":"https://login.example.com","sub":"anna","groups":["dba"]}.',
+  },
+  path: {
+    type: 'string',
+    describe: 'Of an HTTP service: the request, such as "GET /api/v1/query".',
   },
   region: { type: 'string', describe: 'Region of the gateway. Default: one that is allowed.' },
   ...JSON_OPTION,
@@ -65,7 +79,7 @@ interface Found {
 
 function explained(
   settings: GuardSettings,
-  { caller, method, service, sealed, region }: ArgumentsOf<typeof OPTIONS>,
+  { caller, method, service, sealed, region, user, path }: ArgumentsOf<typeof OPTIONS>,
   surroundings: Surroundings,
 ): Found {
   if ((method === undefined) === (service === undefined))
@@ -87,12 +101,44 @@ function explained(
     kind: offered?.kind ?? (service === undefined ? 'unary' : 'forward'),
     declared: undefined,
     data: offered?.data,
+    user: user === undefined ? undefined : userOf(user, document.rules),
     gateway: '',
     region: region ?? allowedRegion,
     tunnel: '',
   }
-  const explanation = guard.explain(ask)
+  const explanation = guard.explain(ask, path === undefined ? undefined : requestOf(path, service))
   return { ask, isOffered: offered !== undefined, origin: document.origin, explanation }
+}
+
+/** @throws USAGE */
+function userOf(text: string, rules: PolicyDocument['rules']): User {
+  let claims: Record<string, unknown>
+  try {
+    claims = JSON.parse(text) as Record<string, unknown>
+  } catch (error) {
+    throw new PosternError('USAGE', `--user is not JSON: ${(error as Error).message}`)
+  }
+  const { iss, sub } = claims
+  if (typeof iss !== 'string' || typeof sub !== 'string')
+    throw new PosternError('USAGE', '--user needs iss and sub, as texts')
+  const asked = claimPointers(rules).map((name): [string, unknown] => [
+    name,
+    atPointer(claims, name),
+  ])
+  return { issuer: iss, subject: sub, claims: new Map(asked) }
+}
+
+/** @throws USAGE */
+function requestOf(text: string, service: string | undefined): HttpAsk {
+  if (service === undefined) throw new PosternError('USAGE', '--path goes with --service')
+  const [, method = '', target = ''] = /^([A-Z]{3,16}) (\/.*)$/.exec(text) ?? []
+  const path = normalPath(target)
+  if (method === '' || path === undefined)
+    throw new PosternError(
+      'USAGE',
+      `--path ${JSON.stringify(text)} is no request such as "GET /v1/x"`,
+    )
+  return { method, path, isUpgrade: false }
 }
 
 function text({ ask, isOffered, origin, explanation }: Found): string {

@@ -15,7 +15,7 @@ import { file_postern_v1_diagnostics } from '../../gen/postern/v1/diagnostics_pb
 import { file_postern_v1_gateway } from '../../gen/postern/v1/gateway_pb.js'
 import type { CallOptions } from '../../rpc/channel.ts'
 import { methodKind, splitMethodName } from '../../rpc/typed.ts'
-import { SEAL_OPTIONS, sealOf } from './seal.ts'
+import { SEAL_OPTIONS, sealOf, USER_OPTION, userTokenOf } from './seal.ts'
 import { callerSettings, withGateway } from './with-gateway.ts'
 import { type Surroundings, command } from '../program/program.ts'
 
@@ -58,6 +58,7 @@ export const gatewayCall = command({
     },
     metadata: { type: 'strings', describe: 'key=value, one or more; may be given again.' },
     ...SEAL_OPTIONS,
+    ...USER_OPTION,
     json: { type: 'boolean', default: false, describe: 'Print a single response on one line.' },
   },
   examples: [
@@ -86,6 +87,8 @@ interface CallArguments {
   readonly limit?: string | undefined
   readonly timeout: string
   readonly metadata: readonly string[]
+  readonly sealed: boolean
+  readonly 'user-token-file'?: string | undefined
   readonly json: boolean
 }
 
@@ -103,7 +106,7 @@ async function plan(args: CallArguments, surroundings: Surroundings): Promise<Pl
   const kind = methodKind(method)
   if (args.stream && (kind === 'unary' || kind === 'clientStream'))
     throw new PosternError('USAGE', `${args.method} answers once: leave --stream out`)
-  const options = callOptions(args)
+  const options = { ...callOptions(args), ...userTokenOf(args) }
   const answersMax = args.limit === undefined ? Number.POSITIVE_INFINITY : Number(args.limit)
   if (!(answersMax >= 1)) throw new PosternError('USAGE', '--limit must be a number from 1 up')
   const isList = kind === 'clientStream' || kind === 'bidi'

@@ -4,7 +4,7 @@ import type { GatewayPool } from '../../caller/gateway-pool.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { TcpListener } from '../../transport/tcp-listen.ts'
 import { callerSettings, withGateways } from './with-gateway.ts'
-import { SEAL_OPTIONS, sealOf } from './seal.ts'
+import { SEAL_OPTIONS, sealOf, USER_OPTION, userTokenOf } from './seal.ts'
 import { CallerRenewal } from './renewal.ts'
 import { type Surroundings, command } from '../program/program.ts'
 
@@ -29,6 +29,7 @@ export const gatewayForward = command({
         'Local address; port 0 takes a free one. Whoever reaches it uses the service as you.',
     },
     ...SEAL_OPTIONS,
+    ...USER_OPTION,
     json: { type: 'boolean', default: false, describe: 'Print the address as a JSON object.' },
   },
   examples: [
@@ -50,6 +51,7 @@ interface ForwardArguments {
   readonly listen: string
   readonly sealed: boolean
   readonly pin: readonly string[]
+  readonly 'user-token-file'?: string | undefined
   readonly json: boolean
 }
 
@@ -63,6 +65,7 @@ async function run(
   const { output } = surroundings
   const { cluster: name, service, listen, json } = args
   const seal = sealOf(args, settings)
+  userTokenOf(args)
   // Whoever has misspelt a name is told now, not at the first connection.
   const { tunnels } = await gateways.getCluster(name, { timeoutMs: LOOK_MS_MAX })
   const offered = [...new Set(tunnels.flatMap((tunnel) => tunnel.services.map((one) => one.name)))]
@@ -73,7 +76,8 @@ async function run(
     )
   const cluster = gateways.cluster(name, seal)
   const listener = new TcpListener((socket) => {
-    void cluster.forward(service, socket).then((code) => {
+    // The file is read for each: tokens are short-lived, and somebody else renews it.
+    void cluster.forward(service, socket, userTokenOf(args)).then((code) => {
       if (code !== undefined) output.note(`gateway: a connection to ${service} ended: ${code}`)
     })
   })

@@ -3,7 +3,8 @@ import { PosternError } from '../../base/errors.ts'
 import type { SealOptions } from '../../caller/sealed-cluster.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { readPin } from '../../config/seal-row.ts'
-import { readPublicFile } from '../../identity/key-files.ts'
+import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
+import type { CallOptions } from '../../rpc/channel.ts'
 import { readAuthorities } from '../../seal/trust.ts'
 import { makeSealingKey, readSealingKey } from '../../seal/sealing-key.ts'
 import { command, group, JSON_OPTION, settingsOf, type Surroundings } from '../program/program.ts'
@@ -22,6 +23,29 @@ export const SEAL_OPTIONS = {
       "With --sealed: pin of the cluster's agent, sha256:HEX, as agent seal show prints it, in place of seal.clusters.",
   },
 } as const
+
+/** Option of the commands that may act for a user. */
+export const USER_OPTION = {
+  'user-token-file': {
+    type: 'string',
+    describe:
+      'File with the token of the user that this is done for (OIDC JWT), readable by its owner alone, where the policy of the agent asks for one. Goes with --sealed, as the gateway would read it otherwise.',
+  },
+} as const
+
+/** Reads the token of `--user-token-file`. @throws USAGE, FILE_UNREADABLE, KEY_EXPOSED */
+export function userTokenOf({
+  sealed,
+  'user-token-file': path,
+}: {
+  readonly sealed: boolean
+  readonly 'user-token-file'?: string | undefined
+}): Pick<CallOptions, 'userToken'> {
+  if (path === undefined) return {}
+  if (!sealed)
+    throw new PosternError('USAGE', '--user-token-file goes with --sealed: a gateway would read it')
+  return { userToken: readSecretFile(path).trim() }
+}
 
 /** How the calls of a command are sealed; undefined: they are not. @throws USAGE, CONFIG_INVALID, and what reading the files throws */
 export function sealOf(

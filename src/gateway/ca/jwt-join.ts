@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
 import { PosternError } from '../../base/errors.ts'
+import { atPointer } from '../../base/json-pointer.ts'
 import type { JwtRow } from '../../config/jwt-row.ts'
 import { isLabel } from '../../identity/name.ts'
-import { claimAt, claimsOf, isToken, TokenVerifier } from '../../token/verify-token.ts'
+import { claimsOf, isToken, TokenVerifier } from '../../token/verify-token.ts'
 
 type JWTPayload = Awaited<ReturnType<TokenVerifier['verify']>>
 
@@ -90,7 +91,7 @@ function matches(pattern: string, subject: string): boolean {
 
 /** A text claim by JSON pointer (RFC 6901). */
 function textAt(payload: JWTPayload, pointer: string): string {
-  const found = claimAt(payload, pointer)
+  const found = atPointer(payload, pointer)
   if (typeof found === 'string') return found
   throw new PosternError('TOKEN_REFUSED', `it has no claim ${pointer}`)
 }
