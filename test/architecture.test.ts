@@ -28,10 +28,10 @@ const FLOORS: readonly (readonly string[])[] = [
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
     ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'seal'],
-    ...['tunnels', 'changes', 'notices', 'control'],
+    ...['prove', 'tunnels', 'changes', 'notices', 'control'],
   ],
   gateway: [
-    ...['access', 'clusters', 'ca', 'operations', 'canary', 'agents', 'callers'],
+    ...['access', 'clusters', 'ca', 'operations', 'agents', 'callers'],
     ...['enrolment', 'control'],
   ],
   cli: [
@@ -42,6 +42,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'agent-certs',
     'agent-guard',
     'agent-audit',
+    'agent-prove',
     'agent',
     'caller',
     'gateway',

@@ -2,6 +2,7 @@
 """Verifies a record of Postern without Postern: Python 3.8 and its standard library, nothing else.
 
     verify_record.py DIRECTORY --key audit-key.pub.pem [--anchor FILE]...
+    verify_record.py --report proof.json --nonce TEXT --key audit-key.pub.pem
 
 The record is a folder of files record-00000001.jsonl, record-00000002.jsonl, ... Each line is one JSON object:
 
@@ -9,6 +10,8 @@ The record is a folder of files record-00000001.jsonl, record-00000002.jsonl, ..
     {"n": 17, ...}         one line of the record; n grows by one from line to line
     {"batch": {...}}       ends a batch: hash = SHA-256(prev, "\\n", all bytes between this line and the last batch)
     {"checkpoint": {...}}  n and hash of the last batch, signed by the audit key (Ed25519, RFC 8032)
+
+A report is what `agent prove --out` writes: {"report": TEXT, "key": ..., "signature": ...}, signed over "postern proof 1\n" and TEXT.
 
 Exit: 0 the record is whole, 1 it is not, 2 it cannot be read.
 """
@@ -217,14 +220,39 @@ class Record:
                 self.find(f"an anchor covers line {n} by a batch that is not in it: it was cut off, or written anew")
 
 
+def check_report(path, nonce, keys):
+    """The findings on a report of `agent prove`, and its outcomes, one a line."""
+    with open(path, encoding="utf-8") as file:
+        signed = json.load(file)
+    text, key = signed["report"], signed["key"]
+    message = b"postern proof 1\n" + text.encode()
+    if key not in keys:
+        return ["the report is by a key that its owner does not vouch for"], []
+    if not is_signed(keys[key], message, base64.b64decode(signed["signature"])):
+        return ["the signature of the report is wrong"], []
+    report = json.loads(text)
+    findings = [] if report["nonce"] == nonce else [f"the report is for another nonce: {report['nonce']!r}"]
+    outcomes = [f"{one['outcome']:<9}  {one['promise']}: {one['evidence']}" for one in report["experiments"]]
+    findings += [f"a promise does not hold: {one['promise']}" for one in report["experiments"] if one["outcome"] == "FAIL"]
+    return findings, [f"{report['identity']}, {report['program']}, at {report['at']}"] + outcomes
+
+
 def main():
     parser = argparse.ArgumentParser(description="Verifies a record of Postern. Exit 0: whole, 1: not, 2: unreadable.")
-    parser.add_argument("directory")
+    parser.add_argument("directory", nargs="?")
+    parser.add_argument("--report", help="a report of agent prove, in place of a record")
+    parser.add_argument("--nonce", default="", help="what was asked for with --nonce")
     parser.add_argument("--key", action="append", required=True, help="public key in PEM; may be given again")
     parser.add_argument("--anchor", action="append", default=[], help="file with checkpoints that were kept elsewhere")
     args = parser.parse_args()
     try:
         keys = dict(read_key(path) for path in args.key)
+        if args.report:
+            findings, outcomes = check_report(args.report, args.nonce, keys)
+            print(*outcomes, *findings, "report       " + ("in order" if not findings else "NOT IN ORDER"), sep="\n")
+            return 1 if findings else 0
+        if not args.directory:
+            parser.error("name the folder of a record, or --report")
         anchors = {value: n for path in args.anchor for value, n in read_anchors(path).items()}
         record = Record(keys, anchors)
         names = sorted(name for name in os.listdir(args.directory) if re.fullmatch(r"record-\d{8}\.jsonl", name))
@@ -233,8 +261,8 @@ def main():
                 for number, raw in enumerate(file, 1):
                     record.line(name, number, raw)
         record.end()
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        print(f"unreadable: {error}", file=sys.stderr)
         return 2
     for finding in record.findings:
         print(finding)

@@ -5,7 +5,8 @@ import { mergeSettings } from '../config/reload.ts'
 import type { Recorder } from '../guard/recorder.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
-import { composeHealth, composeRooms, connectRooms, reportRooms, type Rooms } from './compose.ts'
+import { composeHealth, composeRooms, reasonsOf, reportRooms, type Rooms } from './compose.ts'
+import { connectRooms } from './connect-rooms.ts'
 import type { AgentReport, AgentRooms } from './control/control.ts'
 import type { AgentCredential } from './credential/credential.ts'
 import { policyOf } from './guard/guard.ts'
@@ -21,6 +22,7 @@ export class Agent implements AgentRooms {
   readonly guard: Rooms['guard']
   readonly services: Rooms['services']
   readonly seal: Rooms['seal']
+  readonly prover: Rooms['prover']
   readonly tunnels: Rooms['tunnels']
   readonly changes: Rooms['changes']
   readonly canaries: Rooms['canaries']
@@ -43,6 +45,7 @@ export class Agent implements AgentRooms {
     this.guard = rooms.guard
     this.services = rooms.services
     this.seal = rooms.seal
+    this.prover = rooms.prover
     this.tunnels = rooms.tunnels
     this.changes = rooms.changes
     this.canaries = rooms.canaries
@@ -50,7 +53,7 @@ export class Agent implements AgentRooms {
     this.#heartbeat = rooms.heartbeat
     this.health = composeHealth(rooms, settings, ambient, () => ({
       latencyMsMax: this.settings['health.latency'],
-      reasons: this.#reasons,
+      reasons: reasonsOf(this.#reloadError),
     }))
     connectRooms({ ...rooms, health: this.health })
   }
@@ -137,11 +140,5 @@ export class Agent implements AgentRooms {
       const { code, rawMessage: reason } = asPosternError(error)
       this.#ambient.logger.warn({ code, reason }, 'the gateway was not told of the services yet')
     }
-  }
-
-  get #reasons(): { key: string; text: string }[] {
-    if (this.#reloadError === undefined) return []
-    const text = `the settings on disk are not in force: ${this.#reloadError.rawMessage}`
-    return [{ key: 'settings', text }]
   }
 }

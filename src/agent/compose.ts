@@ -1,3 +1,4 @@
+import type { PosternError } from '../base/errors.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { egressOf } from '../config/egress.ts'
 import type { Recorder } from '../guard/recorder.ts'
@@ -11,6 +12,7 @@ import { AgentGuard, AgentRecord } from './guard/guard.ts'
 import { Health, Timeline, type Reason } from './health/health.ts'
 import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.ts'
 import { AgentSeal } from './seal/seal.ts'
+import { Prover } from './prove/prove.ts'
 import { Services } from './services/services.ts'
 import { Tunnels } from './tunnels/tunnels.ts'
 
@@ -22,6 +24,7 @@ export interface Rooms {
   readonly guard: AgentGuard
   readonly services: Services
   readonly seal: AgentSeal
+  readonly prover: Prover
   readonly tunnels: Tunnels
   readonly changes: CredentialChanges
   readonly canaries: Canaries
@@ -45,6 +48,8 @@ export function composeRooms(
   const guard = new AgentGuard(settings, ambient, recorder ?? record)
   const services = new Services(settings, ambient, parts, guard.guard)
   const seal = new AgentSeal({ settings, ambient, process: parts, services, guard })
+  const { identity } = store.credential
+  const prover = new Prover({ process: parts, guard, services, seal, identity })
   const common = { settings, ambient, store, guard, egress }
   const tunnels = new Tunnels({ ...common, process: parts, services, seal })
   const changes = new CredentialChanges({ ...common, prover: tunnels })
@@ -55,7 +60,18 @@ export function composeRooms(
   const beats = { settings, clock, logger: log('heartbeat'), guard, tunnels, services }
   const heartbeat = new Heartbeat(beats)
   const credential = { store, changes, notices }
-  return { parts, timeline, guard, services, seal, tunnels, canaries, heartbeat, ...credential }
+  return {
+    parts,
+    timeline,
+    guard,
+    services,
+    seal,
+    prover,
+    tunnels,
+    canaries,
+    heartbeat,
+    ...credential,
+  }
 }
 
 /** Judges how the agent is by what its rooms say; `own`: the agent's own reasons. */
@@ -84,7 +100,7 @@ export function composeHealth(
 
 /** Sums up what the rooms of an agent say of themselves. It changes nothing. */
 export function reportRooms(
-  rooms: Omit<Rooms, 'heartbeat'>,
+  rooms: Omit<Rooms, 'heartbeat' | 'prover'>,
   health: Health,
   startedAtMs: number,
 ): AgentReport {
@@ -105,41 +121,9 @@ export function reportRooms(
   }
 }
 
-/** Says who hears of what happens in the agent's rooms. */
-export function connectRooms(rooms: Rooms & { readonly health: Health }): void {
-  const { timeline, guard, tunnels, changes, services, notices, heartbeat, health } = rooms
-  guard.taken.add(() => {
-    tunnels.judgeGateways()
-    tunnels.hurry()
-  })
-  guard.changed.add((reason) => {
-    timeline.note('lockdown', reason === undefined ? 'lifted' : `locked down: ${reason}`)
-    heartbeat.tell()
-    health.judge()
-  })
-  tunnels.welcomed.add(({ gatewayTimeMs, rttMs }) => {
-    changes.welcomed(gatewayTimeMs, rttMs)
-  })
-  tunnels.up.add((gateways) => {
-    timeline.note('tunnel-up', `with ${gateways.join(', ')}`)
-    heartbeat.tell()
-    health.judge()
-  })
-  tunnels.down.add((cause) => {
-    if (cause.code !== 'GATEWAY_HELD')
-      timeline.note('tunnel-down', `${cause.code}: ${cause.rawMessage}`)
-    changes.explain(cause)
-    health.judge()
-  })
-  services.changed.add(({ name, isDown, reason }) => {
-    timeline.note('service', `${name} is ${isDown ? `down: ${reason}` : 'up'}`)
-    heartbeat.tell()
-    health.judge()
-  })
-  changes.renewed.add(() => {
-    timeline.note('certificate', 'renewed')
-  })
-  notices.warned.add(({ text }) => {
-    timeline.note('warning', text)
-  })
+/** The agent's own reasons not to be healthy. `reloadError`: why the settings on disk are not in force. */
+export function reasonsOf(reloadError: PosternError | undefined): readonly Reason[] {
+  if (reloadError === undefined) return []
+  const text = `the settings on disk are not in force: ${reloadError.rawMessage}`
+  return [{ key: 'settings', text }]
 }

@@ -10,10 +10,16 @@ import {
   peerListener,
   PeerShares,
 } from './access/access.ts'
-import { Admission, AgentSide, CloneWatch, narrowPolicies, Notices } from './agents/agents.ts'
+import {
+  Admission,
+  AgentSide,
+  Canary,
+  CloneWatch,
+  narrowPolicies,
+  Notices,
+} from './agents/agents.ts'
 import { caOf, type CertificateAuthority, type OwnIdentity } from './ca/ca.ts'
 import { CallerSide } from './callers/callers.ts'
-import { Canary } from './canary/canary.ts'
 import { Registry } from './clusters/clusters.ts'
 import { Enrolment } from './enrolment/enrolment.ts'
 

@@ -6,18 +6,21 @@ import { Budgets, type SpentBudgets } from './budgets.ts'
 import { CallPermit, OwnPermit, type PermitBounds, type PermitPorts } from './call-permit.ts'
 import { CATALOG } from './catalog.ts'
 import { explain, type Explanation } from './explain.ts'
-import { hardDenial } from './hard-rules.ts'
+import { hardDenial, stoppedDenial } from './hard-rules.ts'
 import { ClockWatch } from './hours.ts'
 import { judgeOffer } from './judge-offer.ts'
 import { Narrowing, type Push } from './narrowing.ts'
 import { pathOf, Policy, type Moment, type Verdict } from './policy.ts'
 import type { Recorder } from './recorder.ts'
 import type { UserVerdict, UserVerifier } from '../contract/user.ts'
-import { EMPTY_POLICY, type PolicyDocument, type PolicyRule } from './rule.ts'
+import { EMPTY_POLICY, rule, type PolicyDocument, type PolicyRule } from './rule.ts'
 import { TypeCounts } from './type-counts.ts'
 
 const ID_BYTES = 4
 const LOOK_MS = 100
+/** Of `agent prove`. */
+const PROOF_METHOD = 'postern.v1.Diagnostics/Echo'
+const PROOF_RULE = rule({ name: 'agent prove', place: 'agent prove' })
 
 /** The clock, chance and record that `Guard` is given. */
 export interface GuardPorts {
@@ -143,7 +146,8 @@ export class Guard implements CallGuard {
   }
 
   decide(ask: Ask): Permit | Denial {
-    return ask.caller.kind === 'gateway' ? this.#decideOwn(ask) : this.#decide(ask, undefined)
+    if (ask.caller.kind === 'gateway') return this.#decideOwn(ask)
+    return ask.caller.kind === 'operator' ? this.#decideProof(ask) : this.#decide(ask, undefined)
   }
 
   userOf(token: string, sealed: boolean): UserVerdict | Promise<UserVerdict> {
@@ -170,6 +174,17 @@ export class Guard implements CallGuard {
     if (data === undefined || data.carries === 'own') return this.permitOwn(name)
     this.#ports.recorder.own(name, 0, 0, false)
     return { code: 'POLICY_DENIED', text: `gateways may not use ${name} in their own name` }
+  }
+
+  /** What `agent prove` sends through the agent on the customer's own machine: one method, that gives back what it got. */
+  #decideProof(ask: Ask): Permit | Denial {
+    const moment = this.#moment()
+    const stopped = stoppedDenial(ask, this.#state())
+    if (stopped === undefined && ask.name === PROOF_METHOD && ask.data !== undefined)
+      return this.#permit({ ask, http: undefined }, { rule: PROOF_RULE }, true, moment)
+    const text = 'an operator may use nothing but the echo of agent prove'
+    const denial = stopped ?? { code: 'POLICY_DENIED', text }
+    return this.#deny({ ask, http: undefined }, denial, 'policy', undefined, moment)
   }
 
   #decide(ask: Ask, http: HttpAsk | undefined): Permit | Denial {

@@ -21,11 +21,12 @@ export interface HardState {
  * undefined where nothing of these stands against a call.
  */
 export function hardDenial(ask: Ask, state: HardState): Denial | undefined {
-  for (const judge of JUDGES) {
-    const denial = judge(ask, state)
-    if (denial !== undefined) return denial
-  }
-  return undefined
+  return firstOf(JUDGES, ask, state)
+}
+
+/** Of these, what stands against everything: lockdown, and a record that cannot be written. */
+export function stoppedDenial(ask: Ask, state: HardState): Denial | undefined {
+  return firstOf(STOPS, ask, state)
 }
 
 /** Everything of these that stands against a call, for people. */
@@ -33,9 +34,17 @@ export function hardDenials(ask: Ask, state: HardState): readonly Denial[] {
   return JUDGES.flatMap((judge) => judge(ask, state) ?? [])
 }
 
+function firstOf(judges: readonly Judge[], ask: Ask, state: HardState): Denial | undefined {
+  for (const judge of judges) {
+    const denial = judge(ask, state)
+    if (denial !== undefined) return denial
+  }
+  return undefined
+}
+
 type Judge = (ask: Ask, state: HardState) => Denial | undefined
 
-const JUDGES: readonly Judge[] = [
+const STOPS: readonly Judge[] = [
   ({ name, kind }, { lockdown }) =>
     lockdown === undefined || (name === HEALTH && kind === 'unary')
       ? undefined
@@ -47,6 +56,10 @@ const JUDGES: readonly Judge[] = [
           code: 'RECORD_UNWRITABLE',
           text: 'the record cannot be written, so nothing may cross',
         },
+]
+
+const JUDGES: readonly Judge[] = [
+  ...STOPS,
   ({ region }, { policy }) =>
     isRegionAllowed(policy.gatewayRegions, region)
       ? undefined

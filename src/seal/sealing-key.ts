@@ -44,10 +44,23 @@ export function readSealingKey({ keyFile, certificateFile }: SealingFiles): Seal
   return Object.defineProperty(facts, 'key', { value: key, enumerable: false }) as SealingKey
 }
 
+/** Makes a sealing key that lies nowhere. */
+export function generateSealingKey(): SealingKey {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+  const facts = {
+    pin: spkiPin(publicDer(privateKey)),
+    certificatePem: undefined,
+    notAfterMs: Infinity,
+  }
+  return Object.defineProperty(facts, 'key', {
+    value: privateKey,
+    enumerable: false,
+  }) as unknown as SealingKey
+}
+
 /** Makes a sealing key in a file that its owner alone may read. @throws STATE_UNWRITABLE */
 export function makeSealingKey(keyFile: string): void {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-  writeState(keyFile, privatePem(privateKey), FOR_OWNER)
+  writeState(keyFile, privatePem(generateSealingKey().key), FOR_OWNER)
 }
 
 /** Makes one end of sealed sessions, which judges the other by `trust`. `role`: of the other. */

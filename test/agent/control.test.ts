@@ -53,7 +53,7 @@ function reportWith(parts: Partial<AgentReport>): AgentReport {
       calls: [],
       services: [],
     },
-    seal: { sessions: 0, pin: '' },
+    seal: { sessions: 0, pin: '', pins: 0, authorities: 0 },
     guard: {
       policy: EMPTY_POLICY,
       pushes: [],

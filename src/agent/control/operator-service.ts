@@ -18,6 +18,8 @@ import { agentStatus } from './status.ts'
 
 /** Between two messages of WatchStatus. */
 const WATCH_MS = 1000
+const MARKER_MIN = 16
+const MARKER_MAX = 256
 
 /** The collaborators of the service that an operator calls. */
 export interface OperatorPorts {
@@ -47,6 +49,11 @@ export function operatorOffers({ agent, clock, reload, recentLog }: OperatorPort
       agent.guard.lookForLockdown()
       const { lockdown } = agent.guard.report()
       return lockdown === undefined ? {} : { lockdown }
+    },
+    prove: async ({ marker }) => {
+      if (marker.length < MARKER_MIN || marker.length > MARKER_MAX)
+        throw new PosternError('USAGE', 'a marker has 16 to 256 characters')
+      return { pid: process.pid, experiments: [...(await agent.prover.run(marker))] }
     },
     reload: async () => {
       await reload()

@@ -25,6 +25,9 @@ export interface SealReport {
   readonly sessions: number
   /** `sha256:HEX` of our key. */
   readonly pin: string
+  /** Callers that are known by a pin, and CAs that certify others. */
+  readonly pins: number
+  readonly authorities: number
 }
 
 /** The values and collaborators that AgentSeal is given. */
@@ -113,7 +116,9 @@ export class AgentSeal {
   }
 
   report(): SealReport {
-    return { sessions: this.#door.sessionCount, pin: this.#key?.pin ?? '' }
+    const { pins, roots } = this.#trust
+    const known = { pins: pins.size, authorities: roots.length }
+    return { sessions: this.#door.sessionCount, pin: this.#key?.pin ?? '', ...known }
   }
 
   /** What keeps the agent from being healthy. */

@@ -10,3 +10,6 @@ export const agentAudit = group({
   describe: 'Read, verify, sum up or export the record of what crossed.',
   commands: [auditTail, auditVerify, auditSummary, auditExport],
 })
+
+export { proofOf, readWhole } from './place.ts'
+export { html } from './summary-html.ts'

@@ -89,7 +89,8 @@ function chart(
   return `<svg role="img" aria-label="${html(title)} by day" viewBox="0 0 ${String(width)} ${String(height)}" width="${String(width)}" height="${String(height)}">${bars.join('')}</svg>`
 }
 
-function html(text: string): string {
+/** Returns a text as it may stand in HTML, in an attribute too. */
+export function html(text: string): string {
   const safe: Readonly<Record<string, string>> = {
     '&': '&amp;',
     '<': '&lt;',

@@ -6,6 +6,7 @@ import { configCommand, type Command, type CommandGroup } from '../program/progr
 import { agentHealth } from './health.ts'
 import { agentAudit } from '../agent-audit/agent-audit.ts'
 import { agentLockdown, agentPolicy, agentSeal } from '../agent-guard/agent-guard.ts'
+import { agentProve } from '../agent-prove/agent-prove.ts'
 import { agentDiag } from './diag.ts'
 import { agentDoctor } from './doctor.ts'
 import { agentService } from '../service/service.ts'
@@ -24,6 +25,7 @@ export const AGENT_COMMANDS: readonly (Command | CommandGroup)[] = [
   agentLockdown,
   agentSeal,
   agentAudit,
+  agentProve,
   agentDoctor,
   agentDiag,
   agentService,

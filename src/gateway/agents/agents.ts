@@ -1,5 +1,6 @@
 export { Admission } from './admission.ts'
 export { AgentSide } from './agent-side.ts'
+export { Canary } from './canary.ts'
 export { CloneWatch } from './clone-watch.ts'
 export { comebackMs } from './comeback.ts'
 export { narrowPolicies } from './narrow-policies.ts'

@@ -65,6 +65,80 @@ export declare type ApplyLockdownResponse = Message<"postern.v1.ApplyLockdownRes
 export declare const ApplyLockdownResponseSchema: GenMessage<ApplyLockdownResponse>;
 
 /**
+ * @generated from message postern.v1.ProveRequest
+ */
+export declare type ProveRequest = Message<"postern.v1.ProveRequest"> & {
+  /**
+   * A text that occurs nowhere else; it goes through the agent as a relayed call does.
+   *
+   * @generated from field: string marker = 1;
+   */
+  marker: string;
+};
+
+/**
+ * Describes the message postern.v1.ProveRequest.
+ * Use `create(ProveRequestSchema)` to create a new message.
+ */
+export declare const ProveRequestSchema: GenMessage<ProveRequest>;
+
+/**
+ * @generated from message postern.v1.ProveResponse
+ */
+export declare type ProveResponse = Message<"postern.v1.ProveResponse"> & {
+  /**
+   * Of the daemon.
+   *
+   * @generated from field: uint32 pid = 1;
+   */
+  pid: number;
+
+  /**
+   * @generated from field: repeated postern.v1.ProveResponse.Experiment experiments = 2;
+   */
+  experiments: ProveResponse_Experiment[];
+};
+
+/**
+ * Describes the message postern.v1.ProveResponse.
+ * Use `create(ProveResponseSchema)` to create a new message.
+ */
+export declare const ProveResponseSchema: GenMessage<ProveResponse>;
+
+/**
+ * @generated from message postern.v1.ProveResponse.Experiment
+ */
+export declare type ProveResponse_Experiment = Message<"postern.v1.ProveResponse.Experiment"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string promise = 2;
+   */
+  promise: string;
+
+  /**
+   * PASS, FAIL or NOT SHOWN.
+   *
+   * @generated from field: string outcome = 3;
+   */
+  outcome: string;
+
+  /**
+   * @generated from field: string evidence = 4;
+   */
+  evidence: string;
+};
+
+/**
+ * Describes the message postern.v1.ProveResponse.Experiment.
+ * Use `create(ProveResponse_ExperimentSchema)` to create a new message.
+ */
+export declare const ProveResponse_ExperimentSchema: GenMessage<ProveResponse_Experiment>;
+
+/**
  * @generated from message postern.v1.ReloadRequest
  */
 export declare type ReloadRequest = Message<"postern.v1.ReloadRequest"> & {
@@ -1102,6 +1176,16 @@ export declare const AgentControl: GenService<{
     methodKind: "unary";
     input: typeof ApplyLockdownRequestSchema;
     output: typeof ApplyLockdownResponseSchema;
+  },
+  /**
+   * Makes the experiments of `agent prove` that only the daemon can make.
+   *
+   * @generated from rpc postern.v1.AgentControl.Prove
+   */
+  prove: {
+    methodKind: "unary";
+    input: typeof ProveRequestSchema;
+    output: typeof ProveResponseSchema;
   },
   /**
    * Reads identity and settings anew, as SIGHUP does.

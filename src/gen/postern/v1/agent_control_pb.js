@@ -9,7 +9,7 @@ import { file_postern_v1_data } from "./data_pb.js";
  * Describes the file postern/v1/agent_control.proto.
  */
 export const file_postern_v1_agent_control = /*@__PURE__*/
-  fileDesc("Ch5wb3N0ZXJuL3YxL2FnZW50X2NvbnRyb2wucHJvdG8SCnBvc3Rlcm4udjEiDwoNU3RhdHVzUmVxdWVzdCIRCg9TbmFwc2hvdFJlcXVlc3QiFgoUQXBwbHlMb2NrZG93blJlcXVlc3QiOwoVQXBwbHlMb2NrZG93blJlc3BvbnNlEhUKCGxvY2tkb3duGAEgASgJSACIAQFCCwoJX2xvY2tkb3duIg8KDVJlbG9hZFJlcXVlc3QiEAoOUmVsb2FkUmVzcG9uc2UiPQoXUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QSFQoIa2V5X2tpbmQYASABKAlIAIgBAUILCglfa2V5X2tpbmQiWwoSUmVuZXdlZENlcnRpZmljYXRlEhUKDXNlcmlhbF9iZWZvcmUYASABKAkSDgoGc2VyaWFsGAIgASgJEhEKCW5vdF9hZnRlchgDIAEoCRILCgNrZXkYBCABKAki7BgKC0FnZW50U3RhdHVzEg8KB3ZlcnNpb24YASABKAkSEAoIaWRlbnRpdHkYAiABKAkSEgoKc3RhcnRlZF9hdBgDIAEoCRIOCgZoZWFsdGgYBCABKAkSFAoMaGVhbHRoX3NpbmNlGAUgASgJEg8KB3JlYXNvbnMYBiADKAkSFQoNcmVhc29uc19zaW5jZRgHIAMoCRIuCgZ0dW5uZWwYCCABKAsyHi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLlR1bm5lbBIvCgd0dW5uZWxzGAkgAygLMh4ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5UdW5uZWwSFgoOdHVubmVsc193YW50ZWQYCiABKA0SLAoFY2FsbHMYCyABKAsyHS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkNhbGxzEjAKB2J1ZmZlcnMYDCABKAsyHy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkJ1ZmZlcnMSOAoLY2VydGlmaWNhdGUYDSABKAsyIy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkNlcnRpZmljYXRlEiwKBXRydXN0GA4gASgLMh0ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5UcnVzdBIsCgVjbG9jaxgPIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2xvY2sSOQoJZGlhZ25vc2lzGBAgASgLMiEucG9zdGVybi52MS5BZ2VudFN0YXR1cy5EaWFnbm9zaXNIAIgBARIxCgh3YXJuaW5ncxgRIAMoCzIfLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuV2FybmluZxIxCghzZXJ2aWNlcxgSIAMoCzIfLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuU2VydmljZRItCgZldmVudHMYEyADKAsyHS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkV2ZW50EjsKCmxhc3RfZXJyb3IYFCABKAsyIi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkRhdGVkRXJyb3JIAYgBARIsCgVndWFyZBgVIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuR3VhcmQSKgoEc2VhbBgWIAEoCzIcLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuU2VhbBolCgRTZWFsEhAKCHNlc3Npb25zGAEgASgNEgsKA3BpbhgCIAEoCRq7AgoFR3VhcmQSDgoGcG9saWN5GAEgASgJEgwKBG1vZGUYAiABKAkSDQoFcnVsZXMYAyABKA0SFQoIbG9ja2Rvd24YBCABKAlIAIgBARIsCgZwdXNoZXMYBSADKAsyHC5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLlB1c2gSLwoHYnVkZ2V0cxgGIAMoCzIeLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQnVkZ2V0EhAKCG9ic2VydmVkGAcgASgBEjAKBXR5cGVzGAggAygLMiEucG9zdGVybi52MS5BZ2VudFN0YXR1cy5UeXBlQ291bnQSMwoGcmVjb3JkGAkgASgLMh4ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5SZWNvcmRIAYgBAUILCglfbG9ja2Rvd25CCQoHX3JlY29yZBqRAQoGUmVjb3JkEhEKCWRpcmVjdG9yeRgBIAEoCRINCgVsaW5lcxgCIAEoARIMCgRoZWFkGAMgASgJEgsKA2tleRgEIAEoCRIYCgthbmNob3JlZF90bxgFIAEoAUgAiAEBEhQKB2ZhaWx1cmUYBiABKAlIAYgBAUIOCgxfYW5jaG9yZWRfdG9CCgoIX2ZhaWx1cmUaOAoEUHVzaBIPCgdnYXRld2F5GAEgASgJEg0KBXJ1bGVzGAIgASgNEhAKCHdpZGVuaW5nGAMgAygJGjQKBkJ1ZGdldBIMCgRuYW1lGAEgASgJEgwKBGxlZnQYAiABKAESDgoGYW1vdW50GAMgASgBGl4KCVR5cGVDb3VudBIMCgR0eXBlGAEgASgJEg0KBWNhbGxzGAIgASgBEg8KB3JlZnVzZWQYAyABKAESEAoIYnl0ZXNfaW4YBCABKAESEQoJYnl0ZXNfb3V0GAUgASgBGoEECgZUdW5uZWwSDQoFc3RhdGUYASABKAkSEgoFc2luY2UYAiABKAlIAIgBARIPCgdhZGRyZXNzGAMgASgJEhQKB2dhdGV3YXkYBCABKAlIAYgBARITCgZyZWdpb24YBSABKAlIAogBARIcCg9nYXRld2F5X3ZlcnNpb24YBiABKAlIA4gBARIYCgt0bHNfdmVyc2lvbhgHIAEoCUgEiAEBEhMKBmNpcGhlchgIIAEoCUgFiAEBEhkKDGtleV9leGNoYW5nZRgJIAEoCUgGiAEBEhMKBnJ0dF9tcxgKIAEoAUgHiAEBEjMKBmNhbmFyeRgLIAEoCzIeLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2FuYXJ5SAiIAQESDwoHc3RyZWFtcxgMIAEoDRIQCghieXRlc19pbhgNIAEoARIRCglieXRlc19vdXQYDiABKAESGAoLbmV4dF90cnlfYXQYDyABKAlICYgBARIPCgdhdHRlbXB0GBAgASgNQggKBl9zaW5jZUIKCghfZ2F0ZXdheUIJCgdfcmVnaW9uQhIKEF9nYXRld2F5X3ZlcnNpb25CDgoMX3Rsc192ZXJzaW9uQgkKB19jaXBoZXJCDwoNX2tleV9leGNoYW5nZUIJCgdfcnR0X21zQgkKB19jYW5hcnlCDgoMX25leHRfdHJ5X2F0Gk4KBkNhbmFyeRIKCgJhdBgBIAEoCRIXCgpsYXRlbmN5X21zGAIgASgBSACIAQESEAoIZmFpbHVyZXMYAyABKA1CDQoLX2xhdGVuY3lfbXMaqgEKBUNhbGxzEg8KB3J1bm5pbmcYASABKA0SDwoHYWxsb3dlZBgCIAEoARIOCgZkZW5pZWQYAyABKAESPgoJYnlfc3RhdHVzGAQgAygLMisucG9zdGVybi52MS5BZ2VudFN0YXR1cy5DYWxscy5CeVN0YXR1c0VudHJ5Gi8KDUJ5U3RhdHVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgBOgI4ARo0CgdCdWZmZXJzEhYKDnJlc2VydmVkX2J5dGVzGAEgASgBEhEKCWJ5dGVzX21heBgCIAEoARq+AQoLQ2VydGlmaWNhdGUSEgoKbm90X2JlZm9yZRgBIAEoCRIRCglub3RfYWZ0ZXIYAiABKAkSFQoNZXhwaXJlc19pbl9tcxgDIAEoARIWCglyZW5ld3NfYXQYBCABKAlIAIgBARI5Cg1yZW5ld2FsX2Vycm9yGAUgASgLMh0ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5FcnJvckgBiAEBQgwKCl9yZW5ld3NfYXRCEAoOX3JlbmV3YWxfZXJyb3IaJgoFRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJGi4KBVRydXN0EhYKDmJ1bmRsZV92ZXJzaW9uGAEgASgBEg0KBXJvb3RzGAIgASgNGikKBUNsb2NrEhQKB3NrZXdfbXMYASABKAFIAIgBAUIKCghfc2tld19tcxoqCglEaWFnbm9zaXMSDwoHdmVyZGljdBgBIAEoCRIMCgR0ZXh0GAIgASgJGiMKB1dhcm5pbmcSCgoCYXQYASABKAkSDAoEdGV4dBgCIAEoCRqBAQoHU2VydmljZRIMCgRuYW1lGAEgASgJEhEKCWRhdGFfdHlwZRgCIAEoCRIOCgZ0YXJnZXQYAyABKAkSOgoGaGVhbHRoGAQgASgLMiUucG9zdGVybi52MS5BZ2VudFN0YXR1cy5TZXJ2aWNlSGVhbHRoSACIAQFCCQoHX2hlYWx0aBpiCg1TZXJ2aWNlSGVhbHRoEgoKAnVwGAEgASgIEg4KBnJlYXNvbhgCIAEoCRINCgVzaW5jZRgDIAEoCRIXCgpsYXRlbmN5X21zGAQgASgBSACIAQFCDQoLX2xhdGVuY3lfbXMaLwoFRXZlbnQSCgoCYXQYASABKAkSDAoEa2luZBgCIAEoCRIMCgR0ZXh0GAMgASgJGjcKCkRhdGVkRXJyb3ISDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEgoKAmF0GAMgASgJQgwKCl9kaWFnbm9zaXNCDQoLX2xhc3RfZXJyb3IivQQKCFNuYXBzaG90EicKBnN0YXR1cxgBIAEoCzIXLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMSDwoHbWV0cmljcxgCIAEoCRILCgNsb2cYAyADKAkSMAoGbWVtb3J5GAQgAygLMiAucG9zdGVybi52MS5TbmFwc2hvdC5NZW1vcnlFbnRyeRIsCgRoZWFwGAUgAygLMh4ucG9zdGVybi52MS5TbmFwc2hvdC5IZWFwRW50cnkSMwoLaGVhcF9zcGFjZXMYBiADKAsyHi5wb3N0ZXJuLnYxLlNuYXBzaG90LkhlYXBTcGFjZRIyCgdoYW5kbGVzGAcgAygLMiEucG9zdGVybi52MS5TbmFwc2hvdC5IYW5kbGVzRW50cnkSEQoJdXB0aW1lX21zGAggASgBGi0KC01lbW9yeUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEaKwoJSGVhcEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEaLgoMSGFuZGxlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoDToCOAEagQEKCUhlYXBTcGFjZRIMCgRuYW1lGAEgASgJEjgKBXNpemVzGAIgAygLMikucG9zdGVybi52MS5TbmFwc2hvdC5IZWFwU3BhY2UuU2l6ZXNFbnRyeRosCgpTaXplc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEy9AMKDEFnZW50Q29udHJvbBJECgZTdGF0dXMSGS5wb3N0ZXJuLnYxLlN0YXR1c1JlcXVlc3QaFy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzIgbCwRgCCA4SSwoLV2F0Y2hTdGF0dXMSGS5wb3N0ZXJuLnYxLlN0YXR1c1JlcXVlc3QaFy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzIgbCwRgCCA4wARJJCgxUYWtlU25hcHNob3QSGy5wb3N0ZXJuLnYxLlNuYXBzaG90UmVxdWVzdBoULnBvc3Rlcm4udjEuU25hcHNob3QiBsLBGAIIDhJfChBSZW5ld0NlcnRpZmljYXRlEiMucG9zdGVybi52MS5SZW5ld0NlcnRpZmljYXRlUmVxdWVzdBoeLnBvc3Rlcm4udjEuUmVuZXdlZENlcnRpZmljYXRlIgbCwRgCCA4SXAoNQXBwbHlMb2NrZG93bhIgLnBvc3Rlcm4udjEuQXBwbHlMb2NrZG93blJlcXVlc3QaIS5wb3N0ZXJuLnYxLkFwcGx5TG9ja2Rvd25SZXNwb25zZSIGwsEYAggOEkcKBlJlbG9hZBIZLnBvc3Rlcm4udjEuUmVsb2FkUmVxdWVzdBoaLnBvc3Rlcm4udjEuUmVsb2FkUmVzcG9uc2UiBsLBGAIIDmIGcHJvdG8z", [file_postern_v1_data]);
+  fileDesc("Ch5wb3N0ZXJuL3YxL2FnZW50X2NvbnRyb2wucHJvdG8SCnBvc3Rlcm4udjEiDwoNU3RhdHVzUmVxdWVzdCIRCg9TbmFwc2hvdFJlcXVlc3QiFgoUQXBwbHlMb2NrZG93blJlcXVlc3QiOwoVQXBwbHlMb2NrZG93blJlc3BvbnNlEhUKCGxvY2tkb3duGAEgASgJSACIAQFCCwoJX2xvY2tkb3duIh4KDFByb3ZlUmVxdWVzdBIOCgZtYXJrZXIYASABKAkipwEKDVByb3ZlUmVzcG9uc2USCwoDcGlkGAEgASgNEjkKC2V4cGVyaW1lbnRzGAIgAygLMiQucG9zdGVybi52MS5Qcm92ZVJlc3BvbnNlLkV4cGVyaW1lbnQaTgoKRXhwZXJpbWVudBIMCgRuYW1lGAEgASgJEg8KB3Byb21pc2UYAiABKAkSDwoHb3V0Y29tZRgDIAEoCRIQCghldmlkZW5jZRgEIAEoCSIPCg1SZWxvYWRSZXF1ZXN0IhAKDlJlbG9hZFJlc3BvbnNlIj0KF1JlbmV3Q2VydGlmaWNhdGVSZXF1ZXN0EhUKCGtleV9raW5kGAEgASgJSACIAQFCCwoJX2tleV9raW5kIlsKElJlbmV3ZWRDZXJ0aWZpY2F0ZRIVCg1zZXJpYWxfYmVmb3JlGAEgASgJEg4KBnNlcmlhbBgCIAEoCRIRCglub3RfYWZ0ZXIYAyABKAkSCwoDa2V5GAQgASgJIuwYCgtBZ2VudFN0YXR1cxIPCgd2ZXJzaW9uGAEgASgJEhAKCGlkZW50aXR5GAIgASgJEhIKCnN0YXJ0ZWRfYXQYAyABKAkSDgoGaGVhbHRoGAQgASgJEhQKDGhlYWx0aF9zaW5jZRgFIAEoCRIPCgdyZWFzb25zGAYgAygJEhUKDXJlYXNvbnNfc2luY2UYByADKAkSLgoGdHVubmVsGAggASgLMh4ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5UdW5uZWwSLwoHdHVubmVscxgJIAMoCzIeLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuVHVubmVsEhYKDnR1bm5lbHNfd2FudGVkGAogASgNEiwKBWNhbGxzGAsgASgLMh0ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5DYWxscxIwCgdidWZmZXJzGAwgASgLMh8ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5CdWZmZXJzEjgKC2NlcnRpZmljYXRlGA0gASgLMiMucG9zdGVybi52MS5BZ2VudFN0YXR1cy5DZXJ0aWZpY2F0ZRIsCgV0cnVzdBgOIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuVHJ1c3QSLAoFY2xvY2sYDyABKAsyHS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkNsb2NrEjkKCWRpYWdub3NpcxgQIAEoCzIhLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuRGlhZ25vc2lzSACIAQESMQoId2FybmluZ3MYESADKAsyHy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLldhcm5pbmcSMQoIc2VydmljZXMYEiADKAsyHy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLlNlcnZpY2USLQoGZXZlbnRzGBMgAygLMh0ucG9zdGVybi52MS5BZ2VudFN0YXR1cy5FdmVudBI7CgpsYXN0X2Vycm9yGBQgASgLMiIucG9zdGVybi52MS5BZ2VudFN0YXR1cy5EYXRlZEVycm9ySAGIAQESLAoFZ3VhcmQYFSABKAsyHS5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkd1YXJkEioKBHNlYWwYFiABKAsyHC5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLlNlYWwaJQoEU2VhbBIQCghzZXNzaW9ucxgBIAEoDRILCgNwaW4YAiABKAkauwIKBUd1YXJkEg4KBnBvbGljeRgBIAEoCRIMCgRtb2RlGAIgASgJEg0KBXJ1bGVzGAMgASgNEhUKCGxvY2tkb3duGAQgASgJSACIAQESLAoGcHVzaGVzGAUgAygLMhwucG9zdGVybi52MS5BZ2VudFN0YXR1cy5QdXNoEi8KB2J1ZGdldHMYBiADKAsyHi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkJ1ZGdldBIQCghvYnNlcnZlZBgHIAEoARIwCgV0eXBlcxgIIAMoCzIhLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuVHlwZUNvdW50EjMKBnJlY29yZBgJIAEoCzIeLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuUmVjb3JkSAGIAQFCCwoJX2xvY2tkb3duQgkKB19yZWNvcmQakQEKBlJlY29yZBIRCglkaXJlY3RvcnkYASABKAkSDQoFbGluZXMYAiABKAESDAoEaGVhZBgDIAEoCRILCgNrZXkYBCABKAkSGAoLYW5jaG9yZWRfdG8YBSABKAFIAIgBARIUCgdmYWlsdXJlGAYgASgJSAGIAQFCDgoMX2FuY2hvcmVkX3RvQgoKCF9mYWlsdXJlGjgKBFB1c2gSDwoHZ2F0ZXdheRgBIAEoCRINCgVydWxlcxgCIAEoDRIQCgh3aWRlbmluZxgDIAMoCRo0CgZCdWRnZXQSDAoEbmFtZRgBIAEoCRIMCgRsZWZ0GAIgASgBEg4KBmFtb3VudBgDIAEoARpeCglUeXBlQ291bnQSDAoEdHlwZRgBIAEoCRINCgVjYWxscxgCIAEoARIPCgdyZWZ1c2VkGAMgASgBEhAKCGJ5dGVzX2luGAQgASgBEhEKCWJ5dGVzX291dBgFIAEoARqBBAoGVHVubmVsEg0KBXN0YXRlGAEgASgJEhIKBXNpbmNlGAIgASgJSACIAQESDwoHYWRkcmVzcxgDIAEoCRIUCgdnYXRld2F5GAQgASgJSAGIAQESEwoGcmVnaW9uGAUgASgJSAKIAQESHAoPZ2F0ZXdheV92ZXJzaW9uGAYgASgJSAOIAQESGAoLdGxzX3ZlcnNpb24YByABKAlIBIgBARITCgZjaXBoZXIYCCABKAlIBYgBARIZCgxrZXlfZXhjaGFuZ2UYCSABKAlIBogBARITCgZydHRfbXMYCiABKAFIB4gBARIzCgZjYW5hcnkYCyABKAsyHi5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzLkNhbmFyeUgIiAEBEg8KB3N0cmVhbXMYDCABKA0SEAoIYnl0ZXNfaW4YDSABKAESEQoJYnl0ZXNfb3V0GA4gASgBEhgKC25leHRfdHJ5X2F0GA8gASgJSAmIAQESDwoHYXR0ZW1wdBgQIAEoDUIICgZfc2luY2VCCgoIX2dhdGV3YXlCCQoHX3JlZ2lvbkISChBfZ2F0ZXdheV92ZXJzaW9uQg4KDF90bHNfdmVyc2lvbkIJCgdfY2lwaGVyQg8KDV9rZXlfZXhjaGFuZ2VCCQoHX3J0dF9tc0IJCgdfY2FuYXJ5Qg4KDF9uZXh0X3RyeV9hdBpOCgZDYW5hcnkSCgoCYXQYASABKAkSFwoKbGF0ZW5jeV9tcxgCIAEoAUgAiAEBEhAKCGZhaWx1cmVzGAMgASgNQg0KC19sYXRlbmN5X21zGqoBCgVDYWxscxIPCgdydW5uaW5nGAEgASgNEg8KB2FsbG93ZWQYAiABKAESDgoGZGVuaWVkGAMgASgBEj4KCWJ5X3N0YXR1cxgEIAMoCzIrLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuQ2FsbHMuQnlTdGF0dXNFbnRyeRovCg1CeVN0YXR1c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoAToCOAEaNAoHQnVmZmVycxIWCg5yZXNlcnZlZF9ieXRlcxgBIAEoARIRCglieXRlc19tYXgYAiABKAEavgEKC0NlcnRpZmljYXRlEhIKCm5vdF9iZWZvcmUYASABKAkSEQoJbm90X2FmdGVyGAIgASgJEhUKDWV4cGlyZXNfaW5fbXMYAyABKAESFgoJcmVuZXdzX2F0GAQgASgJSACIAQESOQoNcmVuZXdhbF9lcnJvchgFIAEoCzIdLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuRXJyb3JIAYgBAUIMCgpfcmVuZXdzX2F0QhAKDl9yZW5ld2FsX2Vycm9yGiYKBUVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRouCgVUcnVzdBIWCg5idW5kbGVfdmVyc2lvbhgBIAEoARINCgVyb290cxgCIAEoDRopCgVDbG9jaxIUCgdza2V3X21zGAEgASgBSACIAQFCCgoIX3NrZXdfbXMaKgoJRGlhZ25vc2lzEg8KB3ZlcmRpY3QYASABKAkSDAoEdGV4dBgCIAEoCRojCgdXYXJuaW5nEgoKAmF0GAEgASgJEgwKBHRleHQYAiABKAkagQEKB1NlcnZpY2USDAoEbmFtZRgBIAEoCRIRCglkYXRhX3R5cGUYAiABKAkSDgoGdGFyZ2V0GAMgASgJEjoKBmhlYWx0aBgEIAEoCzIlLnBvc3Rlcm4udjEuQWdlbnRTdGF0dXMuU2VydmljZUhlYWx0aEgAiAEBQgkKB19oZWFsdGgaYgoNU2VydmljZUhlYWx0aBIKCgJ1cBgBIAEoCBIOCgZyZWFzb24YAiABKAkSDQoFc2luY2UYAyABKAkSFwoKbGF0ZW5jeV9tcxgEIAEoAUgAiAEBQg0KC19sYXRlbmN5X21zGi8KBUV2ZW50EgoKAmF0GAEgASgJEgwKBGtpbmQYAiABKAkSDAoEdGV4dBgDIAEoCRo3CgpEYXRlZEVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIKCgJhdBgDIAEoCUIMCgpfZGlhZ25vc2lzQg0KC19sYXN0X2Vycm9yIr0ECghTbmFwc2hvdBInCgZzdGF0dXMYASABKAsyFy5wb3N0ZXJuLnYxLkFnZW50U3RhdHVzEg8KB21ldHJpY3MYAiABKAkSCwoDbG9nGAMgAygJEjAKBm1lbW9yeRgEIAMoCzIgLnBvc3Rlcm4udjEuU25hcHNob3QuTWVtb3J5RW50cnkSLAoEaGVhcBgFIAMoCzIeLnBvc3Rlcm4udjEuU25hcHNob3QuSGVhcEVudHJ5EjMKC2hlYXBfc3BhY2VzGAYgAygLMh4ucG9zdGVybi52MS5TbmFwc2hvdC5IZWFwU3BhY2USMgoHaGFuZGxlcxgHIAMoCzIhLnBvc3Rlcm4udjEuU25hcHNob3QuSGFuZGxlc0VudHJ5EhEKCXVwdGltZV9tcxgIIAEoARotCgtNZW1vcnlFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGisKCUhlYXBFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGi4KDEhhbmRsZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBGoEBCglIZWFwU3BhY2USDAoEbmFtZRgBIAEoCRI4CgVzaXplcxgCIAMoCzIpLnBvc3Rlcm4udjEuU25hcHNob3QuSGVhcFNwYWNlLlNpemVzRW50cnkaLAoKU2l6ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBMroECgxBZ2VudENvbnRyb2wSRAoGU3RhdHVzEhkucG9zdGVybi52MS5TdGF0dXNSZXF1ZXN0GhcucG9zdGVybi52MS5BZ2VudFN0YXR1cyIGwsEYAggOEksKC1dhdGNoU3RhdHVzEhkucG9zdGVybi52MS5TdGF0dXNSZXF1ZXN0GhcucG9zdGVybi52MS5BZ2VudFN0YXR1cyIGwsEYAggOMAESSQoMVGFrZVNuYXBzaG90EhsucG9zdGVybi52MS5TbmFwc2hvdFJlcXVlc3QaFC5wb3N0ZXJuLnYxLlNuYXBzaG90IgbCwRgCCA4SXwoQUmVuZXdDZXJ0aWZpY2F0ZRIjLnBvc3Rlcm4udjEuUmVuZXdDZXJ0aWZpY2F0ZVJlcXVlc3QaHi5wb3N0ZXJuLnYxLlJlbmV3ZWRDZXJ0aWZpY2F0ZSIGwsEYAggOElwKDUFwcGx5TG9ja2Rvd24SIC5wb3N0ZXJuLnYxLkFwcGx5TG9ja2Rvd25SZXF1ZXN0GiEucG9zdGVybi52MS5BcHBseUxvY2tkb3duUmVzcG9uc2UiBsLBGAIIDhJECgVQcm92ZRIYLnBvc3Rlcm4udjEuUHJvdmVSZXF1ZXN0GhkucG9zdGVybi52MS5Qcm92ZVJlc3BvbnNlIgbCwRgCCA4SRwoGUmVsb2FkEhkucG9zdGVybi52MS5SZWxvYWRSZXF1ZXN0GhoucG9zdGVybi52MS5SZWxvYWRSZXNwb25zZSIGwsEYAggOYgZwcm90bzM", [file_postern_v1_data]);
 
 /**
  * Describes the message postern.v1.StatusRequest.
@@ -40,193 +40,214 @@ export const ApplyLockdownResponseSchema = /*@__PURE__*/
   messageDesc(file_postern_v1_agent_control, 3);
 
 /**
+ * Describes the message postern.v1.ProveRequest.
+ * Use `create(ProveRequestSchema)` to create a new message.
+ */
+export const ProveRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 4);
+
+/**
+ * Describes the message postern.v1.ProveResponse.
+ * Use `create(ProveResponseSchema)` to create a new message.
+ */
+export const ProveResponseSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 5);
+
+/**
+ * Describes the message postern.v1.ProveResponse.Experiment.
+ * Use `create(ProveResponse_ExperimentSchema)` to create a new message.
+ */
+export const ProveResponse_ExperimentSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_agent_control, 5, 0);
+
+/**
  * Describes the message postern.v1.ReloadRequest.
  * Use `create(ReloadRequestSchema)` to create a new message.
  */
 export const ReloadRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 4);
+  messageDesc(file_postern_v1_agent_control, 6);
 
 /**
  * Describes the message postern.v1.ReloadResponse.
  * Use `create(ReloadResponseSchema)` to create a new message.
  */
 export const ReloadResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 5);
+  messageDesc(file_postern_v1_agent_control, 7);
 
 /**
  * Describes the message postern.v1.RenewCertificateRequest.
  * Use `create(RenewCertificateRequestSchema)` to create a new message.
  */
 export const RenewCertificateRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 6);
+  messageDesc(file_postern_v1_agent_control, 8);
 
 /**
  * Describes the message postern.v1.RenewedCertificate.
  * Use `create(RenewedCertificateSchema)` to create a new message.
  */
 export const RenewedCertificateSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 7);
+  messageDesc(file_postern_v1_agent_control, 9);
 
 /**
  * Describes the message postern.v1.AgentStatus.
  * Use `create(AgentStatusSchema)` to create a new message.
  */
 export const AgentStatusSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8);
+  messageDesc(file_postern_v1_agent_control, 10);
 
 /**
  * Describes the message postern.v1.AgentStatus.Seal.
  * Use `create(AgentStatus_SealSchema)` to create a new message.
  */
 export const AgentStatus_SealSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 0);
+  messageDesc(file_postern_v1_agent_control, 10, 0);
 
 /**
  * Describes the message postern.v1.AgentStatus.Guard.
  * Use `create(AgentStatus_GuardSchema)` to create a new message.
  */
 export const AgentStatus_GuardSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 1);
+  messageDesc(file_postern_v1_agent_control, 10, 1);
 
 /**
  * Describes the message postern.v1.AgentStatus.Record.
  * Use `create(AgentStatus_RecordSchema)` to create a new message.
  */
 export const AgentStatus_RecordSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 2);
+  messageDesc(file_postern_v1_agent_control, 10, 2);
 
 /**
  * Describes the message postern.v1.AgentStatus.Push.
  * Use `create(AgentStatus_PushSchema)` to create a new message.
  */
 export const AgentStatus_PushSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 3);
+  messageDesc(file_postern_v1_agent_control, 10, 3);
 
 /**
  * Describes the message postern.v1.AgentStatus.Budget.
  * Use `create(AgentStatus_BudgetSchema)` to create a new message.
  */
 export const AgentStatus_BudgetSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 4);
+  messageDesc(file_postern_v1_agent_control, 10, 4);
 
 /**
  * Describes the message postern.v1.AgentStatus.TypeCount.
  * Use `create(AgentStatus_TypeCountSchema)` to create a new message.
  */
 export const AgentStatus_TypeCountSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 5);
+  messageDesc(file_postern_v1_agent_control, 10, 5);
 
 /**
  * Describes the message postern.v1.AgentStatus.Tunnel.
  * Use `create(AgentStatus_TunnelSchema)` to create a new message.
  */
 export const AgentStatus_TunnelSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 6);
+  messageDesc(file_postern_v1_agent_control, 10, 6);
 
 /**
  * Describes the message postern.v1.AgentStatus.Canary.
  * Use `create(AgentStatus_CanarySchema)` to create a new message.
  */
 export const AgentStatus_CanarySchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 7);
+  messageDesc(file_postern_v1_agent_control, 10, 7);
 
 /**
  * Describes the message postern.v1.AgentStatus.Calls.
  * Use `create(AgentStatus_CallsSchema)` to create a new message.
  */
 export const AgentStatus_CallsSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 8);
+  messageDesc(file_postern_v1_agent_control, 10, 8);
 
 /**
  * Describes the message postern.v1.AgentStatus.Buffers.
  * Use `create(AgentStatus_BuffersSchema)` to create a new message.
  */
 export const AgentStatus_BuffersSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 9);
+  messageDesc(file_postern_v1_agent_control, 10, 9);
 
 /**
  * Describes the message postern.v1.AgentStatus.Certificate.
  * Use `create(AgentStatus_CertificateSchema)` to create a new message.
  */
 export const AgentStatus_CertificateSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 10);
+  messageDesc(file_postern_v1_agent_control, 10, 10);
 
 /**
  * Describes the message postern.v1.AgentStatus.Error.
  * Use `create(AgentStatus_ErrorSchema)` to create a new message.
  */
 export const AgentStatus_ErrorSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 11);
+  messageDesc(file_postern_v1_agent_control, 10, 11);
 
 /**
  * Describes the message postern.v1.AgentStatus.Trust.
  * Use `create(AgentStatus_TrustSchema)` to create a new message.
  */
 export const AgentStatus_TrustSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 12);
+  messageDesc(file_postern_v1_agent_control, 10, 12);
 
 /**
  * Describes the message postern.v1.AgentStatus.Clock.
  * Use `create(AgentStatus_ClockSchema)` to create a new message.
  */
 export const AgentStatus_ClockSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 13);
+  messageDesc(file_postern_v1_agent_control, 10, 13);
 
 /**
  * Describes the message postern.v1.AgentStatus.Diagnosis.
  * Use `create(AgentStatus_DiagnosisSchema)` to create a new message.
  */
 export const AgentStatus_DiagnosisSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 14);
+  messageDesc(file_postern_v1_agent_control, 10, 14);
 
 /**
  * Describes the message postern.v1.AgentStatus.Warning.
  * Use `create(AgentStatus_WarningSchema)` to create a new message.
  */
 export const AgentStatus_WarningSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 15);
+  messageDesc(file_postern_v1_agent_control, 10, 15);
 
 /**
  * Describes the message postern.v1.AgentStatus.Service.
  * Use `create(AgentStatus_ServiceSchema)` to create a new message.
  */
 export const AgentStatus_ServiceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 16);
+  messageDesc(file_postern_v1_agent_control, 10, 16);
 
 /**
  * Describes the message postern.v1.AgentStatus.ServiceHealth.
  * Use `create(AgentStatus_ServiceHealthSchema)` to create a new message.
  */
 export const AgentStatus_ServiceHealthSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 17);
+  messageDesc(file_postern_v1_agent_control, 10, 17);
 
 /**
  * Describes the message postern.v1.AgentStatus.Event.
  * Use `create(AgentStatus_EventSchema)` to create a new message.
  */
 export const AgentStatus_EventSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 18);
+  messageDesc(file_postern_v1_agent_control, 10, 18);
 
 /**
  * Describes the message postern.v1.AgentStatus.DatedError.
  * Use `create(AgentStatus_DatedErrorSchema)` to create a new message.
  */
 export const AgentStatus_DatedErrorSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 8, 19);
+  messageDesc(file_postern_v1_agent_control, 10, 19);
 
 /**
  * Describes the message postern.v1.Snapshot.
  * Use `create(SnapshotSchema)` to create a new message.
  */
 export const SnapshotSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 9);
+  messageDesc(file_postern_v1_agent_control, 11);
 
 /**
  * Describes the message postern.v1.Snapshot.HeapSpace.
  * Use `create(Snapshot_HeapSpaceSchema)` to create a new message.
  */
 export const Snapshot_HeapSpaceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_agent_control, 9, 0);
+  messageDesc(file_postern_v1_agent_control, 11, 0);
 
 /**
  * What an operator asks of a running agent, over its unix socket, which only the agent's own user and root can open.

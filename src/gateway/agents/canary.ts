@@ -8,7 +8,7 @@ import { asRpcError, rpcErrorOfCode } from '../../rpc/status.ts'
 import { clientOf } from '../../rpc/typed.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { CANARY_FEATURE } from '../../contract/features.ts'
-import { loopback } from './loopback-wire.ts'
+import { loopback } from '../../tunnel/loopback-wire.ts'
 import type { AgentTunnel, Registry, CanaryResult } from '../clusters/clusters.ts'
 
 const CALL_MS_MAX = 10_000

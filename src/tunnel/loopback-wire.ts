@@ -1,7 +1,7 @@
-import type { Clock } from '../../base/clock.ts'
-import type { PosternError } from '../../base/errors.ts'
-import type { Identity } from '../../identity/name.ts'
-import type { PeerWire } from '../../tunnel/rpc-connection.ts'
+import type { Clock } from '../base/clock.ts'
+import type { PosternError } from '../base/errors.ts'
+import type { Identity } from '../identity/name.ts'
+import type { PeerWire } from './rpc-connection.ts'
 
 interface Listener {
   onBytes(chunk: Buffer): void
