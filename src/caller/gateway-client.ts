@@ -84,6 +84,7 @@ export class GatewayClient {
   /** @internal Takes no new calls, and ends when those that run have. */
   retire(): void {
     this.isRetired = true
+    for (const one of this.#sealed) one.retire()
     this.#connection.session.goAway('GOING_AWAY', 'the caller goes over to another connection')
   }
 
@@ -92,6 +93,7 @@ export class GatewayClient {
 
   /** @internal */
   wentAway(): void {
+    for (const one of this.#sealed) one.retire()
     this.#leaving.resolve(undefined)
   }
 

@@ -93,6 +93,11 @@ export class SealedCluster {
     }
   }
 
+  /** @internal The connection to the gateway takes no new streams: the session ends with its last call. */
+  retire(): void {
+    this.#open?.connection.session.goAway('GOING_AWAY', 'the connection to the gateway goes')
+  }
+
   /** Ends the session; calls that still run fail. */
   close(): void {
     this.#over.abort()

@@ -21,6 +21,8 @@ export interface OpenArrival {
 export interface StreamHandler {
   /** Answers the stream, now or later, by `accept`, `refuse` or a trailer. */
   open(arrival: OpenArrival): void
+  /** One side takes no new streams: those that would last for ever may end now. */
+  leaving?(): void
   /** The session has ended; its streams have been told. */
   closed?(): void
 }
@@ -30,6 +32,8 @@ export type SessionEvent =
   /** The peer's HELLO was accepted: streams may be opened. */
   | { readonly name: 'ready' }
   | { readonly name: 'go-away'; readonly goAway: GoAway }
+  /** We have sent GOAWAY. */
+  | { readonly name: 'leaving' }
   /** The last stream ended after either side sent GOAWAY. */
   | { readonly name: 'drained' }
   /** The session is over. What output is left should be written, then the connection closed. */

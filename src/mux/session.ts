@@ -234,6 +234,7 @@ export class MuxSession {
     if (this.#departure.isSent || this.#closed !== undefined) return
     this.#departure.send(this.#output.control, this.#table.lastPeerId, code, text, options)
     this.#wake()
+    this.#events.push({ name: 'leaving' })
     this.#maybeDrained()
   }
 

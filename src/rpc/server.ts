@@ -31,6 +31,8 @@ export interface Origin {
   readonly tunnel?: string
   /** Takes the streams of sealed sessions. Default: they are refused. */
   sealed?(stream: MuxStream): void
+  /** Told when one side of the connection takes no new streams. */
+  onLeaving?(): void
   /** Told when the connection has ended. */
   onClosed?(): void
 }
@@ -85,6 +87,9 @@ export class RpcServer {
     return {
       open: (arrival) => {
         this.#open(arrival, origin)
+      },
+      leaving: () => {
+        origin.onLeaving?.()
       },
       closed: () => {
         origin.onClosed?.()

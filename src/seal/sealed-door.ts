@@ -27,6 +27,19 @@ export interface SealedDoorPorts {
   readonly log: LogLimiter
 }
 
+/** The tunnel that the stream of a session came by, and the gateway at its other end. */
+export interface CarrierFacts {
+  readonly gateway: string
+  /** Key of the tunnel's connection. */
+  readonly tunnel: string
+}
+
+interface Held {
+  /** The certificates that the caller has shown. */
+  readonly chain: readonly Buffer[]
+  readonly tunnel: string
+}
+
 /** A handshake that is over, and the certificates that were shown in it. */
 interface Shaken {
   readonly wire: TlsWire
@@ -37,8 +50,7 @@ interface Shaken {
 export class SealedDoor {
   readonly #ports: SealedDoorPorts
   readonly #rate = new TokenBucket(HANDSHAKES_PER_SECOND, HANDSHAKES_BURST)
-  /** With the certificates that each caller has shown. */
-  readonly #sessions = new Map<RpcConnection, readonly Buffer[]>()
+  readonly #sessions = new Map<RpcConnection, Held>()
   #pending = 0
 
   constructor(ports: SealedDoorPorts) {
@@ -50,7 +62,8 @@ export class SealedDoor {
   }
 
   /** Takes the stream of a session. `streamsOf`: who serves what the caller opens in it. */
-  take(stream: MuxStream, gateway: string, streamsOf: (facts: TlsFacts) => StreamHandler): void {
+  take(stream: MuxStream, from: CarrierFacts, streamsOf: (facts: TlsFacts) => StreamHandler): void {
+    const { gateway, tunnel } = from
     const refusal = this.#ports.refusal() ?? this.#crowded()
     if (refusal !== undefined) {
       stream.refuse(refusal.code, refusal.recovery === 'retry', refusal.rawMessage)
@@ -66,7 +79,7 @@ export class SealedDoor {
     void this.#handshake(stream, carrier, gateway)
       .then(({ wire, chain }) => {
         carrier.lift()
-        this.#serve(wire, chain, streamsOf)
+        this.#serve(wire, { chain, tunnel }, streamsOf)
       })
       .catch((error: unknown) => {
         this.#refused(asPosternError(error), gateway)
@@ -75,6 +88,12 @@ export class SealedDoor {
         cancel()
         this.#pending--
       })
+  }
+
+  /** Sessions in a tunnel that takes no new streams end with their last call. */
+  leave(tunnel: string): void {
+    for (const [{ session }, held] of this.#sessions)
+      if (held.tunnel === tunnel) session.goAway('GOING_AWAY', 'the tunnel goes')
   }
 
   /** Ends every session. */
@@ -86,7 +105,7 @@ export class SealedDoor {
   /** Ends the sessions whose caller would not be let in by the trust of this moment. */
   async sweep(): Promise<void> {
     const end = await this.#ports.end()
-    for (const [connection, chain] of [...this.#sessions]) {
+    for (const [connection, { chain }] of [...this.#sessions]) {
       try {
         const { identity } = end.judge(chain)
         if (identityUri(identity) === identityUri(connection.facts.identity)) continue
@@ -123,18 +142,14 @@ export class SealedDoor {
     }
   }
 
-  #serve(
-    wire: TlsWire,
-    chain: readonly Buffer[],
-    streamsOf: (facts: TlsFacts) => StreamHandler,
-  ): void {
+  #serve(wire: TlsWire, held: Held, streamsOf: (facts: TlsFacts) => StreamHandler): void {
     const connection = new RpcConnection(wire, 'acceptor', this.#ports.process, {
       streams: streamsOf(wire.facts),
       onClosed: (closed) => {
         this.#sessions.delete(closed)
       },
     })
-    this.#sessions.set(connection, chain)
+    this.#sessions.set(connection, held)
   }
 
   #crowded(): PosternError | undefined {

@@ -93,7 +93,11 @@ export class RpcConnection {
         return
       case 'go-away':
         this.#goAway = event.goAway
+        this.#events.streams.leaving?.()
         this.#events.onGoAway?.(this, event.goAway)
+        return
+      case 'leaving':
+        this.#events.streams.leaving?.()
         return
       case 'drained':
         this.#events.onDrained?.(this)

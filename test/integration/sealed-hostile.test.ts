@@ -106,7 +106,7 @@ describe('a gateway that holds every key of the vendor', function () {
       Relay.start = start
     })
     Relay.start = (_host, near) => {
-      door.take(near, 'evil', () => {
+      door.take(near, { gateway: 'evil', tunnel: '1' }, () => {
         heard.push('a session')
         return refuseStreams('')
       })

@@ -165,6 +165,7 @@ describe('sealed calls', function () {
     await Promise.all(Array.from({ length: 50 }, (_none, i) => echo(cluster, String(i))))
     expect(at.agent.report().seal.sessions).to.equal(1)
     await at.agent.tunnels.replace()
+    await eventually(() => at.agent.report().seal.sessions === 0, 'it ends with the old tunnel')
     await eventually(
       async () => (await echo(cluster, 'x').catch(() => '')) === 'x',
       'calls pass again',
@@ -194,5 +195,21 @@ describe('sealed calls', function () {
     expect(at.agent.report().seal.sessions).to.equal(2)
     expect(await counted).to.equal(20)
     await eventually(() => at.agent.report().seal.sessions === 1, 'the first one has drained')
+  })
+
+  it('hold up no drain: an idle session ends at once, a running call first comes to its end', async () => {
+    at = await SealedStack.start({ 'drain.grace': '10m' })
+    const cluster = at.cluster()
+    const slow = cluster
+      .service(Diagnostics)
+      .download({ messages: 10, messageBytes: 1, intervalMs: 30 })
+    const counted = (async () => {
+      let count = 0
+      for await (const one of slow) count += one.payload.length
+      return count
+    })()
+    await eventually(() => at.agent.report().seal.sessions === 1, 'the stream runs')
+    await at.agent.drain()
+    expect(await counted).to.equal(10)
   })
 })

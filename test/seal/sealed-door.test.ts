@@ -53,7 +53,7 @@ describe('the door of sealed sessions', () => {
     const { sink } = pair.dialer.open('seal')
     pair.pump()
     const [opened] = pair.acceptor.opened
-    door().take(opened!.stream, 'gw-1', () => refuseStreams(''))
+    door().take(opened!.stream, { gateway: 'gw-1', tunnel: '1' }, () => refuseStreams(''))
     await settled()
     pair.pump()
     expect(sink.events).to.deep.equal(['accept'])
@@ -71,7 +71,7 @@ describe('the door of sealed sessions', () => {
     pair.pump()
     door(new PosternError('LOCKED_DOWN', 'locked')).take(
       pair.acceptor.opened[0]!.stream,
-      'gw-1',
+      { gateway: 'gw-1', tunnel: '1' },
       () => refuseStreams(''),
     )
     pair.pump()
@@ -85,7 +85,9 @@ describe('the door of sealed sessions', () => {
     const open = (): void => {
       const { sink, stream } = pair.dialer.open('seal')
       pair.pump()
-      one.take(pair.acceptor.opened.at(-1)!.stream, 'gw-1', () => refuseStreams(''))
+      one.take(pair.acceptor.opened.at(-1)!.stream, { gateway: 'gw-1', tunnel: '1' }, () =>
+        refuseStreams(''),
+      )
       pair.pump()
       outcomes.push(sink.events[0] ?? 'taken')
       stream.reset('CANCELLED')

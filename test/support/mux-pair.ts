@@ -38,7 +38,7 @@ export class MuxSide {
           if (event.name === 'ready') this.isReady = true
           else if (event.name === 'go-away') this.goAways.push(event.goAway)
           else if (event.name === 'drained') this.drainedCount++
-          else {
+          else if (event.name === 'closed') {
             noteText(event.error.code)
             this.closed = event.error
           }

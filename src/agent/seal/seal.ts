@@ -108,11 +108,16 @@ export class AgentSeal {
   take(stream: MuxStream, origin: Origin): void {
     const { server } = this.#ports.services
     const { cluster = '', gateway = '', region = '', tunnel = '' } = origin
-    this.#door.take(stream, gateway, ({ identity }) => {
+    this.#door.take(stream, { gateway, tunnel }, ({ identity }) => {
       const name = identity.role === 'caller' ? identity.caller : ''
       const caller = { kind: 'service', name, known: 'first-hand' } as const
       return server.streamsOf({ callerOf: () => caller, cluster, gateway, region, tunnel })
     })
+  }
+
+  /** A tunnel takes no new streams: sessions in it end with their last call, and callers make others. */
+  leave(tunnel: string): void {
+    this.#door.leave(tunnel)
   }
 
   report(): SealReport {

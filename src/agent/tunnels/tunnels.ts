@@ -231,6 +231,9 @@ export class Tunnels {
           sealed: (stream) => {
             seal.take(stream, origin)
           },
+          onLeaving: () => {
+            seal.leave(tunnel)
+          },
           onClosed: () => {
             guard.guard.forget(tunnel)
           },
