@@ -27,7 +27,7 @@ function makeRuntime(): string {
   return node
 }
 
-async function bundle(name: string): Promise<string> {
+async function bundle(name: string): Promise<void> {
   const outfile = join(WORK, `${name}.cjs`)
   await build({
     entryPoints: [join(ROOT, `src/cli/${name}.ts`)],
@@ -47,7 +47,6 @@ async function bundle(name: string): Promise<string> {
     },
     plugins: [inlineVersion],
   })
-  return outfile
 }
 
 rmSync(OUT, { recursive: true, force: true })
@@ -56,8 +55,10 @@ const executable = makeRuntime()
 for (const name of ['agent', 'gateway']) {
   const output = join(OUT, name)
   const config = join(WORK, `${name}.json`)
+  await bundle(name)
   const settings = {
-    main: await bundle(name),
+    main: `${name}.cjs`,
+    // By its name alone: the path would be kept in the file, and no two places give the same.
     mainFormat: 'commonjs',
     output,
     executable,
@@ -68,8 +69,11 @@ for (const name of ['agent', 'gateway']) {
     execArgvExtension: 'none',
   }
   writeFileSync(config, JSON.stringify(settings))
-  // V8 takes its code cache only under the flags that it was made with.
-  execFileSync(process.execPath, [...FLAGS, '--build-sea', config], { stdio: 'ignore' })
+  // V8 takes its code cache only under the flags that it was made with; the seed is not among them, and makes it the same each time.
+  execFileSync(process.execPath, ['--random-seed=1', ...FLAGS, '--build-sea', config], {
+    stdio: 'ignore',
+    cwd: WORK,
+  })
   copyFileSync(join(WORK, `${name}.cjs.LEGAL.txt`), join(OUT, `${name}.LICENSES.txt`))
   console.log(`${output}  ${(statSync(output).size / MIB).toFixed(0)} MiB`)
 }
