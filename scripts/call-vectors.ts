@@ -1,3 +1,4 @@
+import { encodeExtras } from '../src/wire/head-extras.ts'
 import { encodeMetadata } from '../src/wire/metadata.ts'
 
 /** A head or trailer in hex, and what a receiver makes of it. */
@@ -22,8 +23,14 @@ interface Head {
   readonly name?: string | Buffer
   readonly traceparent?: string
   readonly metadata?: Buffer
+  readonly extras?: Buffer
   readonly body?: Buffer
 }
+
+const EXTRAS = Buffer.concat([
+  encodeExtras({ callerRegion: 'eu-west-1' }),
+  Buffer.from([200, 2, 0, 0]),
+])
 
 /** What follows the credit in the payload of OPEN. */
 function head({
@@ -33,11 +40,12 @@ function head({
   name = 'a.B/C',
   traceparent = '',
   metadata = Buffer.alloc(0),
+  extras = Buffer.alloc(0),
   body = Buffer.alloc(0),
 }: Head): Buffer {
-  const fixed = Buffer.from([kind, 0, 0, 0, 0, 0, 0, 0])
+  const fixed = Buffer.from([kind, 0, extras.length >> 8, extras.length & 0xff, 0, 0, 0, 0])
   const names = [cluster, caller, name, traceparent].map(text)
-  return Buffer.concat([fixed, ...names, u16(metadata.length), metadata, body])
+  return Buffer.concat([fixed, ...names, u16(metadata.length), metadata, extras, body])
 }
 
 function entry(key: string | Buffer, value: string | Buffer): Buffer {
@@ -67,6 +75,11 @@ export function headVectors(): CallVector[] {
     bad('a cluster with a space', head({ cluster: 'eu 1' })),
     bad('a cluster with DEL', head({ cluster: 'eu\u007f' })),
     bad('a caller that is not ASCII', head({ caller: Buffer.from([0xe9]) })),
+    one('extras: a caller in eu-west-1, and a type that nobody knows', head({ extras: EXTRAS })),
+    bad(
+      'extras that run past the end',
+      head({ extras: Buffer.from([1, 9, 0x65]) }).subarray(0, -1),
+    ),
     one('a sealed session', head({ kind: 6, name: '' })),
     bad('a sealed session with a body', head({ kind: 6, name: '', body: Buffer.from([1]) })),
     bad('a kind of 7', head({ kind: 7 })),

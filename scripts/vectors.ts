@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { FLAG_END, FRAME } from '../src/wire/frame.ts'
 import { FrameWriter } from '../src/wire/frame-writer.ts'
 import { writeGoAway } from '../src/wire/goaway.ts'
-import { FEATURE_SEALED, writeHello } from '../src/wire/hello.ts'
+import { FEATURES, writeHello } from '../src/wire/hello.ts'
 import { encodeMetadata } from '../src/wire/metadata.ts'
 import { encodeRoute, KIND, writeHead } from '../src/wire/open-head.ts'
 import { writeRefuse } from '../src/wire/refuse.ts'
@@ -93,9 +93,9 @@ function validFrames(): FrameVector[] {
       }),
     ),
     valid(
-      'HELLO: the same with the feature of sealed sessions',
+      'HELLO: the same with the features of sealed sessions and of extras',
       taken((w) => {
-        writeHello(w, { ...HELLO, features: FEATURE_SEALED })
+        writeHello(w, { ...HELLO, features: FEATURES })
       }),
     ),
     valid(

@@ -1,5 +1,18 @@
 const COLUMNS = [
-  ...['n', 'at', 'caller', 'known', 'user', 'method', 'service', 'verb', 'path', 'type', 'about'],
+  ...[
+    'n',
+    'at',
+    'caller',
+    'known',
+    'callerRegion',
+    'user',
+    'method',
+    'service',
+    'verb',
+    'path',
+    'type',
+    'about',
+  ],
   ...['decision', 'rule', 'code', 'why', 'id', 'repeated', 'gateway', 'region', 'sealed'],
   ...[
     'stream',

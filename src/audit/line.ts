@@ -77,6 +77,7 @@ export class LineWriter {
     const facts = {
       caller: who?.name ?? null,
       known: who?.known ?? null,
+      ...(who?.region === undefined ? {} : { callerRegion: who.region }),
       user: user === undefined ? null : { issuer: user.issuer, subject: user.subject },
       [kind === 'forward' ? 'service' : 'method']: name,
       // The path itself may say more than its pattern: it stays here.
@@ -117,7 +118,7 @@ function isAlike(one: Decided, other: Decided): boolean {
 }
 
 function isSameCaller(a: KnownCaller | undefined, b: KnownCaller | undefined): boolean {
-  return a?.name === b?.name && a?.known === b?.known
+  return a?.name === b?.name && a?.known === b?.known && a?.region === b?.region
 }
 
 function aboutOf({ about }: Ended): string {

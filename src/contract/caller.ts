@@ -6,6 +6,8 @@ export type Caller =
       readonly name: string
       /** `gateway`: the gateway says so. `first-hand`: the agent saw its certificate, on a sealed call. */
       readonly known: 'gateway' | 'first-hand'
+      /** Region in its certificate; undefined: it has none. On the word of the same as its name. */
+      readonly region?: string | undefined
     }
   /** A gateway itself, by the name in its certificate: no service can be taken for one. */
   | { readonly kind: 'gateway'; readonly name: string }

@@ -64,11 +64,12 @@ const JUDGES: readonly Judge[] = [
     isRegionAllowed(policy.gatewayRegions, region)
       ? undefined
       : { code: 'REGION_REFUSED', text: 'the region of this gateway is not allowed' },
-  // The region of a caller is not signed into calls of this protocol: where one is demanded, nobody has it.
-  ({ caller }, { policy }) =>
-    policy.callerRegions.length === 0
-      ? undefined
-      : { code: 'REGION_REFUSED', text: `the region of ${callerText(caller)} is not proven` },
+  ({ caller }, { policy }) => {
+    const region = (caller.kind === 'service' ? caller.region : undefined) ?? ''
+    if (isRegionAllowed(policy.callerRegions, region)) return undefined
+    const how = region === '' ? 'is not proven' : 'is not allowed'
+    return { code: 'REGION_REFUSED', text: `the region of ${callerText(caller)} ${how}` }
+  },
   ({ data }) => {
     const never = typesOf(data).find((type) => !mayCross(type))
     return never && { code: 'POLICY_DENIED', text: neverText(never) }

@@ -13,6 +13,8 @@ export interface CallerPattern {
 export interface KnownCaller {
   readonly name: string
   readonly known: 'first-hand' | 'gateway'
+  /** In its certificate; undefined: it has none. */
+  readonly region?: string | undefined
 }
 
 const CALLER = /^(?<name>[a-z0-9][a-z0-9-]{0,62})?(?<star>\*)?(?:@(?<known>first-hand|gateway))?$/

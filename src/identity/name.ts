@@ -14,7 +14,13 @@ export type Identity =
       readonly region: string
       readonly gateway: string
     }
-  | { readonly role: 'caller'; readonly trustDomain: string; readonly caller: string }
+  | {
+      readonly role: 'caller'
+      readonly trustDomain: string
+      readonly caller: string
+      /** Where it runs; undefined: its certificate does not say. */
+      readonly region?: string
+    }
 
 /** The role that a certificate's name gives its holder. */
 export type Role = Identity['role']
@@ -23,7 +29,7 @@ const DOMAIN = '(?<domain>[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?)'
 const LABEL = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?'
 const AGENT = new RegExp(`^spiffe://${DOMAIN}/cluster/(?<a>${LABEL})/agent/(?<b>${LABEL})$`)
 const GATEWAY = new RegExp(`^spiffe://${DOMAIN}/region/(?<a>${LABEL})/gateway/(?<b>${LABEL})$`)
-const CALLER = new RegExp(`^spiffe://${DOMAIN}/caller/(?<a>${LABEL})$`)
+const CALLER = new RegExp(`^spiffe://${DOMAIN}(?:/region/(?<b>${LABEL}))?/caller/(?<a>${LABEL})$`)
 const ONE_LABEL = new RegExp(`^${LABEL}$`)
 
 /** A name that may stand in an identity: 1 to 63 of a-z, 0-9 and inner hyphens. */
@@ -40,7 +46,9 @@ export function identityUri(identity: Identity): string {
     case 'gateway':
       return `${base}/region/${identity.region}/gateway/${identity.gateway}`
     case 'caller':
-      return `${base}/caller/${identity.caller}`
+      return identity.region === undefined
+        ? `${base}/caller/${identity.caller}`
+        : `${base}/region/${identity.region}/caller/${identity.caller}`
   }
 }
 
@@ -66,7 +74,8 @@ export function parseIdentity(uri: string): Identity {
   }
   const caller = CALLER.exec(uri)?.groups
   if (caller?.a !== undefined) {
-    return { role: 'caller', trustDomain: caller.domain ?? '', caller: caller.a }
+    const region = caller.b === undefined ? {} : { region: caller.b }
+    return { role: 'caller', trustDomain: caller.domain ?? '', caller: caller.a, ...region }
   }
   throw new PosternError(
     'CERT_LEAF_RULES',

@@ -1,8 +1,14 @@
 import type { Caller } from '../contract/caller.ts'
 import type { Identity } from '../identity/name.ts'
+import type { HeadExtras } from '../wire/head-extras.ts'
 
 /** Returns who calls by a stream of a tunnel: the service that the head names, or else the gateway at the other end. */
-export function callerInHead({ caller }: { readonly caller: string }, peer: Identity): Caller {
-  if (caller !== '') return { kind: 'service', name: caller, known: 'gateway' }
-  return { kind: 'gateway', name: peer.role === 'gateway' ? peer.gateway : '' }
+export function callerInHead(
+  { caller }: { readonly caller: string },
+  { callerRegion }: HeadExtras,
+  peer: Identity,
+): Caller {
+  if (caller === '') return { kind: 'gateway', name: peer.role === 'gateway' ? peer.gateway : '' }
+  const region = callerRegion === '' ? undefined : callerRegion
+  return { kind: 'service', name: caller, known: 'gateway', region }
 }

@@ -5,6 +5,7 @@ import { USER_TOKEN, type UserVerdict } from '../contract/user.ts'
 import { dataTypeOfNumber } from '../contract/data-type.ts'
 import type { OpenArrival, StreamHandler } from '../mux/session-owner.ts'
 import type { MuxStream } from '../mux/stream.ts'
+import { decodeExtras, type HeadExtras } from '../wire/head-extras.ts'
 import { decodeMetadata, type Metadata } from '../wire/metadata.ts'
 import { judgeBody, KIND, moveHead, readHead, type OpenHead } from '../wire/open-head.ts'
 import { CallCounts } from './call-counts.ts'
@@ -21,7 +22,7 @@ const INTERNAL = statusNumber('INTERNAL')
 /** What a connection vouches for of the streams that come over it. */
 export interface Origin {
   /** Who calls: fixed by the connection, or read from the head where the peer is a gateway. */
-  callerOf(head: OpenHead): Caller
+  callerOf(head: OpenHead, extras: HeadExtras): Caller
   /** The cluster that a call must name where it names one. Default: any. */
   readonly cluster?: string
   /** The gateway at the other end, and the region in its certificate. Default: none. */
@@ -101,12 +102,14 @@ export class RpcServer {
     const { stream, bytes, start, end, isEnded } = arrival
     let head: OpenHead
     let metadata: Metadata
+    let extras: HeadExtras
     let caller: Caller
     try {
       head = readHead(bytes, start, end)
       judgeBody(head, end, isEnded)
-      metadata = decodeMetadata(bytes, head.metadataStart, head.bodyStart)
-      caller = origin.callerOf(head)
+      metadata = decodeMetadata(bytes, head.metadataStart, head.metadataEnd)
+      extras = decodeExtras(bytes, head.metadataEnd, head.bodyStart)
+      caller = origin.callerOf(head, extras)
     } catch (error) {
       if (!(error instanceof PosternError)) throw error
       stream.refuse(error.code, false, error.rawMessage)

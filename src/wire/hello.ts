@@ -12,8 +12,10 @@ export const VERSION_MAX = 1
 
 /** Feature bit of a side that passes on, or takes, streams of kind `sealed` (PROTOCOL 6.6). */
 export const FEATURE_SEALED = 1n
+/** Feature bit of a side that reads extras in heads (PROTOCOL 6.7). */
+export const FEATURE_EXTRAS = 2n
 /** All that this build says in its HELLO. */
-export const FEATURES = FEATURE_SEALED
+export const FEATURES = FEATURE_SEALED | FEATURE_EXTRAS
 
 /** The first frame of either side (PROTOCOL 4). */
 export interface Hello {

@@ -28,14 +28,16 @@ export const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 /** Bytes of the credit field, before the head. */
 export const CREDIT_BYTES = 4
 const FIXED_BYTES = 8
+/** Of the length of the extras, in the fixed part. */
+const EXTRAS_AT = 2
 const NAME_BYTES_MAX = 255
 const PRINTABLE_ASCII = /^[\x21-\x7e]*$/
 
 /**
  * Head of OPEN, after the credit (PROTOCOL 5):
  *
- *   kind (1) data type (1) 0 (2) timeout ms (4)
- *   cluster (1+n) caller (1+n) name (1+n) traceparent (1+n) metadata (2+n) body
+ *   kind (1) data type (1) length of extras (2) timeout ms (4)
+ *   cluster (1+n) caller (1+n) name (1+n) traceparent (1+n) metadata (2+n) extras body
  */
 export interface OpenHead {
   readonly kind: number
@@ -53,6 +55,8 @@ export interface OpenHead {
   /** Where the fields after `caller` begin, for a relay. */
   readonly afterCaller: number
   readonly metadataStart: number
+  /** Where the extras begin. */
+  readonly metadataEnd: number
   readonly bodyStart: number
 }
 
@@ -112,27 +116,39 @@ export function writeHead(writer: FrameWriter, head: HeadFields): void {
 }
 
 /**
- * Writes the head in `bytes` again, with `caller` in place of whatever caller it held, and `traceparent`,
+ * Writes the head in `bytes` again, with `caller` and `extras` in place of whatever it held of these, and `traceparent`,
  * where it is not empty, in place of its own; what follows the head goes along as it is.
  */
 export function writeRelayedHead(
   writer: FrameWriter,
   head: OpenHead,
-  { caller, traceparent }: { readonly caller: Buffer; readonly traceparent: string },
+  { caller, traceparent, extras }: RelayedNames,
   bytes: Buffer,
   start: number,
   end: number,
 ): void {
-  writer.slice(bytes, start, start + FIXED_BYTES + 1 + head.cluster.length)
+  writer.slice(bytes, start, start + EXTRAS_AT)
+  writer.u16(extras.length)
+  writer.slice(bytes, start + EXTRAS_AT + 2, start + FIXED_BYTES + 1 + head.cluster.length)
   writer.bytes(caller)
-  if (traceparent === '') {
-    writer.slice(bytes, head.afterCaller, end)
-    return
-  }
   const afterName = head.afterCaller + 1 + head.name.length
-  writer.slice(bytes, head.afterCaller, afterName)
-  writer.bytes(shortText(traceparent))
-  writer.slice(bytes, afterName + 1 + head.traceparent.length, end)
+  if (traceparent === '') writer.slice(bytes, head.afterCaller, head.metadataEnd)
+  else {
+    writer.slice(bytes, head.afterCaller, afterName)
+    writer.bytes(shortText(traceparent))
+    writer.slice(bytes, afterName + 1 + head.traceparent.length, head.metadataEnd)
+  }
+  if (extras.length > 0) writer.bytes(extras)
+  writer.slice(bytes, head.bodyStart, end)
+}
+
+/** What a relay writes into a head in its own name. */
+export interface RelayedNames {
+  /** From encodeName. */
+  readonly caller: Buffer
+  readonly traceparent: string
+  /** From encodeExtras. */
+  readonly extras: Buffer
 }
 
 /** Bytes that a head grows by when this `traceparent` takes the place of its own. */
@@ -146,6 +162,7 @@ export function moveHead(head: OpenHead, by: number): OpenHead {
     ...head,
     afterCaller: head.afterCaller + by,
     metadataStart: head.metadataStart + by,
+    metadataEnd: head.metadataEnd + by,
     bodyStart: head.bodyStart + by,
   }
 }
@@ -187,7 +204,8 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
   const name = judged(text())
   const traceparent = text()
   const metadataStart = at + 2
-  const bodyStart = metadataStart + bytes.readUInt16BE(at)
+  const metadataEnd = metadataStart + bytes.readUInt16BE(at)
+  const bodyStart = metadataEnd + bytes.readUInt16BE(start + EXTRAS_AT)
   if (bodyStart > end) throw cutShort()
   const kind = bytes[start] as number
   if (kind < KIND.unary || kind > KIND.sealed) throw malformed('is of an unknown kind')
@@ -201,6 +219,7 @@ export function readHead(bytes: Buffer, start: number, end: number): OpenHead {
     traceparent,
     afterCaller,
     metadataStart,
+    metadataEnd,
     bodyStart,
   }
 }

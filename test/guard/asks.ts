@@ -17,6 +17,7 @@ export function ask(
     type?: DataType
     declared?: DataType
     region?: string
+    callerRegion?: string
     tunnel?: string
     isOffered?: boolean
   } = {},
@@ -24,7 +25,7 @@ export function ask(
   const { caller = 'billing', known = 'gateway', name = 'a.b.Service/Read', kind = 'unary' } = said
   const { type = 'cluster-record', declared, region = 'eu-west-1', tunnel = '1' } = said
   return {
-    caller: { kind: 'service', name: caller, known },
+    caller: { kind: 'service', name: caller, known, region: said.callerRegion },
     ...{ name, kind, declared, region, tunnel },
     sealed: known === 'first-hand',
     data: said.isOffered === false ? undefined : plainData(type),

@@ -132,7 +132,9 @@ describe('the guard', () => {
     for (const region of ['eu-west-2', 'us-east', 'eu', ''])
       expect(denial(guard, ask({ region })).code).to.equal('REGION_REFUSED')
     guard.use(policy(`residency: { callers: [eu] }\n${rules}`))
-    expect(denial(guard, ask()).code).to.equal('REGION_REFUSED')
+    expect(denial(guard, ask()).text).to.include('not proven')
+    expect(denial(guard, ask({ callerRegion: 'us-east' })).text).to.include('is not allowed')
+    expect(isAllowed(guard, ask({ callerRegion: 'eu-central' }))).to.equal(true)
   })
 
   it('stops all but health while locked down, at once, and what a policy locks no operator lifts', () => {

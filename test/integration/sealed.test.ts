@@ -212,4 +212,32 @@ describe('sealed calls', function () {
     await at.agent.drain()
     expect(await counted).to.equal(10)
   })
+
+  it('tell the region of a caller first-hand; others have the one that the gateway has verified', async () => {
+    at = await SealedStack.start()
+    const ca = await CustomerCa.create(at.stack.pki.folder)
+    const { settings } = at.agent
+    writeFileSync(
+      at.policy,
+      'version: 1\nresidency: { callers: [eu] }\nrules: [{ name: all, callers: ["*"], methods: ["*"] }]\n',
+    )
+    await at.agent.reload(() => ({ ...settings, 'seal.callerCaFile': ca.caFile }))
+    const from = async (region: string | undefined): Promise<string> => {
+      const identity = region === undefined ? CALLER : { ...CALLER, region }
+      const client = await at.stack.connect(await at.stack.pki.issue(identity))
+      return await reasonOf(echo(client.cluster('c-1'), 'x'))
+    }
+    expect(await from('eu-west-1')).to.equal('it passed')
+    expect(await from('eu-west-2')).to.include('is not allowed')
+    expect(await from(undefined)).to.include('is not proven')
+    const sealed = async (region: string): Promise<string> =>
+      await reasonOf(
+        echo(at.cluster({ ...(await ca.issue({ ...CALLER, region })), pins: [at.pin] }), 'x'),
+      )
+    expect(await sealed('eu-central')).to.equal('it passed')
+    expect(await sealed('us-east')).to.include('is not allowed')
+    at.client.close()
+    const regions = at.lines().map(({ callerRegion = null }) => callerRegion)
+    expect(regions).to.deep.equal(['eu-west-1', 'eu-west-2', null, 'eu-central', 'us-east'])
+  })
 })

@@ -146,7 +146,10 @@ export class World {
         return await client.register({ cluster: 'c', agent: 'a' }, { timeoutMs: 5000 })
       },
       streamsOf: (peer) =>
-        this.agentServer.streamsOf({ callerOf: (head) => callerInHead(head, peer), cluster: 'c' }),
+        this.agentServer.streamsOf({
+          callerOf: (head, extras) => callerInHead(head, extras, peer),
+          cluster: 'c',
+        }),
     })
   }
 

@@ -1,4 +1,6 @@
 import { expect } from 'chai'
+import { codeOf } from '../support/code-of.ts'
+import { decodeExtras, encodeExtras } from '../../src/wire/head-extras.ts'
 import fc from 'fast-check'
 import { PosternError } from '../../src/base/errors.ts'
 import { decodeMetadata, encodeMetadata } from '../../src/wire/metadata.ts'
@@ -82,7 +84,8 @@ describe('the head of OPEN', () => {
   it('is passed on with another caller and nothing else changed', () => {
     const original = readHead(head, 0, head.length)
     const relayed = payload((writer) => {
-      const names = { caller: encodeName('ops'), traceparent: '' }
+      const extras = encodeExtras({ callerRegion: 'eu-west-1' })
+      const names = { caller: encodeName('ops'), traceparent: '', extras }
       writeRelayedHead(writer, original, names, head, 0, head.length)
     })
     const read = readHead(relayed, 0, relayed.length)
@@ -93,7 +96,34 @@ describe('the head of OPEN', () => {
       timeoutMs: 5000,
       traceparent: original.traceparent,
     })
+    const extras = decodeExtras(relayed, read.metadataEnd, read.bodyStart)
+    expect(extras).to.deep.equal({ callerRegion: 'eu-west-1' })
     expect(relayed.subarray(read.bodyStart).toString()).to.equal('body')
+  })
+
+  it('has its extras taken off by a relay, whatever they say', () => {
+    const forged = payload((writer) => {
+      const extras = encodeExtras({ callerRegion: 'us-east' })
+      const original = readHead(head, 0, head.length)
+      const names = { caller: encodeName(''), traceparent: '', extras }
+      writeRelayedHead(writer, original, names, head, 0, head.length)
+    })
+    const read = readHead(forged, 0, forged.length)
+    const relayed = payload((writer) => {
+      const names = { caller: encodeName('ops'), traceparent: '', extras: Buffer.alloc(0) }
+      writeRelayedHead(writer, read, names, forged, 0, forged.length)
+    })
+    const again = readHead(relayed, 0, relayed.length)
+    expect(decodeExtras(relayed, again.metadataEnd, again.bodyStart).callerRegion).to.equal('')
+    expect(relayed.subarray(again.bodyStart).toString()).to.equal('body')
+    expect(relayed.includes('us-east')).to.equal(false)
+  })
+
+  it('ignores extras that it does not know, and takes none that are cut off or name no region', () => {
+    const decoded = (...bytes: number[]) => decodeExtras(Buffer.from(bytes), 0, bytes.length)
+    expect(decoded(9, 2, 1, 1, 1, 2, 0x65, 0x75, 200, 0)).to.deep.equal({ callerRegion: 'eu' })
+    for (const bad of [[1], [1, 3, 0x65], [1, 0], [1, 1, 0x2d], [1, 1, 0x0a]])
+      codeOf(() => decoded(...bad), 'MALFORMED_CALL')
   })
 
   it('takes printable ASCII names of at most 255 bytes', () => {

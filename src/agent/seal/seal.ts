@@ -109,8 +109,8 @@ export class AgentSeal {
     const { server } = this.#ports.services
     const { cluster = '', gateway = '', region = '', tunnel = '' } = origin
     this.#door.take(stream, { gateway, tunnel }, ({ identity }) => {
-      const name = identity.role === 'caller' ? identity.caller : ''
-      const caller = { kind: 'service', name, known: 'first-hand' } as const
+      const { caller: name = '', region: from } = identity.role === 'caller' ? identity : {}
+      const caller = { kind: 'service', name, known: 'first-hand', region: from } as const
       return server.streamsOf({ callerOf: () => caller, cluster, gateway, region, tunnel })
     })
   }

@@ -224,7 +224,7 @@ export class Tunnels {
       streamsOf: (peer) => {
         const tunnel = String(++this.#connections)
         const origin: Origin = {
-          callerOf: (head) => callerInHead(head, peer),
+          callerOf: (head, extras) => callerInHead(head, extras, peer),
           cluster: identity.cluster,
           ...(peer.role === 'gateway' ? { gateway: peer.gateway, region: peer.region } : {}),
           tunnel,

@@ -46,6 +46,10 @@ const OPTIONS = {
     type: 'string',
     describe: 'Of an HTTP service: the request, such as "GET /api/v1/query".',
   },
+  'caller-region': {
+    type: 'string',
+    describe: "Region in the caller's certificate. Default: one that is allowed.",
+  },
   region: { type: 'string', describe: 'Region of the gateway. Default: one that is allowed.' },
   ...JSON_OPTION,
 } as const
@@ -79,7 +83,16 @@ interface Found {
 
 function explained(
   settings: GuardSettings,
-  { caller, method, service, sealed, region, user, path }: ArgumentsOf<typeof OPTIONS>,
+  {
+    caller,
+    method,
+    service,
+    sealed,
+    region,
+    user,
+    path,
+    'caller-region': callerRegion,
+  }: ArgumentsOf<typeof OPTIONS>,
   surroundings: Surroundings,
 ): Found {
   if ((method === undefined) === (service === undefined))
@@ -94,8 +107,11 @@ function explained(
   const guard = new Guard({ clock, random, recorder: NO_RECORD }, document, loadSpent(directory))
   guard.lockDown(readLockdown(directory)?.reason)
   const [allowedRegion = ''] = expandRegions(document.gatewayRegions)
+  const [allowedFrom] = expandRegions(document.callerRegions)
+  const from = callerRegion ?? allowedFrom
+  const known = sealed ? ('first-hand' as const) : ('gateway' as const)
   const ask: Ask = {
-    caller: { kind: 'service', name: caller, known: sealed ? 'first-hand' : 'gateway' },
+    caller: { kind: 'service', name: caller, known, region: from },
     sealed,
     name,
     kind: offered?.kind ?? (service === undefined ? 'unary' : 'forward'),

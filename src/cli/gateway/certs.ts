@@ -125,6 +125,11 @@ const ISSUE_OPTIONS = {
     required: true,
     describe: 'Name of the service, as the policies of clusters know it.',
   },
+  region: {
+    type: 'string',
+    describe:
+      'Where the service runs, such as eu-west-1: policies of customers may demand it. Default: the certificate does not say.',
+  },
   dir: {
     type: 'string',
     required: true,
@@ -146,9 +151,9 @@ const issue = command({
   options: ISSUE_OPTIONS,
   run: (args, surroundings) =>
     withStore(args, surroundings, async (tools, operator) => {
-      const { caller, dir, key: keyKind } = args
-      const request = { caller, keyKind, lifetimeMs: lifetimeOf(args.ttl) }
-      judgeCaller(caller)
+      const { caller, region, dir, key: keyKind } = args
+      const request = { caller, region, keyKind, lifetimeMs: lifetimeOf(args.ttl) }
+      judgeCaller(caller, region)
       makeFolder(dir)
       const issued = await issueCaller(tools, request, operator)
       writeState(join(dir, `${caller}.key`), issued.keyPem, FOR_OWNER)
@@ -158,6 +163,7 @@ const issue = command({
       writeState(settingsFile, callerSettings(caller, tools), FOR_ALL)
       const facts = {
         caller,
+        region: region ?? null,
         serial: issued.serial,
         notAfter: new Date(issued.notAfterMs).toISOString(),
         certificateFile: join(dir, `${caller}.pem`),

@@ -159,11 +159,13 @@ export class Issuer {
 
   /** A certificate for a control-plane service. @throws CSR_INVALID */
   async issueCaller(
-    caller: string,
+    { caller, region }: { readonly caller: string; readonly region?: string | undefined },
     request: SigningRequest,
     { actor, lifetimeMs, nowMs }: { actor: string; lifetimeMs: number; nowMs: number },
   ): Promise<Buffer> {
-    const identity = { role: 'caller', trustDomain: this.#ports.trustDomain, caller } as const
+    const { trustDomain } = this.#ports
+    const placed = region === undefined ? {} : { region }
+    const identity = { role: 'caller', trustDomain, caller, ...placed } as const
     const grant = {
       identity,
       name: `caller ${caller}`.slice(0, COMMON_NAME_CHARS_MAX),

@@ -12,6 +12,7 @@ import { RpcServer } from '../../rpc/server.ts'
 import { RpcConnection, type PeerWire, type ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { identityUri } from '../../identity/name.ts'
 import { decodeMetadata } from '../../wire/metadata.ts'
+import { encodeExtras } from '../../wire/head-extras.ts'
 import { PAYLOAD_BYTES_MAX } from '../../wire/frame.ts'
 import {
   CALLER_BYTES_MAX,
@@ -132,8 +133,8 @@ export class CallerSide {
     const { logger, shares } = this.#options
     const parts = { ...this.#options.parts, budget: share.budget }
     const { identity, address } = wire.facts
-    const caller = identity.role === 'caller' ? identity.caller : ''
-    const from = this.#relayedCaller(caller, share, tunnelOf)
+    const { caller, region = '' } = identity.role === 'caller' ? identity : { caller: '' }
+    const from = this.#relayedCaller({ caller, region }, share, tunnelOf)
     const facts = { peer: address, caller }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
       onReady: () => {
@@ -162,7 +163,7 @@ export class CallerSide {
           if (CREDIT_BYTES + end - start > OPEN_BYTES_MAX) throw tooLarge()
           head = readHead(bytes, start, end)
           judgeBody(head, end, isEnded)
-          decodeMetadata(bytes, head.metadataStart, head.bodyStart)
+          decodeMetadata(bytes, head.metadataStart, head.metadataEnd)
         } catch (error) {
           if (!(error instanceof PosternError)) throw error
           stream.refuse(error.code, false, error.rawMessage)
@@ -175,7 +176,7 @@ export class CallerSide {
   }
 
   #relayedCaller(
-    caller: string,
+    { caller, region }: { readonly caller: string; readonly region: string },
     share: PeerShare,
     tunnelOf: RelayedCaller['tunnelOf'],
   ): RelayedCaller {
@@ -192,6 +193,7 @@ export class CallerSide {
       caller,
       tunnelOf,
       callerName: encodeName(caller),
+      extras: encodeExtras({ callerRegion: region }),
       share,
       budget: share.budget,
       nowMs,

@@ -13,7 +13,9 @@ import {
   tracingBytes,
   writeRelayedHead,
   type OpenHead,
+  type RelayedNames,
 } from '../../wire/open-head.ts'
+import { FEATURE_EXTRAS } from '../../wire/hello.ts'
 import type { CallCounts } from '../../rpc/call-counts.ts'
 import { statusNumber, statusOfCode } from '../../rpc/status.ts'
 import type { AgentTunnel } from '../clusters/clusters.ts'
@@ -35,6 +37,8 @@ const TRIES_MAX = 3
 /** Refusals that are the agent's own trouble, not that of what lies behind it. */
 const OVERLOADED: readonly ErrorCode[] = ['STREAM_LIMIT', 'BUDGET_EXHAUSTED', 'INTERNAL']
 
+const NO_EXTRAS = Buffer.alloc(0)
+
 /** How long after its deadline a call that neither end has ended is ended here, in ms. */
 const DEADLINE_MARGIN_MS = 5000
 
@@ -42,6 +46,8 @@ const DEADLINE_MARGIN_MS = 5000
 export interface RelayPorts {
   /** Name of the caller, encoded. */
   readonly callerName: Buffer
+  /** What else is known of it, encoded; empty: nothing. */
+  readonly extras: Buffer
   /** The caller's: a copy of an OPEN is kept in it until the stream is answered. */
   readonly budget: ByteBudget
   nowMs(): number
@@ -255,9 +261,18 @@ export class Relay implements StreamSink, Deadlined {
       host.onEnded(tunnel)
     })
     host.onPassed(true, end - head.bodyStart)
-    const names = { caller: host.callerName, traceparent: this.#traceparent }
+    const names = this.#namesFor(session, { head, bytes, start, end, isEnded })
     writeRelayedHead(session.writer, head, names, bytes, start, end)
     session.endOpen()
+  }
+
+  /** To an agent of before, or without room for them, extras are left out. */
+  #namesFor(session: AgentTunnel['connection']['session'], open: ArrivedOpen): RelayedNames {
+    const { callerName: caller, extras } = this.#host
+    const traceparent = this.#traceparent
+    const growth = caller.length + tracingBytes(open.head, traceparent) + extras.length
+    const isTold = extras.length > 0 && session.peerHas(FEATURE_EXTRAS) && roomFor(open, growth)
+    return { caller, traceparent, extras: isTold ? extras : NO_EXTRAS }
   }
 
   /** False: no other tunnel takes the stream, or none may be asked any more. */

@@ -129,16 +129,26 @@ export interface IssuedCaller {
 /** Makes a key and a certificate for a control-plane service that calls clusters. @throws USAGE, CONFIG_INVALID, and what reading the CAs throws */
 export async function issueCaller(
   tools: StoreTools,
-  request: { readonly caller: string; readonly keyKind: KeyKind; readonly lifetimeMs: number },
+  request: {
+    readonly caller: string
+    /** Where it runs; undefined: the certificate does not say. */
+    readonly region?: string | undefined
+    readonly keyKind: KeyKind
+    readonly lifetimeMs: number
+  },
   { actor, nowMs }: Operator,
 ): Promise<IssuedCaller> {
-  const { caller, keyKind, lifetimeMs } = request
-  judgeCaller(caller)
+  const { caller, region, keyKind, lifetimeMs } = request
+  judgeCaller(caller, region)
   const authorities = await tools.authorities()
   const issuer = issuerOf({ ...tools, authorities })
   const key = await makeKey(keyKind)
   const signingRequest = readSigningRequest(makeSigningRequest(key))
-  const der = await issuer.issueCaller(caller, signingRequest, { actor, nowMs, lifetimeMs })
+  const der = await issuer.issueCaller({ caller, region }, signingRequest, {
+    actor,
+    nowMs,
+    lifetimeMs,
+  })
   const { serial, notAfterMs } = readCertificate(der)
   return {
     keyPem: privatePem(key),
@@ -150,9 +160,10 @@ export async function issueCaller(
 }
 
 /** Judges the name of a service that is to call clusters. @throws USAGE where a service cannot have this name */
-export function judgeCaller(caller: string): void {
-  if (isLabel(caller)) return
-  throw new PosternError('USAGE', '--caller must be 1 to 63 of a-z, 0-9 and inner hyphens')
+export function judgeCaller(caller: string, region?: string): void {
+  const form = 'must be 1 to 63 of a-z, 0-9 and inner hyphens'
+  if (!isLabel(caller)) throw new PosternError('USAGE', `--caller ${form}`)
+  if (region !== undefined && !isLabel(region)) throw new PosternError('USAGE', `--region ${form}`)
 }
 
 function nameOf({
