@@ -1,8 +1,8 @@
 import { closeSync, fstatSync, openSync, readFileSync, realpathSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import { parse as parseYaml } from 'yaml'
+import { basename, dirname, resolve } from 'node:path'
 import { PosternError } from '../base/errors.ts'
 import { isOursToWrite, isReadOnlyMount, isSafeFolder } from '../base/who-may-write.ts'
+import { parseFile, type ParsedFile } from './file-lines.ts'
 import type { SettingsOf, SettingsTable } from './setting.ts'
 import { suggestion } from './suggestion.ts'
 
@@ -44,10 +44,13 @@ export function variableName(key: string): string {
  */
 export function loadSettings<T extends SettingsTable>(table: T, sources: Sources): Loaded<T> {
   const faults: string[] = []
-  const { found: fromFile, isExposed } =
-    sources.file === undefined
-      ? NO_FILE
-      : readFile(sources.file, table, sources.isPart === true ? [] : faults)
+  const {
+    found: fromFile,
+    isExposed,
+    placeOf,
+  } = sources.file === undefined
+    ? NO_FILE
+    : readFile(sources.file, table, sources.isPart === true ? [] : faults)
   const values: Record<string, unknown> = {}
   const origins: Record<string, Origin> = {}
   for (const [key, setting] of Object.entries(table)) {
@@ -78,9 +81,9 @@ export function loadSettings<T extends SettingsTable>(table: T, sources: Sources
       values[key] = isBeside ? resolve(dirname(sources.file ?? ''), String(value)) : value
     } catch (error) {
       if (error instanceof PosternError && error.code === 'CONFIG_EXPOSED') throw error
-      faults.push(
-        `${name} ${error instanceof PosternError ? error.rawMessage : (error as Error).message}`,
-      )
+      const text = error instanceof PosternError ? error.rawMessage : (error as Error).message
+      const place = origin === 'file' ? placeOf(key, entryOf(text)) : ''
+      faults.push(`${place}${name} ${text}`)
     }
   }
   if (faults.length > 0) throw new PosternError('CONFIG_INVALID', faults.join('; '))
@@ -88,6 +91,12 @@ export function loadSettings<T extends SettingsTable>(table: T, sources: Sources
     values: Object.freeze(values) as SettingsOf<T>,
     origins: origins as Loaded<T>['origins'],
   }
+}
+
+/** The entry of a list that a fault is about; undefined: it is about the whole. */
+function entryOf(text: string): number | undefined {
+  const entry = /^entry (\d+): /.exec(text)?.[1]
+  return entry === undefined ? undefined : Number(entry)
 }
 
 function missing(key: string): string {
@@ -98,9 +107,11 @@ interface FileSettings {
   readonly found: Readonly<Record<string, unknown>>
   /** Others may write the file, or put another in its place. */
   readonly isExposed: boolean
+  /** "agent.yaml:12: ", where a key or an entry of its list stands. */
+  placeOf(key: string, entry?: number): string
 }
 
-const NO_FILE: FileSettings = { found: {}, isExposed: false }
+const NO_FILE: FileSettings = { found: {}, isExposed: false, placeOf: () => '' }
 
 function exposed(path: string, key: string): PosternError {
   const text = `${path} names a program to run (${key}), and others than root and this user may write it or its folder; run: chmod go-w, and own both`
@@ -122,15 +133,14 @@ function readJudged(path: string): { bytes: Buffer; isExposed: boolean } {
 }
 
 function readFile(path: string, table: SettingsTable, faults: string[]): FileSettings {
-  let content: unknown
+  let parsed: ParsedFile
   let isExposed: boolean
   try {
     const file = readJudged(path)
     const { bytes } = file
     isExposed = file.isExposed
     if (bytes.length > FILE_BYTES_MAX) throw new Error('it is larger than 1 MiB')
-    const text = textOf(bytes)
-    content = parseYaml(text, { maxAliasCount: 0 }) ?? {}
+    parsed = parseFile(textOf(bytes))
   } catch (error) {
     throw new PosternError(
       'CONFIG_UNREADABLE',
@@ -139,14 +149,21 @@ function readFile(path: string, table: SettingsTable, faults: string[]): FileSet
       { cause: error },
     )
   }
+  const content: unknown = parsed.content ?? {}
+  const placeOf = (key: string, entry?: number): string => {
+    const line = parsed.lineOf(key, entry)
+    return line === undefined ? '' : `${basename(path)}:${String(line)}: `
+  }
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
     throw new PosternError('CONFIG_UNREADABLE', `${path}: the top level must be a mapping`, {
       path,
     })
   }
   const found: Record<string, unknown> = {}
-  flatten(content as Record<string, unknown>, '', table, found, faults)
-  return { found, isExposed }
+  flatten(content as Record<string, unknown>, '', table, found, (key, text) => {
+    faults.push(`${placeOf(key)}${text}`)
+  })
+  return { found, isExposed, placeOf }
 }
 
 /** UTF-8, with or without a mark; other encodings are told by their name. */
@@ -169,7 +186,7 @@ function flatten(
   prefix: string,
   table: SettingsTable,
   found: Record<string, unknown>,
-  faults: string[],
+  onFault: (key: string, text: string) => void,
 ): void {
   const keys = Object.keys(table)
   for (const [name, value] of Object.entries(content)) {
@@ -177,8 +194,8 @@ function flatten(
     if (Object.hasOwn(table, key)) {
       if (value !== null) found[key] = value
     } else if (isMapping(value) && keys.some((known) => known.startsWith(`${key}.`))) {
-      flatten(value, `${key}.`, table, found, faults)
-    } else faults.push(`unknown key ${key}${suggestion(key, keys)}`)
+      flatten(value, `${key}.`, table, found, onFault)
+    } else onFault(key, `unknown key ${key}${suggestion(key, keys)}`)
   }
 }
 

@@ -42,6 +42,25 @@ describe('settings', () => {
     expect(load('a.name: x').origins['a.count']).to.equal('default')
   })
 
+  it('name the line of a fault in the file, of an entry of a list its own', () => {
+    const path = file(`trustDomain: example.com
+gateway: { address: "localhost:1" }
+policy:
+  file: /etc/p
+  fiel: x
+services:
+  - { name: a, target: "tcp://h:1", dataType: service-traffic }
+  - name: b
+    target: http://h:1
+probe.exec: maybe
+`)
+    const read = () => loadSettings(AGENT_SETTINGS, { flags: {}, environment: {}, file: path })
+    const { message } = codeOf(read, 'CONFIG_INVALID')
+    expect(message).to.include('settings.yaml:5: unknown key policy.fiel')
+    expect(message).to.include('settings.yaml:8: services entry 2: service b: dataType is missing')
+    expect(message).to.include('settings.yaml:10: probe.exec must be one of')
+  })
+
   it('name every fault at once, and where it is', () => {
     const error = codeOf(
       () => load('a: { naem: x, wait-time: 2s }', {}, { POSTERN_A_COUNT: '11' }),
