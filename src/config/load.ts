@@ -108,7 +108,7 @@ interface FileSettings {
   /** Others may write the file, or put another in its place. */
   readonly isExposed: boolean
   /** "agent.yaml:12: ", where a key or an entry of its list stands. */
-  placeOf(key: string, entry?: number): string
+  readonly placeOf: (key: string, entry?: number) => string
 }
 
 const NO_FILE: FileSettings = { found: {}, isExposed: false, placeOf: () => '' }
