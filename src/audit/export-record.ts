@@ -1,19 +1,7 @@
 const COLUMNS = [
-  ...[
-    'n',
-    'at',
-    'caller',
-    'known',
-    'callerRegion',
-    'user',
-    'method',
-    'service',
-    'verb',
-    'path',
-    'type',
-    'about',
-  ],
-  ...['decision', 'rule', 'code', 'why', 'id', 'repeated', 'gateway', 'region', 'sealed'],
+  ...['n', 'at', 'caller', 'known', 'user', 'method', 'service', 'verb', 'path', 'type', 'about'],
+  ...['decision', 'rule', 'code', 'why', 'id', 'repeated', 'gateway', 'region'],
+  ...['callerRegion', 'sealed'],
   ...[
     'stream',
     'outcome',

@@ -14,7 +14,7 @@ import type { CancelTimer, Clock } from '../base/clock.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
 import { every } from '../base/every.ts'
 import type { Logger } from '../base/logger.ts'
-import { FOR_OWNER, makeFolder } from '../identity/state-files.ts'
+import { attempt, FOR_OWNER, makeFolder } from '../identity/state-files.ts'
 import { auditKey, type AuditKey } from './audit-key.ts'
 import { batchHash, batchLine, GENESIS, signCheckpoint, type Checkpoint } from './chain.ts'
 import type { LineParts } from './line.ts'
@@ -171,11 +171,13 @@ export class RecordWriter {
     if (this.#isFlushing) return
     this.#isFlushing = true
     try {
-      const key = this.#ready()
-      this.#tellGap()
-      if (this.#pending.length > 0) this.#writeBatch()
-      this.#checkpoint(key)
-      this.#sync()
+      attempt(this.#ports.settings.directory, () => {
+        const key = this.#ready()
+        this.#tellGap()
+        if (this.#pending.length > 0) this.#writeBatch()
+        this.#checkpoint(key)
+        this.#sync()
+      })
       if (this.#failure !== undefined)
         this.#ports.logger.info({}, 'the record can be written again')
       this.#failure = undefined

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { expect } from 'chai'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { publicKeyPath } from '../../src/audit/audit-key.ts'
@@ -143,6 +143,27 @@ describe('agent audit', () => {
     expect(page).to.include('Cluster records').and.include('&lt;b&gt;all')
     expect(page).to.not.match(/<script|https?:\/\/|<b>all/)
     expect(page.match(/<svg/g)).to.have.length(2)
+  })
+
+  it('summary as a page is read in a real browser: each type with what crossed, and bars that are drawn', async () => {
+    const path = join(record.folder, 'page.html')
+    await audit('summary', '--html', path)
+    const look = (...args: string[]) =>
+      spawnSync('chromium', [
+        ...['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run'],
+        ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+        ...[`--user-data-dir=${join(record.folder, 'browser')}`, ...args, `file://${path}`],
+      ])
+    const dom = look('--dump-dom').stdout.toString()
+    expect(dom).to.match(
+      /<tr><th scope="row">Cluster records<\/th><td>[^<]*<\/td><td class="n">\d+/,
+    )
+    expect(dom.match(/<rect class="b"[^>]*><\/rect>/g)?.length).to.be.above(0)
+    expect(dom).to.include('What crossed')
+    const image = join(record.folder, 'page.png')
+    look('--window-size=1280,900', `--screenshot=${image}`)
+    // A page that shows nothing is a few kilobytes.
+    expect(statSync(image).size).to.be.above(20_000)
   })
 
   it('export writes lines for other tools', async () => {

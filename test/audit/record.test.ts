@@ -1,7 +1,11 @@
 import { expect } from 'chai'
+import { spawnSync } from 'node:child_process'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import {
   appendFileSync,
   chmodSync,
+  mkdtempSync,
   readFileSync,
   rmSync,
   truncateSync,
@@ -209,6 +213,39 @@ describe('the record', () => {
     expect(decide()).to.equal('allow')
     expect(record.lines.some(({ event }) => event === 'resumed')).to.equal(true)
     expect(await texts()).to.deep.equal([])
+  })
+
+  it('stops calls on a disk that is full, loses no line that it wrote, and goes on once there is room', async function () {
+    if (process.getuid?.() !== 0) throw new Error('needs root, for a file system of its own')
+    const disk = mkdtempSync(join(tmpdir(), 'postern-full-'))
+    const mount = (...args: string[]) => spawnSync('mount', args).status
+    expect(mount('-t', 'tmpfs', '-o', 'size=256k', 'none', disk)).to.equal(0)
+    try {
+      record = new TestRecord({ directory: join(disk, 'audit') })
+      record.calls(10)
+      writeFileSync(join(disk, 'ballast'), Buffer.alloc(150 * 1024))
+      let decided = 0
+      const decide = (): boolean => {
+        const decision = record.guard.decide(ask({ tunnel: String(decided++) }))
+        if (Permit.is(decision)) decision.ended('OK')
+        return Permit.is(decision)
+      }
+      while (decided < 5000 && decide()) record.writer.flush()
+      expect(decided).to.be.below(5000)
+      expect(decide()).to.equal(false)
+      expect(record.log.find('the record cannot be written')?.facts.reason).to.include(
+        'disk is full',
+      )
+      rmSync(join(disk, 'ballast'))
+      record.writer.flush()
+      expect(decide()).to.equal(true)
+      record.writer.flush()
+      expect(await texts()).to.deep.equal([])
+      expect(record.lines.length).to.be.above(10)
+    } finally {
+      record.recorder.stop()
+      expect(spawnSync('umount', [disk]).status).to.equal(0)
+    }
   })
 
   it('is not believed by a key that its owner does not vouch for', async () => {
