@@ -125,7 +125,7 @@ describe('what an agent tells an operator', () => {
   it('is NOT_ENROLLED, with the reason, before there is an identity', () => {
     let reason = 'it has just started'
     const offers = offersBeforeEnrolment(() => reason)
-    expect(offers.length).to.equal(6)
+    expect(offers.length).to.equal(7)
     reason = 'the token is used up'
     const renew = offers.find(({ name }) => name.endsWith('/WatchStatus'))
     const { handler } = renew ?? {}

@@ -60,7 +60,7 @@ describe('heads that break the protocol', function () {
     const control = Buffer.from('016100010a', 'hex')
     for (const answer of [
       answerTo({ kind: 0 }),
-      answerTo({ kind: 6 }),
+      answerTo({ kind: 7 }),
       answerTo({ metadata: upper }),
       answerTo({ metadata: pastEnd }),
       answerTo({ metadata: control }),

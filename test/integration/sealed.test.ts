@@ -203,12 +203,12 @@ describe('sealed calls', function () {
     const slow = cluster
       .service(Diagnostics)
       .download({ messages: 10, messageBytes: 1, intervalMs: 30 })
+    let count = 0
     const counted = (async () => {
-      let count = 0
       for await (const one of slow) count += one.payload.length
       return count
     })()
-    await eventually(() => at.agent.report().seal.sessions === 1, 'the stream runs')
+    await eventually(() => count > 0, 'the stream runs')
     await at.agent.drain()
     expect(await counted).to.equal(10)
   })

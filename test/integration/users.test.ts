@@ -6,6 +6,7 @@ import { exportJWK, SignJWT, UnsecuredJWT } from 'jose'
 import { policyOf } from '../../src/agent/guard/guard.ts'
 import type { RpcError } from '../../src/client.ts'
 import { Diagnostics } from '../../src/client.ts'
+import { noteText } from '../support/seen.ts'
 import { runCli } from '../support/run-cli.ts'
 import { CALLER } from '../support/pki.ts'
 import { FIRST_HAND, SealedStack } from '../support/sealed-stack.ts'
@@ -125,6 +126,7 @@ rules: [{ name: for users, callers: ["*"], methods: ["*"], ${user} }]\n`,
       ['aa.bb.cc', 'is not taken'],
     ] as const) {
       const found = await outcome(bad)
+      noteText(found)
       expect(found).to.include('USER_REFUSED')
       expect(found).to.include(text)
       if (bad.length > 20) expect(found).to.not.include(bad.slice(0, 20))
