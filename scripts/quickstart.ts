@@ -80,7 +80,14 @@ async function main(once: boolean): Promise<void> {
     callers: { listen: `127.0.0.1:${String(callerPort)}` },
     status: { socket: `${FOLDER}/gateway.sock` },
   })
+  const sealKey = `${FOLDER}/console-seal.key`
+  const { pin } = JSON.parse(
+    await command('gateway', 'seal', 'new', '--out', sealKey, '--json'),
+  ) as {
+    pin: string
+  }
   const agentFile = writeSettings('agent', 'agent', {
+    seal: { callers: [{ caller: 'console', pin }] },
     gateway: { address: `localhost:${String(agentPort)}` },
     status: { socket: `${FOLDER}/agent.sock` },
     state: { directory: `${FOLDER}/state` },
@@ -91,6 +98,7 @@ async function main(once: boolean): Promise<void> {
   })
   const callerFile = writeSettings('caller', 'caller', {
     gateway: { address: `localhost:${String(callerPort)}` },
+    seal: { keyFile: sealKey },
   })
   await perform(
     'gateway',
@@ -103,6 +111,7 @@ async function main(once: boolean): Promise<void> {
     () => 'the tunnel is up',
   )
   await callThrough(callerFile)
+  await sealedThrough(callerFile, agentFile)
   await forwardThrough(callerFile, target)
   await refused(callerFile, agentFile)
   await perform(
@@ -166,6 +175,18 @@ async function callThrough(callerFile: string): Promise<void> {
       if (lines.length !== 3) throw new Error(`expected 3 responses, got ${String(lines.length)}`)
       return `3 responses, such as ${lines[0] ?? ''}`
     },
+  )
+}
+
+/** A call that no gateway reads: the agent shows its pin, and the caller seals to it. */
+async function sealedThrough(callerFile: string, agentFile: string): Promise<void> {
+  const shown = await command('agent', 'seal', 'show', '--config', agentFile, '--json')
+  const { pin } = JSON.parse(shown) as { pin: string }
+  const health = ['call', 'dev', 'grpc.health.v1.Health/Check', '--json', '--config', callerFile]
+  await perform(
+    'sealed call',
+    () => command('gateway', ...health, '--sealed', '--pin', pin),
+    (text) => `${text.trim()}, to ${pin.slice(0, 15)}…`,
   )
 }
 

@@ -56,7 +56,8 @@ export function statusText(status: AgentStatus): string {
   const recent = status.events.slice(-EVENTS_SHOWN)
   for (const [index, { at, kind, text }] of recent.entries())
     rows.push([index === 0 ? 'lately' : '', `${at} ${kind}: ${text}`])
-  return rows.map(([name, value]) => `${name.padEnd(12)} ${printable(value, 1000)}`).join('\n')
+  const width = Math.max(...rows.map(([name]) => name.length), 12)
+  return rows.map(([name, value]) => `${name.padEnd(width)} ${printable(value, 1000)}`).join('\n')
 }
 
 function tunnelRows(tunnel: AgentStatus_Tunnel, nowMs: number): [string, string][] {
