@@ -42,7 +42,7 @@ export class OpenLimits {
     return output.calls.length > limits.callBacklogBytesMax ? 'STREAM_LIMIT' : undefined
   }
 
-  /** @throws STREAM_LIMIT, GOING_AWAY when we may open no stream now */
+  /** Judges whether we may open a stream now. @throws STREAM_LIMIT, GOING_AWAY */
   judgeOwn(peerStreamsMax: number, nowMs: number): void {
     const { limits, table, output } = this.#ports
     if (table.outboundCount >= peerStreamsMax)

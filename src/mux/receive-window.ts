@@ -65,7 +65,7 @@ export class SessionWindow {
     return this.received - this.consumed
   }
 
-  /** @throws FLOW_CONTROL_VIOLATION */
+  /** Counts bytes that came against the session's credit. @throws FLOW_CONTROL_VIOLATION */
   charge(count: number): void {
     this.received += count
     if (this.received <= this.limit) return

@@ -30,7 +30,7 @@ export class SessionFrames {
     this.#ports = ports
   }
 
-  /** @throws the codes that end a session */
+  /** Takes a frame that is of the session itself. @throws the codes that end a session */
   receive(type: number, bytes: Buffer, start: number, end: number): void {
     const { host, abuse } = this.#ports
     switch (type) {

@@ -32,7 +32,7 @@ export class StreamFrames {
     this.#ports = ports
   }
 
-  /** @throws the codes that end a session */
+  /** Takes a frame that is of a stream. @throws the codes that end a session */
   receive(
     type: number,
     flags: number,

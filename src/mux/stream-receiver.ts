@@ -44,7 +44,7 @@ export class StreamReceiver {
     this.#grantSession()
   }
 
-  /** @throws FLOW_CONTROL_VIOLATION */
+  /** Counts bytes that came against the stream's credit. @throws FLOW_CONTROL_VIOLATION */
   charge(count: number): void {
     const window = this.#window
     window.received += count

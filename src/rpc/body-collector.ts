@@ -19,7 +19,7 @@ export class BodyCollector {
     this.#bytesMax = bytesMax
   }
 
-  /** @throws MESSAGE_TOO_LARGE, BUDGET_EXHAUSTED; call `drop` then */
+  /** Adds a piece of the body. @throws MESSAGE_TOO_LARGE, BUDGET_EXHAUSTED; call `drop` then */
   add(piece: Buffer): void {
     const total = this.#bytes + piece.length
     if (total > this.#bytesMax) throw messageTooLarge(this.#bytesMax)

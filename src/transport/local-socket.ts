@@ -64,7 +64,7 @@ export class LocalListener {
     })
   }
 
-  /** @throws LISTEN_FAILED when the path is in use or cannot be made */
+  /** Makes the unix socket, and listens on it. @throws LISTEN_FAILED when the path is in use or cannot be made */
   async listen(): Promise<void> {
     const path = this.#path
     judgeLength(path)

@@ -45,7 +45,7 @@ export class LocalServer {
     })
   }
 
-  /** @throws LISTEN_FAILED */
+  /** Listens on the unix socket. @throws LISTEN_FAILED */
   async listen(): Promise<void> {
     await this.#listener.listen()
   }

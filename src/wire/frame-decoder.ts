@@ -30,7 +30,7 @@ export class FrameDecoder {
     return this.#headerHave + this.#gatherHave
   }
 
-  /** @throws FRAME_TOO_LARGE, PROTOCOL_VIOLATION; the decoder must then be discarded. */
+  /** Takes bytes as they came, and tells each frame that is whole. @throws FRAME_TOO_LARGE, PROTOCOL_VIOLATION; the decoder must then be discarded. */
   push(chunk: Buffer, onFrame: OnFrame): void {
     let at = 0
     if (this.#headerHave > 0) {

@@ -65,7 +65,7 @@ export class Dialer {
     return credential !== store.credential || version !== services.version
   }
 
-  /** @throws the network and identity codes, CERT_EXPIRED for our own, GATEWAY_HELD */
+  /** Dials the next gateway, and judges it. @throws the network and identity codes, CERT_EXPIRED for our own, GATEWAY_HELD */
   async dial({ held }: OtherTunnels, signal: AbortSignal): Promise<TlsWire> {
     const { settings, ambient, store, egress, directory } = this.#ports
     const { credential } = store

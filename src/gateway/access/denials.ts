@@ -118,7 +118,7 @@ export class Denials {
     return this.#locks.has(cluster)
   }
 
-  /** @throws CLUSTER_LOCKED */
+  /** Judges whether a cluster is locked. @throws CLUSTER_LOCKED */
   judgeLock(cluster: string): void {
     const lock = this.#locks.get(cluster)
     if (lock !== undefined) throw lockedError(lock)

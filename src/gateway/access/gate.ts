@@ -56,7 +56,7 @@ export class Access {
     this.#log = new LogLimiter(ambient.logger, ambient.clock)
   }
 
-  /** @throws CONFIG_INVALID where the settings need a store, and name none */
+  /** Judges whether the settings name what the gate needs. @throws CONFIG_INVALID where they need a store, and name none */
   static judge(settings: GatewaySettings): void {
     if (settings['records.file'] !== undefined || settings['ca.directory'] === undefined) return
     const text = 'records.file is missing: ca.directory needs a store'

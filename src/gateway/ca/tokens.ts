@@ -63,7 +63,7 @@ export class Tokens {
       .execute()
   }
 
-  /** @throws NOT_KNOWN */
+  /** Takes a token back: it lets nobody in any more. @throws NOT_KNOWN */
   async revoke(id: string, actor: string, nowMs: number): Promise<void> {
     await this.#records.database.transaction().execute(async (within) => {
       const { numUpdatedRows } = await within

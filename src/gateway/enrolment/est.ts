@@ -25,7 +25,7 @@ export class Est {
     this.#ports = ports
   }
 
-  /** @throws TOKEN_REFUSED, CSR_INVALID, RENEWAL_REFUSED and identity codes */
+  /** Answers one request of EST (RFC 7030). @throws TOKEN_REFUSED, CSR_INVALID, RENEWAL_REFUSED and identity codes */
   async handle(request: HttpRequest): Promise<HttpResponse> {
     const { method, path } = request
     switch (path.slice(EST_PATH.length)) {

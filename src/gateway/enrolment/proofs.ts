@@ -44,7 +44,7 @@ export class Proofs {
     this.#ports = ports
   }
 
-  /** @throws codes of the proof, of the request and of recover */
+  /** Answers a proof that somebody holds the key of a certificate. @throws codes of the proof, of the request and of recover */
   async handle(request: HttpRequest, purpose: ProofPurpose): Promise<HttpResponse> {
     const { clock } = this.#ports
     const proven = await this.#judge(request, purpose)
