@@ -36,6 +36,7 @@ export class Budgets {
 
   /** Whether one more call, and any byte of it, has room in the budgets of a rule and a type. */
   hasLeft(rule: PolicyRule, type: DataType | undefined, nowMs: number): boolean {
+    if (this.#all.size === 0) return true
     return this.#pairs(rule, type).every(
       ({ calls, bytes }) =>
         (calls === undefined || calls.left(nowMs) >= 1) &&
@@ -45,11 +46,13 @@ export class Budgets {
 
   /** Counts a call that was let through. */
   spendCall(rule: PolicyRule, type: DataType | undefined, nowMs: number): void {
+    if (this.#all.size === 0) return
     for (const { calls } of this.#pairs(rule, type)) calls?.spend(1, nowMs)
   }
 
   /** The budgets for bytes that a call draws on; empty for most. */
   bytesOf(rule: PolicyRule, type: DataType | undefined): readonly Budget[] {
+    if (this.#all.size === 0) return NO_BUDGETS
     return this.#pairs(rule, type).flatMap(({ bytes }) => (bytes === undefined ? [] : [bytes]))
   }
 
@@ -77,6 +80,7 @@ export class Budgets {
 }
 
 const NONE: readonly Pair[] = []
+const NO_BUDGETS: readonly Budget[] = []
 
 /** Reads what budgets had spent, as it was kept; what is not of that form counts as nothing. */
 export function readSpent(value: unknown): SpentBudgets {

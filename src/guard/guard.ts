@@ -45,6 +45,7 @@ export class Guard implements CallGuard {
   /** Why the operator has locked it down; the policy may do so too. */
   #lockdown: string | undefined
   readonly #permits: PermitPorts
+  #lastBounds: KnownBounds | undefined
   #lookedAtMs = Number.NEGATIVE_INFINITY
   /** The wall clock less the monotonic one, when it was last looked at. */
   #offsetMs = 0
@@ -223,10 +224,28 @@ export class Guard implements CallGuard {
       denial: undefined,
     }
     const draws = rule === undefined ? [] : budgets.bytesOf(rule, type)
-    const bounds = boundsOf(ask, http, rule, this.policy)
+    const bounds = this.#boundsOf(ask, http, rule)
     const permit = new CallPermit(this.#permits, decided, draws, bounds, nowMs)
     this.#live.add(permit)
     return permit
+  }
+
+  /** Most calls have the bounds of the one before. */
+  #boundsOf(ask: Ask, http: HttpAsk | undefined, rule: PolicyRule | undefined): PermitBounds {
+    const { document } = this.#policy
+    const last = this.#lastBounds
+    const isAlike =
+      last?.document === document &&
+      last.rule === rule &&
+      last.data === ask.data &&
+      last.kind === ask.kind
+    if (isAlike && http === undefined) return last.bounds
+    const bounds = boundsOf(ask, http, rule, document)
+    if (http === undefined) {
+      const { data, kind } = ask
+      this.#lastBounds = { document, rule, data, kind, bounds }
+    }
+    return bounds
   }
 
   #deny(
@@ -305,6 +324,13 @@ export class Guard implements CallGuard {
       this.#ports.recorder.event({ kind: 'clock', text: 'the wall clock has jumped' })
     return { nowMs, wallMs, isTimeRight }
   }
+}
+
+/** The bounds of one kind of call, and what they come from. */
+interface KnownBounds extends Pick<Ask, 'data' | 'kind'> {
+  readonly document: PolicyDocument
+  readonly rule: PolicyRule | undefined
+  readonly bounds: PermitBounds
 }
 
 /** What is asked: a call, or one request within a forward. */

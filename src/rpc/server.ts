@@ -252,11 +252,17 @@ export class RpcServer {
   }
 }
 
+const NO_METADATA: Metadata = Object.freeze({})
+
 /** The metadata that a permit lets through. */
 function allowed(metadata: Metadata, permit: Permit): Metadata {
-  const entries = Object.entries(metadata)
-  if (entries.length === 0) return metadata
-  return Object.fromEntries(entries.filter(([name]) => permit.mayTell(name)))
+  let kept: Record<string, string> | undefined
+  for (const name in metadata) {
+    if (!permit.mayTell(name)) continue
+    kept ??= Object.create(null) as Record<string, string>
+    kept[name] = metadata[name] as string
+  }
+  return kept ?? NO_METADATA
 }
 
 /** What is known first-hand came within a sealed session. */

@@ -46,9 +46,27 @@ export function encodeMetadata(metadata: Metadata | undefined): Buffer {
   return block
 }
 
+/** A block that was decoded: most calls of a caller have the same. None is kept that is long enough for a credential. */
+interface Decoded {
+  readonly block: Buffer
+  readonly metadata: Metadata
+}
+
+const KEPT_BYTES_MAX = 96
+let last: Decoded = { block: EMPTY_BLOCK, metadata: NONE }
+
 /** Decodes the block from `start` to `end`. @throws MALFORMED_CALL, HEAD_TOO_LARGE */
 export function decodeMetadata(bytes: Buffer, start = 0, end = bytes.length): Metadata {
   if (start === end) return NONE
+  const { block } = last
+  if (block.length === end - start && block.compare(bytes, start, end) === 0) return last.metadata
+  const metadata = decoded(bytes, start, end)
+  if (end - start <= KEPT_BYTES_MAX)
+    last = { block: Buffer.from(bytes.subarray(start, end)), metadata: Object.freeze(metadata) }
+  return metadata
+}
+
+function decoded(bytes: Buffer, start: number, end: number): Metadata {
   if (end - start > METADATA_BYTES_MAX) throw tooLarge()
   const metadata: Record<string, string> = Object.create(null) as Record<string, string>
   let at = start

@@ -82,7 +82,7 @@ export class Access {
     return await Access.open(file, retention, ambient)
   }
 
-  /** @throws RECORDS_UNUSABLE */
+  /** Opens the gate over the store in a file. @throws RECORDS_UNUSABLE */
   static async open(file: string, retention: Retention, ambient: Ambient): Promise<Access> {
     const access = new Access(await Records.open(file, ambient.onQuery), retention, ambient)
     await access.denials.refresh()
