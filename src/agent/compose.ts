@@ -12,7 +12,7 @@ import { AgentGuard, AgentRecord } from './guard/guard.ts'
 import { Health, Timeline, type Reason } from './health/health.ts'
 import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.ts'
 import { AgentSeal } from './seal/seal.ts'
-import { Prover } from './prove/prove.ts'
+import { LateProver } from './prove/prove.ts'
 import { Services } from './services/services.ts'
 import { Tunnels } from './tunnels/tunnels.ts'
 
@@ -24,7 +24,7 @@ export interface Rooms {
   readonly guard: AgentGuard
   readonly services: Services
   readonly seal: AgentSeal
-  readonly prover: Prover
+  readonly prover: LateProver
   readonly tunnels: Tunnels
   readonly changes: CredentialChanges
   readonly canaries: Canaries
@@ -49,7 +49,7 @@ export function composeRooms(
   const services = new Services(settings, ambient, parts, guard.guard)
   const seal = new AgentSeal({ settings, ambient, process: parts, services, guard })
   const { identity } = store.credential
-  const prover = new Prover({ process: parts, guard, services, seal, identity })
+  const prover = new LateProver({ process: parts, guard, services, seal, identity })
   const common = { settings, ambient, store, guard, egress }
   const tunnels = new Tunnels({ ...common, process: parts, services, seal })
   const changes = new CredentialChanges({ ...common, prover: tunnels })

@@ -9,6 +9,6 @@ export function callerInHead(
   peer: Identity,
 ): Caller {
   if (caller === '') return { kind: 'gateway', name: peer.role === 'gateway' ? peer.gateway : '' }
-  const region = callerRegion === '' ? undefined : callerRegion
-  return { kind: 'service', name: caller, known: 'gateway', region }
+  const service = { kind: 'service', name: caller, known: 'gateway' } as const
+  return callerRegion === '' ? service : { ...service, region: callerRegion }
 }

@@ -5,7 +5,7 @@ import { EXEMPT } from '../../src/guard/exempt.ts'
 const sources = globSync('src/**/*.ts').map((path) => ({ path, text: readFileSync(path, 'utf8') }))
 
 /** The own channel has a permit for each of its calls; those of `agent prove` stay within the process, and come to the guard. */
-const OWN_CALLS = ['src/agent/prove/prove.ts', 'src/agent/guard/own-channel.ts']
+const OWN_CALLS = ['src/agent/prove/prover.ts', 'src/agent/guard/own-channel.ts']
 
 describe('what runs without the customer’s decision', () => {
   it('is a list, each with its reason, and nothing is on it that is not in the code', () => {

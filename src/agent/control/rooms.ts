@@ -3,7 +3,7 @@ import type { CredentialChanges } from '../changes/changes.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 import type { AgentGuard } from '../guard/guard.ts'
 import type { Timeline } from '../health/health.ts'
-import type { Prover } from '../prove/prove.ts'
+import type { LateProver } from '../prove/prove.ts'
 import type { AgentReport } from './report.ts'
 
 /** A running agent, as far as an operator's orders reach. */
@@ -13,7 +13,7 @@ export interface AgentRooms {
   readonly store: CredentialStore
   readonly guard: AgentGuard
   readonly changes: CredentialChanges
-  readonly prover: Prover
+  readonly prover: LateProver
   /** What all rooms say of themselves. It changes nothing. */
   report(): AgentReport
 }

@@ -6,7 +6,7 @@ import { LogLimiter } from '../../base/log-limiter.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { MuxStream } from '../../mux/stream.ts'
 import type { Origin } from '../../rpc/server.ts'
-import { SealedDoor } from '../../seal/sealed-door.ts'
+import type { SealedDoor } from '../../seal/sealed-door.ts'
 import { sealedEnd, type SealingKey } from '../../seal/sealing-key.ts'
 import type { SealTrust } from '../../seal/trust.ts'
 import type { SealedEnd } from '../../transport/sealed-tls.ts'
@@ -43,7 +43,9 @@ export interface AgentSealPorts {
 export class AgentSeal {
   readonly #ports: AgentSealPorts
   readonly #logger: Logger
-  readonly #door: SealedDoor
+  /** Read when the first session comes. */
+  #door: SealedDoor | undefined
+  #opening: Promise<SealedDoor> | undefined
   #settings: SealSettings
   /** Undefined: it could not be made, and nobody is to seal with us. */
   #key: SealingKey | undefined
@@ -55,22 +57,16 @@ export class AgentSeal {
 
   /** @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE, STATE_UNWRITABLE */
   constructor(ports: AgentSealPorts) {
-    const { settings, ambient, process, guard } = ports
+    const { settings, ambient, guard } = ports
     this.#ports = ports
     this.#settings = settings
     this.#logger = ambient.logger.child({ component: 'seal' })
     this.#trust = callerTrust(settings)
     this.#key = this.#readKey(settings)
     this.#seen = this.#marks()
-    this.#door = new SealedDoor({
-      process,
-      end: () => this.#ourEnd(),
-      refusal: () => this.#refusal(),
-      log: new LogLimiter(this.#logger, ambient.clock),
-    })
     guard.changed.add((lockdown) => {
       if (lockdown !== undefined)
-        this.#door.close('LOCKED_DOWN', 'the customer has locked this agent down')
+        this.#door?.close('LOCKED_DOWN', 'the customer has locked this agent down')
     })
   }
 
@@ -95,7 +91,7 @@ export class AgentSeal {
       this.#trust = trust
       this.#end = undefined
       this.#error = undefined
-      void this.#door.sweep()
+      void this.#door?.sweep()
       this.#logger.info({}, 'what seals and who is known first-hand was read anew')
     } catch (error) {
       this.#error = asPosternError(error, 'CONFIG_INVALID')
@@ -106,24 +102,59 @@ export class AgentSeal {
 
   /** Takes the stream of a sealed session that came over a tunnel; `origin`: that of the tunnel. */
   take(stream: MuxStream, origin: Origin): void {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) {
+      stream.refuse(refusal.code, false, refusal.rawMessage)
+      return
+    }
+    if (this.#door !== undefined) {
+      this.#enter(this.#door, stream, origin)
+      return
+    }
+    this.#open().then(
+      (door) => {
+        if (!stream.isClosed) this.#enter(door, stream, origin)
+      },
+      (error: unknown) => {
+        const { code, rawMessage: reason } = asPosternError(error)
+        this.#logger.error({ code, reason }, 'sealed sessions cannot be served')
+        stream.refuse('INTERNAL', true, '')
+      },
+    )
+  }
+
+  #enter(door: SealedDoor, stream: MuxStream, origin: Origin): void {
     const { server } = this.#ports.services
     const { cluster = '', gateway = '', region = '', tunnel = '' } = origin
-    this.#door.take(stream, { gateway, tunnel }, ({ identity }) => {
+    door.take(stream, { gateway, tunnel }, ({ identity }) => {
       const { caller: name = '', region: from } = identity.role === 'caller' ? identity : {}
       const caller = { kind: 'service', name, known: 'first-hand', region: from } as const
       return server.streamsOf({ callerOf: () => caller, cluster, gateway, region, tunnel })
     })
   }
 
+  #open(): Promise<SealedDoor> {
+    const { process, ambient } = this.#ports
+    return (this.#opening ??= import('../../seal/sealed-door.ts').then(
+      ({ SealedDoor: Door }) =>
+        (this.#door = new Door({
+          process,
+          end: () => this.#ourEnd(),
+          refusal: () => this.#refusal(),
+          log: new LogLimiter(this.#logger, ambient.clock),
+        })),
+    ))
+  }
+
   /** A tunnel takes no new streams: sessions in it end with their last call, and callers make others. */
   leave(tunnel: string): void {
-    this.#door.leave(tunnel)
+    this.#door?.leave(tunnel)
   }
 
   report(): SealReport {
     const { pins, roots } = this.#trust
     const known = { pins: pins.size, authorities: roots.length }
-    return { sessions: this.#door.sessionCount, pin: this.#key?.pin ?? '', ...known }
+    return { sessions: this.#door?.sessionCount ?? 0, pin: this.#key?.pin ?? '', ...known }
   }
 
   /** What keeps the agent from being healthy. */
