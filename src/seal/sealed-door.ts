@@ -102,9 +102,16 @@ export class SealedDoor {
       connection.close(new PosternError(code, text))
   }
 
-  /** Ends the sessions whose caller would not be let in by the trust of this moment. */
+  /** Ends the sessions whose caller would not be let in by the trust of this moment; all, where none can be judged. */
   async sweep(): Promise<void> {
-    const end = await this.#ports.end()
+    let end: SealedEnd
+    try {
+      end = await this.#ports.end()
+    } catch (error) {
+      const { code, rawMessage } = asPosternError(error)
+      this.close(code, rawMessage)
+      return
+    }
     for (const [connection, { chain }] of [...this.#sessions]) {
       try {
         const { identity } = end.judge(chain)

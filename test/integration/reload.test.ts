@@ -122,7 +122,8 @@ describe('a reload by SIGHUP', function () {
     const { health, reasons } = await status()
     expect([health, reasons.join()]).to.satisfy(
       ([word, text]: [string, string]) =>
-        word === 'degraded' && text.includes('the settings on disk are not in force: services'),
+        word === 'degraded' &&
+        /the settings on disk are not in force: \S+:1: services entry 1/.test(text),
     )
     await client.cluster('c-1').service(Diagnostics).echo({})
     const never = { ...service(), dataType: 'task-io' }

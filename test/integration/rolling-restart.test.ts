@@ -13,6 +13,7 @@ type Name = (typeof NAMES)[number]
 describe('a rolling restart of two gateways and two agents', function () {
   let daemons: Daemons
   let gateways: GatewayPool
+  let isOver = false
   const ports = new Map<Name, { agents: number; callers: number }>()
 
   beforeEach(async () => {
@@ -21,6 +22,8 @@ describe('a rolling restart of two gateways and two agents', function () {
       ports.set(name, { agents: await freePort(), callers: await freePort() })
   })
   afterEach(() => {
+    // Calls of a test that has failed would fail for ever.
+    isOver = true
     gateways.close()
     daemons.stop()
   })
@@ -78,7 +81,7 @@ describe('a rolling restart of two gateways and two agents', function () {
     const diagnostics = gateways.cluster('c-1').service(Diagnostics)
     const failures: unknown[] = []
     const count = { calls: 0, streams: 0 }
-    let isOver = false
+    isOver = false
     const call = async (): Promise<void> => {
       while (!isOver)
         await diagnostics.echo({ payload: Buffer.alloc(100) }, { timeoutMs: 20_000 }).then(

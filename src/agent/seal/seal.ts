@@ -195,12 +195,19 @@ export class AgentSeal {
     const key = this.#key
     if (key === undefined)
       return Promise.reject(new PosternError('SEAL_REFUSED', 'this agent has no sealing key'))
-    return (this.#end ??= sealedEnd(
+    if (this.#end !== undefined) return this.#end
+    const end = sealedEnd(
       key,
       () => this.#trust,
       'caller',
       () => clock.wallMs(),
-    ))
+    )
+    this.#end = end
+    // What has failed once is tried again.
+    end.catch(() => {
+      if (this.#end === end) this.#end = undefined
+    })
+    return end
   }
 
   /** What tells one state of the files from another. */
