@@ -62,8 +62,20 @@ export type Direction = 'in' | 'out'
  */
 export abstract class Permit {
   readonly #isGuards = true
-  /** Told, once, when the permit is taken back: the call ends at once. */
-  onWithdrawn: ((denial: Denial) => void) | undefined
+  #onWithdrawn: ((denial: Denial) => void) | undefined
+  #withdrawal: Denial | undefined
+
+  /** Hears, once, that the permit is taken back, even where that was before: the call ends at once. */
+  set onWithdrawn(listener: (denial: Denial) => void) {
+    this.#onWithdrawn = listener
+    if (this.#withdrawal !== undefined) listener(this.#withdrawal)
+  }
+
+  /** For the guard alone. */
+  protected tellWithdrawn(denial: Denial): void {
+    this.#withdrawal = denial
+    this.#onWithdrawn?.(denial)
+  }
 
   /** Whether a value is a permit, and no denial. */
   static is(value: Permit | Denial): value is Permit {

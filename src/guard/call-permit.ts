@@ -109,7 +109,7 @@ export class CallPermit extends Permit {
   withdraw(denial: Denial): void {
     if (this.#withdrawal !== undefined || this.#hasEnded) return
     this.#withdrawal = denial
-    this.onWithdrawn?.(denial)
+    this.tellWithdrawn(denial)
   }
 
   override ended(outcome: string): void {

@@ -166,6 +166,16 @@ describe('the guard', () => {
     expect(recorder.events.map(({ kind }) => kind)).to.deep.equal(['lockdown', 'lift', 'policy'])
   })
 
+  it('tells of a lockdown also who listens only after it, as a forward that was dialling', () => {
+    const { guard } = guardWith(policy('rules: [{ name: all, callers: ["*"], methods: ["*"] }]'))
+    const permit = guard.decide(ask())
+    if (!Permit.is(permit)) throw new Error(permit.text)
+    guard.lockDown('now')
+    const heard: string[] = []
+    permit.onWithdrawn = ({ code }) => heard.push(code)
+    expect(heard).to.deep.equal(['LOCKED_DOWN'])
+  })
+
   it('stops where nothing can be recorded, if the customer wants it so', () => {
     const { guard, recorder } = guardWith(policy(RULES))
     recorder.mayGoOn = false
