@@ -9,6 +9,8 @@ import { gatewayStatus } from './status.ts'
 
 /** Between two messages of Drain. */
 const DRAIN_MS = 500
+/** From the order to drain until it is followed. */
+const ORDER_MS = 50
 
 /** The collaborators of the service that an operator calls. */
 export interface AdminPorts {
@@ -23,7 +25,8 @@ export function adminOffers({ gateway, clock, drain }: AdminPorts): Offer[] {
   const startedAtMs = clock.wallMs()
   const status = (): GatewayStatus => gatewayStatus(gateway.report(), startedAtMs, clock.wallMs())
   async function* drainAndTell(_request: unknown, { signal }: CallContext) {
-    drain()
+    // The first answer leaves before: a gateway that has little to finish is gone at once.
+    clock.startTimer(ORDER_MS, drain)
     for (;;) {
       yield status()
       await pause(clock, DRAIN_MS, signal, false)
