@@ -27,7 +27,7 @@ export class LineWriter {
   /** One line for a call with one answer, without its number, in two parts: the second is the longer one, and kept. */
   called(decided: Decided, ended: Ended): LineParts {
     return {
-      head: `${this.#at_(ended.atMs)}${endOf(ended, 'outcome')}${aboutOf(ended)},`,
+      head: `${this.#at_(ended.atMs)}${endOf(ended, 'outcome')}${aboutOf(ended)}${mintedOf(ended)},`,
       facts: this.#kept(decided).bytes,
     }
   }
@@ -123,6 +123,13 @@ function isSameCaller(a: KnownCaller | undefined, b: KnownCaller | undefined): b
 
 function aboutOf({ about }: Ended): string {
   return about === undefined ? '' : `,"about":"${about}"`
+}
+
+function mintedOf({ minted }: Ended): string {
+  if (minted === undefined) return ''
+  const { store, backend, keyHash, verb, expiresAtMs, count } = minted
+  const expires = new Date(expiresAtMs).toISOString()
+  return `,"url":${JSON.stringify({ store, backend, key: keyHash, verb, expires, count })}`
 }
 
 /** A span with one digit behind the point: whole numbers are far cheaper to write than others. */

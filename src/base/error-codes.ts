@@ -1,6 +1,7 @@
 import type { ErrorCodeRow } from './error-row.ts'
 import { LOCAL_ERRORS } from './local-errors.ts'
 import { PEER_ERRORS } from './peer-errors.ts'
+import { SERVICE_ERRORS } from './service-errors.ts'
 export type { ErrorCodeRow, Recovery } from './error-row.ts'
 
 /**
@@ -10,6 +11,7 @@ export type { ErrorCodeRow, Recovery } from './error-row.ts'
 export const ERROR_CODES = {
   ...LOCAL_ERRORS,
   ...PEER_ERRORS,
+  ...SERVICE_ERRORS,
 } as const satisfies Record<string, ErrorCodeRow>
 
 /** The code of an error. */

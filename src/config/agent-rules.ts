@@ -20,8 +20,15 @@ export function judgeAgentServices(settings: AgentSettings): readonly ForwardSer
     const text = `allow: ${JSON.stringify(service)} names no service of services`
     throw new PosternError('CONFIG_INVALID', text)
   }
+  judgeStores(settings)
   judgeProbes(settings, names)
   return services
+}
+
+function judgeStores({ stores }: AgentSettings): void {
+  const names = stores.map(({ name }) => name)
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  if (twice !== undefined) throw new PosternError('CONFIG_INVALID', `stores: ${twice} stands twice`)
 }
 
 function judgeProbes(

@@ -4,6 +4,7 @@ import { DATA_TYPE_NAMES, type DataType } from '../contract/data-type.ts'
 import { crossingTypes, mayCross, neverText } from '../guard/catalog.ts'
 import { readSealCaller } from './seal-row.ts'
 import { readProbe, showProbe } from './probe-row.ts'
+import { DATA_PLANE_SETTINGS } from './data-plane-settings.ts'
 import {
   address,
   addresses,
@@ -207,6 +208,7 @@ export const AGENT_SETTINGS = {
     'refused',
     ['refused', 'allowed'],
   ),
+  ...DATA_PLANE_SETTINGS,
   'health.delay': duration(
     'A tunnel that is down counts as a reason after this: it is often back in a moment.',
     '3s',

@@ -24,6 +24,7 @@ const KEYS = [
 ]
 /** What a push may say: the rest is the customer's alone. */
 const PUSH_KEYS = ['version', 'rules']
+const STORE_REGION = /^[A-Za-z0-9][A-Za-z0-9-]{0,62}$/
 const METADATA_NAME = /^[a-z0-9_.-]{1,128}$/
 
 /** A policy file as it was read: a policy where it has no mistake, and all that is to be said of it. */
@@ -121,8 +122,8 @@ function timeOf(text: string): number | undefined {
 function readResidency(
   at: YamlCursor,
   node: Node | undefined,
-): Pick<PolicyDocument, 'gatewayRegions' | 'callerRegions'> {
-  const fields = node && at.map(node, 'residency', ['gateways', 'callers'])
+): Pick<PolicyDocument, 'gatewayRegions' | 'callerRegions' | 'storeRegions'> {
+  const fields = node && at.map(node, 'residency', ['gateways', 'callers', 'stores'])
   const regions = (key: string): readonly string[] =>
     at.texts(fields?.get(key), key).map((one) => {
       if (!isRegionName(one.value))
@@ -134,7 +135,17 @@ function readResidency(
         )
       return one.value
     })
-  return { gatewayRegions: regions('gateways'), callerRegions: regions('callers') }
+  // Of these each cloud has names of its own.
+  const storeRegions = at.texts(fields?.get('stores'), 'stores').map((one) => {
+    if (!STORE_REGION.test(one.value))
+      at.fault(one.node, `${JSON.stringify(one.value)} must be the name of a region of its cloud`)
+    return one.value.toLowerCase()
+  })
+  return {
+    gatewayRegions: regions('gateways'),
+    callerRegions: regions('callers'),
+    storeRegions,
+  }
 }
 
 function readSealed(at: YamlCursor, node: Node | undefined): PolicyDocument['sealed'] {

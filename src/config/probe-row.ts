@@ -1,5 +1,6 @@
 import { parseAddress } from '../base/address.ts'
 import { PROBE_TYPES, type ProbeRow } from '../dataplane/probe-row.ts'
+import { textField } from './row-fields.ts'
 import { parseDuration, rowFields } from './setting.ts'
 
 const FIELDS = [
@@ -11,7 +12,7 @@ const BODY_PATTERN_MAX = 256
 /** Reads one row of `probes`. Throws a plain Error for the loader to place. */
 export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
   rowFields(row, FIELDS)
-  const service = textOf(row, 'service')
+  const service = textField(row, 'service')
   if (service === undefined) throw new Error('service is missing')
   const type = PROBE_TYPES.find((one) => one === row.type)
   if (type === undefined)
@@ -21,8 +22,8 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
     throw new Error(`${service}: command must be a list of texts: a program and its arguments`)
   if ((type === 'exec') !== command.length > 0)
     throw new Error(`${service}: command belongs to type exec, and exec needs one`)
-  const target = textOf(row, 'target')
-  const path = textOf(row, 'path') ?? '/'
+  const target = textField(row, 'target')
+  const path = textField(row, 'path') ?? '/'
   if (!/^\/[\x21-\x7e]*$/.test(path)) throw new Error(`${service}: path must begin with /`)
   const intervalMs = timeOf(row, 'interval', '10s', 1000)
   const timeoutMs = timeOf(row, 'timeout', '3s', 10)
@@ -32,9 +33,9 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
     target: target === undefined ? undefined : parseAddress(target),
     path,
     ...statusOf(row.status ?? '200-399'),
-    body: patternOf(textOf(row, 'body')),
-    caFile: textOf(row, 'caFile'),
-    grpcService: textOf(row, 'grpcService') ?? '',
+    body: patternOf(textField(row, 'body')),
+    caFile: textField(row, 'caFile'),
+    grpcService: textField(row, 'grpcService') ?? '',
     command,
     intervalMs,
     timeoutMs,
@@ -50,13 +51,6 @@ export function showProbe(row: ProbeRow): object {
   const command = program === undefined ? [] : [program, `… ${String(args.length)} arguments`]
   const path = row.path.replace(/\?.*/, '?…')
   return { ...row, command, path, body: row.body?.source }
-}
-
-function textOf(row: Readonly<Record<string, unknown>>, name: string): string | undefined {
-  const value = row[name]
-  if (value === undefined) return undefined
-  if (typeof value === 'string' && value !== '') return value
-  throw new Error(`${name} must be a text that is not empty`)
 }
 
 function timeOf(

@@ -1,10 +1,12 @@
 import type { AgentSettings } from './agent-settings.ts'
+import { DATA_PLANE_KEYS } from './data-plane-settings.ts'
 
 /** Settings that a reload takes over; the others need a restart. */
 export const RELOADABLE: readonly (keyof AgentSettings)[] = [
   'services',
   'probes',
   'probe.exec',
+  ...DATA_PLANE_KEYS,
   'allow',
   'policy.file',
   'seal.keyFile',
@@ -50,6 +52,10 @@ export function sameSetting(a: unknown, b: unknown): boolean {
 
 function textOf(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) =>
-    part instanceof RegExp ? part.source : part,
+    part instanceof RegExp
+      ? part.source
+      : part instanceof Map
+        ? [...(part as Map<unknown, unknown>)]
+        : part,
   )
 }

@@ -1,6 +1,6 @@
+import { nameField } from './row-fields.ts'
 import { rowFields } from './setting.ts'
 
-const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const PIN = /^sha256:[0-9a-f]{64}$/
 
 /** One row of `seal.callers`: a caller, and the pin of the key that it seals with. */
@@ -21,7 +21,7 @@ export interface SealClusterRow {
 /** Reads a row of `seal.callers`. Throws an Error that says what is allowed. */
 export function readSealCaller(row: Readonly<Record<string, unknown>>): SealCallerRow {
   rowFields(row, ['caller', 'pin'])
-  return { caller: readName(row.caller, 'caller'), pin: readPin(row.pin) }
+  return { caller: nameField(row, 'caller'), pin: readPin(row.pin) }
 }
 
 /** Reads a row of `seal.clusters`. Throws an Error that says what is allowed. */
@@ -33,16 +33,11 @@ export function readSealCluster(row: Readonly<Record<string, unknown>>): SealClu
     throw new Error('caFile must be a path')
   if (pins.length === 0 && caFile === undefined)
     throw new Error('needs pins, as agent seal show prints them, or caFile')
-  return { cluster: readName(row.cluster, 'cluster'), pins: pins.map(readPin), caFile }
+  return { cluster: nameField(row, 'cluster'), pins: pins.map(readPin), caFile }
 }
 
 /** Reads a pin. Throws an Error that says what is allowed. */
 export function readPin(value: unknown): string {
   if (typeof value === 'string' && PIN.test(value)) return value
   throw new Error('pin must be sha256: and 64 hex digits, of lower case')
-}
-
-function readName(value: unknown, what: string): string {
-  if (typeof value === 'string' && NAME.test(value)) return value
-  throw new Error(`${what} must be 1 to 63 of a-z, 0-9 and hyphens`)
 }

@@ -53,6 +53,20 @@ export interface FieldRules {
   readonly bytesMax: number
 }
 
+/** A presigned URL that was handed out, as the record has it: never the URL itself. */
+export interface Minted {
+  /** Name of the store, and its kind. */
+  readonly store: string
+  readonly backend: string
+  /** SHA-256 in hex of bucket, slash and key. */
+  readonly keyHash: string
+  readonly verb: 'GET' | 'PUT'
+  /** In wall-clock ms. */
+  readonly expiresAtMs: number
+  /** So many of them, one for each part of an object; 1: one for all of it. */
+  readonly count: number
+}
+
 /** Whether bytes come to this side, or leave it. */
 export type Direction = 'in' | 'out'
 
@@ -92,6 +106,12 @@ export abstract class Permit {
   abstract pass(direction: Direction, bytes: number): Denial | undefined
   /** Decides on what the decoded request says the call is about. */
   abstract about(type: DataType): Denial | undefined
+  /** Whether the policy asks where data lies. */
+  abstract readonly demandsRegion: boolean
+  /** Decides on the region that the data lies in, as its store says; undefined: it does not say. */
+  abstract lies(region: string | undefined): Denial | undefined
+  /** Notes that a presigned URL is handed out, for the record. */
+  abstract minted(url: Minted): void
   /** Decides on one request within a forward to an HTTP service: it has a permit of its own. */
   abstract request(ask: HttpAsk): Permit | Denial
   /** Says how the call ended, once: `OK`, or a status or code. */

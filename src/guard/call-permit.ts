@@ -4,6 +4,7 @@ import {
   type Direction,
   type FieldRules,
   type HttpAsk,
+  type Minted,
 } from '../contract/call-guard.ts'
 import type { CallData, DataType } from '../contract/data-type.ts'
 import type { Budget } from './budget.ts'
@@ -30,6 +31,8 @@ export interface PermitBounds {
   readonly metadata: readonly string[]
   /** What the rule allows calls to be about; undefined: whatever the method can be about. */
   readonly about: readonly DataType[] | undefined
+  /** Regions that the customer's data may lie in; empty: any. */
+  readonly storeRegions: readonly string[]
 }
 
 /** The permit of one call or forward that a rule allows. Made by the guard alone. */
@@ -42,11 +45,13 @@ export class CallPermit extends Permit {
   readonly #budgets: readonly Budget[]
   readonly #mayBeAbout: readonly DataType[] | undefined
   readonly #metadata: readonly string[]
+  readonly #storeRegions: readonly string[]
   readonly #startedAtMs: number
   readonly #stream: string | undefined
   #bytesIn = 0
   #bytesOut = 0
   #about: DataType | undefined
+  #minted: Minted | undefined
   #hasEnded = false
   #withdrawal: Denial | undefined
 
@@ -54,12 +59,13 @@ export class CallPermit extends Permit {
     ports: PermitPorts,
     decided: Decided,
     budgets: readonly Budget[],
-    { messageBytesMax, fields, metadata, about }: PermitBounds,
+    { messageBytesMax, fields, metadata, about, storeRegions }: PermitBounds,
     startedAtMs: number,
   ) {
     super()
     this.fields = fields
     this.#metadata = metadata
+    this.#storeRegions = storeRegions
     this.#ports = ports
     this.decided = decided
     this.#data = decided.ask.data
@@ -101,6 +107,22 @@ export class CallPermit extends Permit {
     return { code: 'POLICY_DENIED', text: `${name} for ${type}: ${text}` }
   }
 
+  override get demandsRegion(): boolean {
+    return this.#storeRegions.length > 0
+  }
+
+  override lies(region: string | undefined): Denial | undefined {
+    if (this.#storeRegions.length === 0) return undefined
+    if (region !== undefined && this.#storeRegions.includes(region.toLowerCase())) return undefined
+    const how = region === undefined ? 'does not tell its region' : 'lies in a region'
+    const text = `the store ${how}${region === undefined ? '' : ' that the policy does not allow'}`
+    return { code: 'REGION_REFUSED', text }
+  }
+
+  override minted(url: Minted): void {
+    this.#minted = url
+  }
+
   override request(ask: HttpAsk): Permit | Denial {
     return this.#withdrawal ?? this.#ports.request(this, ask)
   }
@@ -124,6 +146,7 @@ export class CallPermit extends Permit {
       bytesOut: this.#bytesOut,
       durationMs,
       about: this.#about,
+      minted: this.#minted,
     }
     if (this.#stream === undefined) recorder.called(this.decided, ended)
     else recorder.closed(this.#stream, ended)
@@ -138,6 +161,7 @@ const OWN_FIELDS: FieldRules = { unknown: 'strip', bytesMax: Infinity }
 export class OwnPermit extends Permit {
   override readonly messageBytesMax: number
   override readonly fields = OWN_FIELDS
+  override readonly demandsRegion = false
   readonly #name: string
   readonly #recorder: Recorder
   readonly #counts: TypeCounts
@@ -167,6 +191,14 @@ export class OwnPermit extends Permit {
 
   override about(): undefined {
     return undefined
+  }
+
+  override lies(): undefined {
+    return undefined
+  }
+
+  override minted(): void {
+    // It hands out none.
   }
 
   override request(): Denial {

@@ -30,6 +30,7 @@ export function exempt(
 class ExemptPermit extends Permit {
   override readonly messageBytesMax = Infinity
   override readonly fields = undefined
+  override readonly demandsRegion = false
 
   override mayTell(): boolean {
     return true
@@ -41,6 +42,14 @@ class ExemptPermit extends Permit {
 
   override about(): undefined {
     return undefined
+  }
+
+  override lies(): undefined {
+    return undefined
+  }
+
+  override minted(): void {
+    // Nobody keeps a record of it.
   }
 
   override request(): Permit {

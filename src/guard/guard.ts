@@ -344,7 +344,7 @@ function boundsOf(
   { data, kind }: Ask,
   http: HttpAsk | undefined,
   rule: PolicyRule | undefined,
-  { unknownFields, metadata }: PolicyDocument,
+  { unknownFields, metadata, storeRegions }: PolicyDocument,
 ): PermitBounds {
   const row = CATALOG[data?.carries ?? 'own']
   const messageBytesMax = Math.min(
@@ -360,6 +360,7 @@ function boundsOf(
     fields: isMetadata ? fields : undefined,
     metadata,
     about: rule?.about,
+    storeRegions,
   }
 }
 

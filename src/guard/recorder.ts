@@ -1,4 +1,4 @@
-import type { Ask, Denial, HttpAsk } from '../contract/call-guard.ts'
+import type { Ask, Denial, HttpAsk, Minted } from '../contract/call-guard.ts'
 import type { DataType } from '../contract/data-type.ts'
 
 /** What was decided on one call or forward, for the record. Never payload, token, URL or query. */
@@ -27,6 +27,8 @@ export interface Ended {
   readonly durationMs: number
   /** What it was about, as the decoded request says. */
   readonly about: DataType | undefined
+  /** The presigned URL that it handed out, but for the URL itself. */
+  readonly minted: Minted | undefined
 }
 
 /** Something that was done to the guard itself: a push, a lockdown, another policy. */

@@ -81,6 +81,8 @@ export interface PolicyDocument {
   /** Regions and groups of gateways, and of callers; empty: any. */
   readonly gatewayRegions: readonly string[]
   readonly callerRegions: readonly string[]
+  /** Regions of stores, as their clouds name them, of lower case; empty: any, and stores that do not tell. */
+  readonly storeRegions: readonly string[]
   /** Whether the control plane may narrow. */
   readonly push: 'narrow' | 'off'
   /** Fields of messages that their description lacks: taken off, or a reason to refuse. */
@@ -103,6 +105,7 @@ export const EMPTY_POLICY: PolicyDocument = {
   usersSealed: true,
   gatewayRegions: [],
   callerRegions: [],
+  storeRegions: [],
   push: 'narrow',
   unknownFields: 'strip',
   metadata: [],

@@ -70,8 +70,9 @@ export class RpcServer {
     table.set(offer.name, offer)
   }
 
-  /** Takes no more forwards of that name; running ones go on. */
-  withdrawForward(name: string): void {
+  /** Takes no more calls or forwards of that name; running ones go on. */
+  withdraw(name: string): void {
+    this.#methods.delete(name)
     this.#forwards.delete(name)
   }
 

@@ -15,6 +15,7 @@ import { judgeAgentServices } from '../../config/agent-rules.ts'
 import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
 import { methodOffers } from './offered.ts'
+import { DataPlane, isSameDataPlane, type DataPlaneReport } from './data-plane.ts'
 import { makeProbes } from './probing.ts'
 
 /** What an agent offers, how it is, and what became of calls since the start. */
@@ -31,6 +32,7 @@ export interface ServicesReport {
     /** Undefined where it is not probed, or was not looked at yet. */
     readonly health: ServiceHealth | undefined
   }[]
+  readonly dataPlane: DataPlaneReport
 }
 
 /** The agent's services: what is offered, who may call it, and whether the targets behind it are up. */
@@ -45,6 +47,7 @@ export class Services {
   /** What gateways may ask in their own name is all that this one offers, and no caller comes to it. */
   readonly #forGateways: RpcServer
   #probes: Probes
+  #dataPlane: DataPlane
   #names: readonly string[] = []
   #isStarted = false
   /** Those in force. */
@@ -62,6 +65,8 @@ export class Services {
     this.server = new RpcServer(runtime, guard, this.#forGateways)
     for (const offer of methodOffers(this.health, clock)) this.server.offer(offer)
     this.#probes = this.#makeProbes(settings)
+    this.#dataPlane = new DataPlane(settings, ambient)
+    for (const offer of this.#dataPlane.offers) this.server.offer(offer)
     this.apply(settings)
   }
 
@@ -83,6 +88,7 @@ export class Services {
     const isSame = (...keys: (keyof AgentSettings)[]): boolean =>
       before !== undefined && keys.every((key) => sameSetting(before[key], settings[key]))
     if (!isSame('services', 'forward.dialTimeout')) this.#offer(services, settings)
+    if (before !== undefined && !isSameDataPlane(before, settings)) this.#offerData(settings)
     if (isSame('services', 'probes', 'probe.exec')) return
     const { healths } = this.#probes
     this.#probes.stop()
@@ -99,7 +105,7 @@ export class Services {
     const names = services.map(({ name }) => name)
     for (const name of this.#names) {
       if (names.includes(name)) continue
-      this.server.withdrawForward(name)
+      this.server.withdraw(name)
       this.health.remove(name)
     }
     for (const service of services) {
@@ -110,8 +116,18 @@ export class Services {
     this.version++
   }
 
+  #offerData(settings: AgentSettings): void {
+    const names = this.#dataPlane.offers.map(({ name }) => name)
+    this.#dataPlane = new DataPlane(settings, this.#ambient)
+    for (const name of names) this.server.withdraw(name)
+    for (const offer of this.#dataPlane.offers) this.server.offer(offer)
+    if (this.#isStarted) this.#dataPlane.start()
+    this.version++
+  }
+
   start(): void {
     this.#isStarted = true
+    this.#dataPlane.start()
     this.#probes.start()
   }
 
@@ -133,6 +149,7 @@ export class Services {
         target: `${protocol}://${addressText(target)}`,
         health: healths.find((one) => one.name === name),
       })),
+      dataPlane: this.#dataPlane.report(),
     }
   }
 

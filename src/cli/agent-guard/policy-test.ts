@@ -99,9 +99,10 @@ function explained(
     throw new PosternError('USAGE', 'name either --method or --service')
   if (readCallerPattern(caller)?.isPrefix !== false || caller.includes('@'))
     throw new PosternError('USAGE', `${JSON.stringify(caller)} is no name of a caller`)
-  const { clock, random } = surroundings.ambient('error', 'policy')
+  const ambient = surroundings.ambient('error', 'policy')
+  const { clock, random } = ambient
   const name = method ?? service ?? ''
-  const offered = offeredData(settings, clock, { name, isForward: service !== undefined })
+  const offered = offeredData(settings, ambient, { name, isForward: service !== undefined })
   const document = policyOf(settings)
   const directory = settings['state.directory']
   const guard = new Guard({ clock, random, recorder: NO_RECORD }, document, loadSpent(directory))

@@ -248,6 +248,12 @@ trustDomain: example.com
 # owner, who runs the agent, can write it. (refused | allowed)
 #probe.exec: refused
 
+# Object stores that hold task-io, code-bundle and report, which cross by presigned URL alone
+# (docs/DATA-PLANE.md): name, type (s3, gcs, azure), bucket, prefixes by type of data, and where
+# needed endpoint, region, addressing, caFile, urlMax (at most 1h), uploadMax, overwrite, encryption,
+# encryptionKey, credentialsFile, profile. (list of stores)
+#stores: []
+
 # A tunnel that is down counts as a reason after this: it is often back in a moment. (0s to 5m)
 #health.delay: 3s
 

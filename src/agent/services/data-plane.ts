@@ -1,0 +1,39 @@
+import { DATA_PLANE_KEYS, type DataPlaneSettings } from '../../config/data-plane-settings.ts'
+import { sameSetting } from '../../config/reload.ts'
+import { ObjectStores } from '../../dataplane/objects/objects.ts'
+import type { Offer } from '../../rpc/service.ts'
+import type { Ambient } from '../../tunnel/process-parts.ts'
+
+/** What is known of what lies behind the data plane's own services. */
+export interface DataPlaneReport {
+  readonly stores: ReturnType<ObjectStores['report']>
+}
+
+/** Whether two settings make the same services. */
+export function isSameDataPlane(a: DataPlaneSettings, b: DataPlaneSettings): boolean {
+  return DATA_PLANE_KEYS.every((key) => sameSetting(a[key], b[key]))
+}
+
+/** The data plane's own services (`postern.dataplane.v1`): those of which the settings name what lies behind. */
+export class DataPlane {
+  readonly offers: readonly Offer[]
+  readonly #objects: ObjectStores
+
+  constructor(
+    { stores }: DataPlaneSettings,
+    { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
+  ) {
+    const ports = { clock, random, logger }
+    this.#objects = new ObjectStores(stores, ports)
+    this.offers = [...(stores.length === 0 ? [] : this.#objects.offers())]
+  }
+
+  /** Asks what lies behind for what a first call would wait for. */
+  start(): void {
+    this.#objects.start()
+  }
+
+  report(): DataPlaneReport {
+    return { stores: this.#objects.report() }
+  }
+}

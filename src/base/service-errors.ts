@@ -1,0 +1,41 @@
+import { row } from './error-row.ts'
+
+/** What can be wrong with a call to the data plane's own services: what it asks for, and what lies behind the agent. */
+export const SERVICE_ERRORS = {
+  STORE_UNKNOWN: row(
+    'give-up',
+    69,
+    'NOT_FOUND',
+    'No store of that name is among the settings of the agent, or it holds no data of that type.',
+  ),
+  OBJECT_KEY_REFUSED: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'The key of an object lies under no prefix of its store, or is of a form that stores could read in two ways.',
+  ),
+  UPLOAD_TERMS_REFUSED: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'What a presigned URL is to allow is more than its store gives, or says too little: its life, length, parts or checksum.',
+  ),
+  CREDENTIALS_MISSING: row(
+    'retry',
+    69,
+    'FAILED_PRECONDITION',
+    'The agent finds no credentials for what lies behind it, or they are not taken.',
+  ),
+  BACKEND_UNREACHABLE: row(
+    'retry',
+    69,
+    'UNAVAILABLE',
+    'What lies behind the agent (a store, a secrets backend, Prometheus) does not answer.',
+  ),
+  BACKEND_REFUSED: row(
+    'give-up',
+    69,
+    'FAILED_PRECONDITION',
+    'What lies behind the agent has refused a request. Its own words are not passed on: the log of the agent has the id and the status.',
+  ),
+} as const

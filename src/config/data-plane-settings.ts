@@ -1,0 +1,18 @@
+import { rows, type SettingsOf } from './setting.ts'
+import { readStore, showStore } from './store-row.ts'
+
+/** What lies behind the data plane's own services (`postern.dataplane.v1`). All of it may change at run time. */
+export const DATA_PLANE_SETTINGS = {
+  stores: rows(
+    'Object stores that hold task-io, code-bundle and report, which cross by presigned URL alone (docs/DATA-PLANE.md): name, type (s3, gcs, azure), bucket, prefixes by type of data, and where needed endpoint, region, addressing, caFile, urlMax (at most 1h), uploadMax, overwrite, encryption, encryptionKey, credentialsFile, profile.',
+    'list of stores',
+    readStore,
+    showStore,
+  ),
+} as const
+
+/** The values of these settings. */
+export type DataPlaneSettings = SettingsOf<typeof DATA_PLANE_SETTINGS>
+
+/** Their names. */
+export const DATA_PLANE_KEYS = Object.keys(DATA_PLANE_SETTINGS) as (keyof DataPlaneSettings)[]

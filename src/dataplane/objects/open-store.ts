@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs'
+import type { Clock } from '../../base/clock.ts'
+import { PosternError } from '../../base/errors.ts'
+import type { Random } from '../../base/random.ts'
+import { readSecretFile } from '../../identity/key-files.ts'
+import type { AzureCredentials } from './azure-store.ts'
+import type { StoreBackend } from './store-backend.ts'
+import type { StoreRow } from '../store-row.ts'
+
+const GCS_SCOPES = [
+  'https://www.googleapis.com/auth/devstorage.read_write',
+  'https://www.googleapis.com/auth/iam',
+]
+
+/** The clock and chance that stores are opened with. */
+export interface StorePorts {
+  readonly clock: Pick<Clock, 'wallMs'>
+  readonly random: Pick<Random, 'hex'>
+}
+
+/** Judges the files that a store names. @throws FILE_UNREADABLE, KEY_EXPOSED */
+export function judgeStoreFiles({ caFile, credentialsFile }: StoreRow): void {
+  caOf(caFile)
+  if (credentialsFile !== undefined) readSecretFile(credentialsFile)
+}
+
+/** Opens a store with its provider's own library, which is read for that. @throws FILE_UNREADABLE, KEY_EXPOSED */
+export async function openStore(row: StoreRow, ports: StorePorts): Promise<StoreBackend> {
+  judgeStoreFiles(row)
+  const caPem = caOf(row.caFile)
+  switch (row.type) {
+    case 's3':
+      return await openS3(row, ports, caPem)
+    case 'gcs':
+      return await openGcs(row, caPem)
+    case 'azure':
+      return await openAzure(row, ports, caPem)
+  }
+}
+
+async function openS3(
+  row: StoreRow,
+  { clock }: StorePorts,
+  caPem: string | undefined,
+): Promise<StoreBackend> {
+  const { S3Store } = await import('./s3-store.ts')
+  const { defaultProvider } = await import('@aws-sdk/credential-provider-node')
+  const { credentialsFile: filepath, profile, region } = row
+  const credentials = defaultProvider({
+    clientConfig: { region },
+    ...(filepath === undefined ? {} : { filepath, configFilepath: filepath, ignoreCache: true }),
+    ...(filepath === undefined && profile === undefined ? {} : { profile: profile ?? 'default' }),
+  })
+  return new S3Store(row, { clock, credentials, caPem })
+}
+
+async function openGcs(row: StoreRow, caPem: string | undefined): Promise<StoreBackend> {
+  const { GcsStore } = await import('./gcs-store.ts')
+  const { GoogleAuth } = await import('google-auth-library')
+  const { credentialsFile: keyFile } = row
+  const auth = new GoogleAuth({ scopes: GCS_SCOPES, ...(keyFile === undefined ? {} : { keyFile }) })
+  // A key file vouches for itself (google.aip.dev/auth/4111): nobody else need be asked for a token.
+  auth.useJWTAccessWithScope = true
+  return new GcsStore(row, auth, caPem)
+}
+
+async function openAzure(
+  row: StoreRow,
+  { clock, random }: StorePorts,
+  caPem: string | undefined,
+): Promise<StoreBackend> {
+  const { AzureStore } = await import('./azure-store.ts')
+  return new AzureStore(row, { clock, random, credentials: await azureCredentials(row), caPem })
+}
+
+/** The key of the account where a file holds it, else what the platform gives: a federated identity, or a managed one. */
+async function azureCredentials({
+  credentialsFile,
+  endpoint,
+}: StoreRow): Promise<AzureCredentials> {
+  if (credentialsFile !== undefined) {
+    const { StorageSharedKeyCredential } = await import('@azure/storage-blob')
+    const key = readSecretFile(credentialsFile).trim()
+    const [account = ''] = endpoint.hostname.split('.')
+    // On hosts without the account's name it stands in the path.
+    const inPath = endpoint.pathname.split('/')[1] ?? ''
+    return new StorageSharedKeyCredential(inPath === '' ? account : inPath, key)
+  }
+  const { ChainedTokenCredential, ManagedIdentityCredential, WorkloadIdentityCredential } =
+    await import('@azure/identity')
+  const sources = [() => new WorkloadIdentityCredential(), () => new ManagedIdentityCredential()]
+  const usable = sources.flatMap((make) => {
+    try {
+      return [make()]
+    } catch {
+      // Its environment variables are not there: this is no place with that source.
+      return []
+    }
+  })
+  return new ChainedTokenCredential(...usable)
+}
+
+function caOf(caFile: string | undefined): string | undefined {
+  if (caFile === undefined) return undefined
+  try {
+    return readFileSync(caFile, 'utf8')
+  } catch (error) {
+    const text = `${caFile}: ${(error as Error).message}`
+    throw new PosternError('FILE_UNREADABLE', text, { path: caFile }, { cause: error })
+  }
+}
