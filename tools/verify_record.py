@@ -17,6 +17,7 @@ Exit: 0 the record is whole, 1 it is not, 2 it cannot be read.
 """
 import argparse
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -98,13 +99,30 @@ def read_key(path):
     return hashlib.sha256(spki).hexdigest(), spki[len(SPKI):]
 
 
+FORM = re.compile(rb'\{"(?:n":([1-9][0-9]{0,15}),|(batch|checkpoint|segment)":\{)')  # what every line of a record begins with
+UNSIGNED_SECONDS = 120  # a checkpoint is written every minute where there is news
+
+
+def no_constant(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def seconds(text):
+    """A time such as 2026-01-31T12:00:00.000Z in seconds; None where it is none."""
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+    except (ValueError, TypeError):
+        return None
+
+
 def read_anchors(path):
-    found = {}
+    found = []
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
                 checkpoint = json.loads(line[line.index("{"):])["checkpoint"]
-                found[checkpoint["hash"]] = checkpoint["n"]
+                if isinstance(checkpoint["n"], int) and isinstance(checkpoint["hash"], str):
+                    found.append(checkpoint)
             except (ValueError, KeyError, TypeError):
                 continue  # a log that checkpoints go to may hold other things
     return found
@@ -114,8 +132,9 @@ class Record:
     """Goes through a record once, line by line, and notes what is not as it should be."""
 
     def __init__(self, keys, anchors):
-        self.keys, self.anchors = keys, anchors
-        self.findings, self.seen, self.dropped = [], set(), set()
+        self.keys, self.anchors = keys, {one["hash"]: one for one in anchors}
+        self.findings, self.anchored, self.dropped = [], {}, set()
+        self.last_at = self.signed_at = None
         self.prev = self.first = self.segment = self.first_segment = self.signed_hash = None
         self.last = self.lines = self.signed_to = self.anchored_to = 0
         self.open, self.batch_from, self.is_open = b"", None, False
@@ -127,10 +146,13 @@ class Record:
     def line(self, name, number, raw):
         self.place = f"{name}:{number}"
         segment = int(name[7:15])
+        form = FORM.match(raw)
         try:
-            value = json.loads(raw)
-            kind = next(iter(value)) if isinstance(value, dict) and value else None
-        except ValueError:
+            value = json.loads(raw.decode("utf-8"), parse_constant=no_constant)
+            kind = form.group(2).decode() if form.group(2) else "n"
+            if not (value["n"] == int(form.group(1)) if kind == "n" else list(value) == [kind]):
+                raise ValueError("it says two things")
+        except (ValueError, AttributeError, KeyError):
             value, kind = {}, None
         if segment != self.segment:
             self.enter(segment, value.get("segment") if kind == "segment" else None)
@@ -146,7 +168,7 @@ class Record:
         elif kind == "n":
             self.numbered(value)
         elif kind != "segment":
-            self.find("the line cannot be read")
+            self.find("the line is none of a record, or cannot be read")
 
     def enter(self, number, header):
         before, self.segment = self.segment, number
@@ -174,13 +196,15 @@ class Record:
             self.find("the batch names other lines than it has")
         self.prev, self.open, self.batch_from, self.is_open = batch.get("hash"), b"", None, False
         if self.prev in self.anchors:
-            self.seen.add(self.prev)
-            self.anchored_to = max(self.anchored_to, self.anchors[self.prev])
+            self.anchored[self.prev] = batch.get("to")
 
     def numbered(self, value):
         n = value["n"]
         if value.get("event") == "dropped":
             self.dropped.add(value.get("segment"))
+        at = seconds(value.get("at"))
+        if at is not None:
+            self.last_at = at if self.last_at is None else max(self.last_at, at)
         if n != self.last + 1:
             self.find(f"line {n} follows line {self.last}: lines are missing, moved or doubled")
         self.lines += 1
@@ -188,35 +212,50 @@ class Record:
             self.first = n
         if self.batch_from is None:
             self.batch_from = n
-        self.last = n if isinstance(n, int) else self.last
+        self.last = n
 
-    def checkpoint(self, said):
+    def is_signed(self, said):
         n, value, at, key = (said.get(name) for name in ("n", "hash", "at", "key"))
         message = f"postern record checkpoint 1\n{n}\n{value}\n{at}\n".encode()
         try:
-            signature = base64.b64decode(said.get("signature") or "")
-        except ValueError:
-            signature = b""
+            return is_signed(self.keys[key], message, base64.b64decode(said.get("signature") or ""))
+        except (ValueError, KeyError, TypeError):
+            return False
+
+    def checkpoint(self, said):
+        n, value, key = (said.get(name) for name in ("n", "hash", "key"))
         if key not in self.keys:
             self.find("the checkpoint is by a key that its owner does not vouch for")
-        elif not is_signed(self.keys[key], message, signature):
+        elif not self.is_signed(said):
             self.find("the signature of the checkpoint is wrong")
         elif value != self.prev or n != self.last:
             self.find("the checkpoint is of other lines than those before it")
         elif value == self.signed_hash:
             self.find("the checkpoint stands twice")
         else:
-            self.signed_to = n
+            self.signed_to, self.signed_at = n, seconds(said.get("at"))
         self.signed_hash = value
 
     def end(self):
         self.place = "the record"
         if self.is_open:
             self.find("it ends within a batch: what follows its last batch is not proven")
-        if any(one not in self.dropped for one in range(1, self.first_segment or 1)):
+        # Those before it were dropped by files that have been dropped themselves.
+        if (self.first_segment or 1) > 1 and self.first_segment - 1 not in self.dropped:
             self.find("its first files are missing, and it does not say that it dropped them")
-        for value, n in self.anchors.items():
-            if value not in self.seen and n >= (self.first or 0):
+        if self.lines == 0:
+            self.find("it has no line")
+        elif self.signed_to == 0:
+            self.find("no line of it is signed: it has no checkpoint that is in order")
+        elif self.signed_at is None or (self.last_at or 0) - self.signed_at > UNSIGNED_SECONDS:
+            self.find(f"lines {self.signed_to + 1} to {self.last} go on for over two minutes and no checkpoint signs them")
+        for value, anchor in self.anchors.items():
+            n, last = anchor["n"], self.anchored.get(value)
+            if not self.is_signed(anchor):
+                self.find(f"an anchor for line {n} is signed by no key of the record")
+            elif last == n:
+                self.anchored_to = max(self.anchored_to, n)
+            elif last is not None or n >= (self.first or 0):
                 self.find(f"an anchor covers line {n} by a batch that is not in it: it was cut off, or written anew")
 
 
@@ -253,8 +292,7 @@ def main():
             return 1 if findings else 0
         if not args.directory:
             parser.error("name the folder of a record, or --report")
-        anchors = {value: n for path in args.anchor for value, n in read_anchors(path).items()}
-        record = Record(keys, anchors)
+        record = Record(keys, [one for path in args.anchor for one in read_anchors(path)])
         names = sorted(name for name in os.listdir(args.directory) if re.fullmatch(r"record-\d{8}\.jsonl", name))
         for name in names:
             with open(os.path.join(args.directory, name), "rb") as file:

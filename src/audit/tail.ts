@@ -86,9 +86,10 @@ function tailOf(piece: Buffer, from: number, bytes: number): Tail | undefined {
 export function batchOf(line: string): Batch | undefined {
   if (!line.startsWith('{"batch":')) return undefined
   try {
-    const { batch } = JSON.parse(line) as { batch: Partial<Batch> }
+    const { batch, ...others } = JSON.parse(line) as { batch: Partial<Batch> }
     const { from, to, prev, hash } = batch
-    const isWhole = Number.isInteger(from) && Number.isInteger(to)
+    const isAlone = Object.keys(others).length === 0
+    const isWhole = isAlone && Number.isInteger(from) && Number.isInteger(to)
     return isWhole && typeof prev === 'string' && typeof hash === 'string'
       ? (batch as Batch)
       : undefined

@@ -1,9 +1,14 @@
+import { isUtf8 } from 'node:buffer'
 import { createHash, createPublicKey, type Hash, type KeyObject } from 'node:crypto'
 import { isSignedBy, keyId, type Batch, type Checkpoint } from './chain.ts'
 import type { PlacedLine } from './read-record.ts'
 import { batchOf, headerOf } from './tail.ts'
 
 const FINDINGS_MAX = 100
+/** A checkpoint is written every minute where there is news: what goes on for longer behind one was not signed. */
+const UNSIGNED_MS_MAX = 120_000
+/** Every line of ours begins so, and has nothing else of these. */
+const FORM = /^\{"(?:(n)":([1-9]\d{0,15}),|(?:batch|checkpoint|segment)":\{)/
 
 /** Something that is not as a record would have it, and where. */
 export interface Finding {
@@ -44,7 +49,8 @@ export class RecordVerifier {
   readonly #usedKeys: string[] = []
   readonly #findings: Finding[] = []
   readonly #anchors: ReadonlyMap<string, Checkpoint>
-  readonly #seenAnchors = new Set<string>()
+  /** The last lines of the batches that anchors name, by the hash. */
+  readonly #anchored = new Map<string, number>()
   /** Files that the record says it has dropped. */
   readonly #dropped = new Set<number>()
   #segment: number | undefined
@@ -61,7 +67,8 @@ export class RecordVerifier {
   #checkpoints = 0
   #checkpointed: string | undefined
   #signedTo = 0
-  #anchoredTo = 0
+  #signedAtMs = Number.NEGATIVE_INFINITY
+  #lastAtMs = Number.NEGATIVE_INFINITY
   #place: { file: string; line: number } = { file: '', line: 0 }
 
   constructor(known: Known) {
@@ -79,7 +86,8 @@ export class RecordVerifier {
       return
     }
     const text = bytes.toString()
-    const batch = batchOf(text)
+    const form = isUtf8(bytes) ? FORM.exec(text) : null
+    const batch = form === null ? undefined : batchOf(text)
     if (batch !== undefined) {
       this.#endBatch(batch)
       return
@@ -87,28 +95,29 @@ export class RecordVerifier {
     this.#hash ??= createHash('sha256').update(`${this.#prev ?? ''}\n`)
     this.#hash.update(bytes).update('\n')
     if (!text.startsWith('{"checkpoint":')) this.#isOpen = true
-    this.#look(text)
+    if (form === null) this.#find('the line is none of a record')
+    else this.#look(text, form[2])
   }
 
   /** Ends the look, and says what was found. */
   end(): Verified {
     if (this.#isOpen)
       this.#find('the record ends within a batch: what follows its last batch is not proven')
-    for (let one = 1; one < (this.#firstSegment ?? 1); one++)
-      if (!this.#dropped.has(one)) {
-        this.#place = { file: '', line: 0 }
-        this.#find(
-          `the files before number ${String(this.#firstSegment)} are missing, and the record does not say that it dropped them`,
-        )
-        break
-      }
-    for (const [hash, { n }] of this.#anchors)
-      if (!this.#seenAnchors.has(hash) && n >= (this.#first ?? 0)) {
-        this.#place = { file: '', line: 0 }
-        this.#find(
-          `an anchor covers line ${String(n)} by a batch that is not in the record: it was cut off, or written anew`,
-        )
-      }
+    this.#place = { file: '', line: 0 }
+    // Those before it were dropped by files that have been dropped themselves.
+    const first = this.#firstSegment ?? 1
+    if (first > 1 && !this.#dropped.has(first - 1))
+      this.#find(
+        `the files before number ${String(first)} are missing, and the record does not say that it dropped them`,
+      )
+    if (this.#lines === 0) this.#find('it has no line')
+    else if (this.#signedTo === 0)
+      this.#find('no line of it is signed: it has no checkpoint that is in order')
+    else if (this.#lastAtMs - this.#signedAtMs > UNSIGNED_MS_MAX)
+      this.#find(
+        `lines ${String(this.#signedTo + 1)} to ${String(this.#last)} go on for over two minutes and no checkpoint signs them`,
+      )
+    const anchoredTo = this.#judgeAnchors()
     return {
       findings: this.#findings,
       lines: this.#lines,
@@ -117,9 +126,27 @@ export class RecordVerifier {
       head: this.#prev ?? '',
       checkpoints: this.#checkpoints,
       signedTo: this.#signedTo,
-      anchoredTo: this.#anchoredTo,
+      anchoredTo,
       keys: this.#usedKeys,
     }
+  }
+
+  /** Anchors count where the audit key has signed them. Returns the last line that one covers. */
+  #judgeAnchors(): number {
+    let anchoredTo = 0
+    for (const anchor of this.#anchors.values()) {
+      const { n, hash, key } = anchor
+      const publicKey = this.#keys.get(key)
+      const last = this.#anchored.get(hash)
+      if (publicKey === undefined || !isWholeCheckpoint(anchor) || !isSignedBy(anchor, publicKey))
+        this.#find(`an anchor for line ${String(n)} is signed by no key of the record`)
+      else if (last === n) anchoredTo = Math.max(anchoredTo, n)
+      else if (last !== undefined || n >= (this.#first ?? 0))
+        this.#find(
+          `an anchor covers line ${String(n)} by a batch that is not in the record: it was cut off, or written anew`,
+        )
+    }
+    return anchoredTo
   }
 
   #enter(number: number, bytes: Buffer): void {
@@ -180,25 +207,30 @@ export class RecordVerifier {
     this.#hash = undefined
     this.#batchFrom = undefined
     this.#isOpen = false
-    const anchor = this.#anchors.get(hash)
-    if (anchor === undefined) return
-    this.#seenAnchors.add(hash)
-    this.#anchoredTo = Math.max(this.#anchoredTo, anchor.n)
+    if (this.#anchors.has(hash)) this.#anchored.set(hash, to)
   }
 
-  #look(text: string): void {
+  /** `n`: its number, as it stands at its beginning; undefined: it has none. */
+  #look(text: string, n: string | undefined): void {
     const value = objectOf(text)
-    if (value === undefined) {
+    const isAlone = n !== undefined || Object.keys(value ?? {}).length === 1
+    if (value === undefined || !isAlone || (n !== undefined && value.n !== Number(n))) {
       this.#find('the line cannot be read')
       return
     }
-    if ('checkpoint' in value) this.#checkpoint(value.checkpoint as Partial<Checkpoint>)
-    if (value.event === 'dropped' && typeof value.segment === 'number')
-      this.#dropped.add(value.segment)
-    if (typeof value.n !== 'number') {
-      if (!('checkpoint' in value) && !('segment' in value)) this.#find('the line has no number')
+    if (n === undefined) {
+      if ('checkpoint' in value) this.#checkpoint(value.checkpoint as Partial<Checkpoint>)
+      else if (!('segment' in value)) this.#find('the line is no batch')
       return
     }
+    this.#numbered(value as Numbered)
+  }
+
+  #numbered(value: Numbered): void {
+    if (value.event === 'dropped' && typeof value.segment === 'number')
+      this.#dropped.add(value.segment)
+    if (typeof value.at === 'string')
+      this.#lastAtMs = Math.max(this.#lastAtMs, Date.parse(value.at))
     this.#lines++
     this.#first ??= value.n
     this.#batchFrom ??= value.n
@@ -210,13 +242,12 @@ export class RecordVerifier {
   }
 
   #checkpoint(said: Partial<Checkpoint>): void {
-    const { n, hash, at, key = '', signature } = said
-    const isWhole = [hash, at, key, signature].every((one) => typeof one === 'string')
-    if (!isWhole || typeof n !== 'number') {
+    if (!isWholeCheckpoint(said)) {
       this.#find('the checkpoint is not whole')
       return
     }
     const checkpoint = said as Checkpoint
+    const { n, hash, key } = checkpoint
     const publicKey = this.#keys.get(key)
     if (publicKey === undefined)
       this.#find('the checkpoint is by a key that its owner does not vouch for')
@@ -225,7 +256,10 @@ export class RecordVerifier {
     else if (hash !== this.#prev || n !== this.#last)
       this.#find('the checkpoint is of other lines than those before it')
     else if (hash === this.#checkpointed) this.#find('the checkpoint stands twice')
-    else this.#signedTo = n
+    else {
+      this.#signedTo = n
+      this.#signedAtMs = Date.parse(checkpoint.at)
+    }
     this.#checkpointed = hash
     this.#checkpoints++
     if (this.#usedKeys.at(-1) !== key) this.#usedKeys.push(key)
@@ -234,6 +268,15 @@ export class RecordVerifier {
   #find(text: string): void {
     if (this.#findings.length < FINDINGS_MAX) this.#findings.push({ ...this.#place, text })
   }
+}
+
+/** A line with a number. */
+interface Numbered extends Readonly<Record<string, unknown>> {
+  readonly n: number
+}
+
+function isWholeCheckpoint({ n, hash, at, key, signature }: Partial<Checkpoint>): boolean {
+  return typeof n === 'number' && [hash, at, key, signature].every((one) => typeof one === 'string')
 }
 
 function objectOf(text: string): Record<string, unknown> | undefined {

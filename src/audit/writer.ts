@@ -287,8 +287,12 @@ export class RecordWriter {
     this.#lookedAtMs = Number.NEGATIVE_INFINITY
   }
 
-  /** A file ends with a batch, so that the next begins from its hash. */
+  /** A file ends with a checkpoint and a batch: the next begins from its hash, and each is signed however soon it is dropped. */
   #closeFile(): void {
+    if (this.#key !== undefined && this.#file !== undefined) {
+      this.#checkpointAtMs = Number.NEGATIVE_INFINITY
+      this.#checkpoint(this.#key)
+    }
     if (this.#open.length > 0) {
       const hash = batchHash(this.#prev, this.#open, NONE)
       const from = this.#batchFrom
