@@ -2,6 +2,7 @@ import type { PosternError } from '../base/errors.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
 import { egressOf } from '../config/egress.ts'
 import type { Recorder } from '../guard/recorder.ts'
+import type { Credential } from '../identity/key-files.ts'
 import { identityUri } from '../identity/name.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
@@ -47,9 +48,10 @@ export function composeRooms(
   const record = new AgentRecord(settings, ambient, identityUri(store.credential.identity))
   const guard = new AgentGuard(settings, ambient, recorder ?? record)
   const services = new Services(settings, ambient, parts, guard.guard)
-  const seal = new AgentSeal({ settings, ambient, process: parts, services, guard })
-  const { identity } = store.credential
-  const prover = new LateProver({ process: parts, guard, services, seal, identity })
+  const bundlePem = (): string => store.credential.bundlePem
+  const seal = new AgentSeal({ settings, ambient, process: parts, services, guard, bundlePem })
+  const credential = (): Credential => store.credential
+  const prover = new LateProver({ settings, process: parts, guard, services, seal, credential })
   const common = { settings, ambient, store, guard, egress }
   const tunnels = new Tunnels({ ...common, process: parts, services, seal })
   const changes = new CredentialChanges({ ...common, prover: tunnels })
@@ -59,7 +61,7 @@ export function composeRooms(
   services.offerToGateways(notices.offers())
   const beats = { settings, clock, logger: log('heartbeat'), guard, tunnels, services }
   const heartbeat = new Heartbeat(beats)
-  const credential = { store, changes, notices }
+  const renewal = { store, changes, notices }
   return {
     parts,
     timeline,
@@ -70,7 +72,7 @@ export function composeRooms(
     tunnels,
     canaries,
     heartbeat,
-    ...credential,
+    ...renewal,
   }
 }
 

@@ -19,9 +19,10 @@ export function judgeAgentSettings(settings: AgentSettings, ambient: Ambient): s
   egressOf(settings)
   const command = settings['identity.passphraseCommand']
   let left: PosternError | undefined
+  let bundlePem: string | undefined
   try {
     const opened = { ...settings, 'identity.passphraseCommand': [] }
-    new CredentialStore(opened, ambient, ambient.logger)
+    ;({ bundlePem } = new CredentialStore(opened, ambient, ambient.logger).credential)
   } catch (error) {
     if (!(error instanceof PosternError)) throw error
     const isUnopened = error.code === 'KEY_LOCKED' && command.length > 0
@@ -30,7 +31,7 @@ export function judgeAgentSettings(settings: AgentSettings, ambient: Ambient): s
   }
   const { guard } = new AgentGuard(settings, ambient)
   new Services(settings, ambient, process, guard)
-  judgeSeal(settings)
+  judgeSeal(settings, bundlePem)
   if (left?.code === 'KEY_LOCKED') return KEY_UNOPENED
   // Without an identity yet, what it will join with is judged in its place.
   if (left !== undefined) judgeJoin(settings)

@@ -6,8 +6,14 @@ import { ALPN, rootsOf, TLS_OPTIONS } from './tls-options.ts'
 const MS_MAX = 5000
 /** The client would refuse itself to say what a strict server is to refuse. */
 const ANYTHING = 'ALL:@SECLEVEL=0'
+/** Alerts by which a server says that it does not take what it was offered (RFC 8446, section 6.2). */
+const REFUSALS = [
+  ...['protocol_version', 'handshake_failure', 'insufficient_security', 'certificate_required'],
+  ...['bad_certificate', 'unsupported_certificate', 'certificate_unknown', 'unknown_ca'],
+  'access_denied',
+]
 
-/** A handshake that a gateway is to refuse. */
+/** A handshake with a gateway. */
 export interface Attempt {
   readonly host: string
   readonly port: number
@@ -23,9 +29,12 @@ export interface Attempt {
   readonly keyPem?: string
 }
 
-/** What became of it: `refused` by the peer, `accepted`, or `unknown` where it did not come so far. */
+/**
+ * What became of it: `refused` by an alert, `closed` without a word, which a gateway may do and any other server or a firewall
+ * too, `accepted`, or `unknown` where it did not come so far.
+ */
 export interface AttemptOutcome {
-  readonly outcome: 'refused' | 'accepted' | 'unknown'
+  readonly outcome: 'refused' | 'closed' | 'accepted' | 'unknown'
   /** The alert, in the words of RFC 8446, or what else ended it. */
   readonly text: string
 }
@@ -53,15 +62,16 @@ export function attemptTls(attempt: Attempt): Promise<AttemptOutcome> {
     resolve(outcomeOf(error.code ?? '', socket.getProtocol()))
   })
   once(socket, 'close', () => {
-    resolve({ outcome: 'refused', text: 'it hung up' })
+    resolve({ outcome: 'closed', text: 'it hung up' })
   })
   return promise.finally(() => socket.destroy())
 }
 
 function outcomeOf(code: string, protocol: string | null): AttemptOutcome {
-  const alert = /ALERT_(?<name>[A-Z_]+)$/.exec(code)?.groups?.name
-  if (alert !== undefined) return { outcome: 'refused', text: alert.toLowerCase() }
-  if (code === 'ECONNRESET' || code === 'EPIPE') return { outcome: 'refused', text: 'it hung up' }
+  const alert = /ALERT_(?<name>[A-Z_]+)$/.exec(code)?.groups?.name?.toLowerCase()
+  if (alert !== undefined)
+    return { outcome: REFUSALS.includes(alert) ? 'refused' : 'unknown', text: `alert ${alert}` }
+  if (code === 'ECONNRESET' || code === 'EPIPE') return { outcome: 'closed', text: 'it hung up' }
   // Whatever else: the peer did not decide, or not on what was asked.
   return {
     outcome: 'unknown',

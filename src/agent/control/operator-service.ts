@@ -50,10 +50,10 @@ export function operatorOffers({ agent, clock, reload, recentLog }: OperatorPort
       const { lockdown } = agent.guard.report()
       return lockdown === undefined ? {} : { lockdown }
     },
-    prove: async ({ marker }) => {
+    prove: async ({ marker, lockdown }) => {
       if (marker.length < MARKER_MIN || marker.length > MARKER_MAX)
         throw new PosternError('USAGE', 'a marker has 16 to 256 characters')
-      return { pid: process.pid, experiments: [...(await agent.prover.run(marker))] }
+      return { pid: process.pid, experiments: [...(await agent.prover.run(marker, lockdown))] }
     },
     reload: async () => {
       await reload()

@@ -224,7 +224,13 @@ export class AgentGuard {
   }
 }
 
-export { liftLockdown, readLockdown, writeLockdown, type Lockdown } from './lockdown-file.ts'
+export {
+  liftLockdown,
+  liftLockdownOf,
+  readLockdown,
+  writeLockdown,
+  type Lockdown,
+} from './lockdown-file.ts'
 export { OwnChannel } from './own-channel.ts'
 export { policyOf, regionRule } from './policy-source.ts'
 export { AgentRecord, recordDirectory, type RecordReport } from './record.ts'

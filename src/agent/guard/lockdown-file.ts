@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { printable } from '../../base/errors.ts'
 import { attempt, FOR_OWNER, makeFolder, writeState } from '../../identity/state-files.ts'
@@ -33,7 +33,26 @@ export function readLockdown(stateDirectory: string): Lockdown | undefined {
 /** Locks an agent down from its next look on. @throws STATE_UNWRITABLE */
 export function writeLockdown(stateDirectory: string, lockdown: Lockdown): void {
   makeFolder(stateDirectory)
-  writeState(join(stateDirectory, NAME), `${JSON.stringify(lockdown)}\n`, FOR_OWNER)
+  writeState(join(stateDirectory, NAME), textOf(lockdown), FOR_OWNER)
+}
+
+/** Lifts a lockdown where it is still this one, and no other that somebody has set meanwhile. @throws STATE_UNWRITABLE */
+export function liftLockdownOf(stateDirectory: string, lockdown: Lockdown): void {
+  const path = join(stateDirectory, NAME)
+  const aside = `${path}.lifted`
+  attempt(path, () => {
+    // Somebody has lifted it meanwhile.
+    if (!existsSync(path)) return
+    // Taken away first, so that nothing can take its place between the look and the end of it.
+    renameSync(path, aside)
+    const isSame = readFileSync(aside, 'utf8') === textOf(lockdown)
+    if (isSame) rmSync(aside)
+    else renameSync(aside, path)
+  })
+}
+
+function textOf(lockdown: Lockdown): string {
+  return `${JSON.stringify(lockdown)}\n`
 }
 
 /** Lifts a lockdown. @throws STATE_UNWRITABLE */

@@ -1,9 +1,18 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { notShown, shown, type Experiment } from './experiment.ts'
 
 const LISTENING = '0A'
-const FILE_BYTES_MAX = 256 * 1024 * 1024
+const PIECE_BYTES = 4 * 1024 * 1024
+const SEARCH_BYTES_MAX = 16 * 1024 ** 3
 const FILES_MAX = 100_000
 
 /** Whether the daemon listens on anything but what its settings name. `allowed`: ports of its own monitor. */
@@ -38,7 +47,16 @@ export function memoryExperiment(pid: number): Experiment {
     const swap = swapMax(pid)
     const isSwapOff = swaps === 0 || swap === '0'
     const evidence = `core dumps up to ${core} bytes, ${swaps === 0 ? 'no swap on this machine' : `swap of its group up to ${swap}`}`
-    // A process that cannot be dumped makes no core whatever its limit.
+    // A program that takes cores is given them whatever the limit (core(5)).
+    const pattern = readFileSync('/proc/sys/kernel/core_pattern', 'utf8').trim()
+    if (pattern.startsWith('|')) {
+      const [handler = ''] = pattern.slice(1).split(' ')
+      return notShown(
+        name,
+        promise,
+        `${evidence}; the machine gives core dumps to ${handler}, whatever that limit: it must be told to keep none`,
+      )
+    }
     if (core === '0' && isSwapOff) return shown(name, promise, true, evidence)
     return notShown(
       name,
@@ -50,22 +68,57 @@ export function memoryExperiment(pid: number): Experiment {
   }
 }
 
+/** What a search for a marker has come to. */
+export interface Search {
+  readonly found: readonly string[]
+  /** Files that were looked at from beginning to end. */
+  readonly files: number
+  /** What was not looked at, so that nothing is shown; undefined: all was. */
+  readonly unread: string | undefined
+}
+
 /** Looks for a marker, in clear, in hex and in base64, in all files below some folders. */
-export function searchFor(
-  marker: string,
-  folders: readonly string[],
-): { readonly found: readonly string[]; readonly files: number } {
-  const forms = formsOf(marker)
+export function searchFor(marker: string, folders: readonly string[]): Search {
+  const forms = formsOf(marker).map((form) => Buffer.from(form))
   const found: string[] = []
-  let files = 0
-  for (const folder of folders)
-    for (const path of filesBelow(folder)) {
-      if (++files > FILES_MAX) break
-      const bytes = readFileSync(path)
-      if (bytes.length <= FILE_BYTES_MAX && forms.some((form) => bytes.includes(form)))
-        found.push(path)
+  let [files, left] = [0, SEARCH_BYTES_MAX]
+  for (const path of folders.flatMap(filesBelow)) {
+    if (files === FILES_MAX || left <= 0)
+      return { found, files, unread: `there is more than could be searched: ${path} and on` }
+    try {
+      const { bytes, isThere } = searchFile(path, forms)
+      left -= bytes
+      if (isThere) found.push(path)
+      files++
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      // It was there for a moment, as files are that are replaced.
+      if (code === 'ENOENT') continue
+      return { found, files, unread: `${path} cannot be read: ${String(code)}` }
     }
-  return { found, files }
+  }
+  return { found, files, unread: undefined }
+}
+
+/** A file of any size, in pieces that overlap by more than the marker has. */
+function searchFile(path: string, forms: readonly Buffer[]): { bytes: number; isThere: boolean } {
+  const overlap = Math.max(...forms.map((form) => form.length))
+  const piece = Buffer.alloc(PIECE_BYTES + overlap)
+  const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    let [bytes, kept] = [0, 0]
+    for (;;) {
+      const read = readSync(file, piece, kept, PIECE_BYTES, bytes)
+      if (read === 0) return { bytes, isThere: false }
+      bytes += read
+      const filled = piece.subarray(0, kept + read)
+      if (forms.some((form) => filled.includes(form))) return { bytes, isThere: true }
+      kept = Math.min(overlap, filled.length)
+      filled.copyWithin(0, filled.length - kept)
+    }
+  } finally {
+    closeSync(file)
+  }
 }
 
 /** Whether a text holds a marker in any of its forms. */

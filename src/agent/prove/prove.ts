@@ -9,10 +9,10 @@ export class LateProver {
     this.#ports = ports
   }
 
-  /** `marker`: a text that occurs nowhere else; it goes through the agent as a relayed call does. */
-  async run(marker: string): Promise<readonly Experiment[]> {
+  /** `marker`: a text that occurs nowhere else; it goes through the agent as a relayed call does. `withLockdown`: also what ends all calls. */
+  async run(marker: string, withLockdown: boolean): Promise<readonly Experiment[]> {
     const { Prover } = await import('./prover.ts')
-    return await new Prover(this.#ports).run(marker)
+    return await new Prover(this.#ports).run(marker, withLockdown)
   }
 }
 

@@ -1,7 +1,7 @@
 import { PosternError, asPosternError } from '../../base/errors.ts'
-import { Permit, type Ask } from '../../contract/call-guard.ts'
 import { Diagnostics } from '../../gen/postern/v1/diagnostics_pb.js'
-import type { Identity } from '../../identity/name.ts'
+import type { AgentSettings } from '../../config/agent-settings.ts'
+import type { Credential } from '../../identity/key-files.ts'
 import { refuseStreams } from '../../mux/session-owner.ts'
 import { clientOf } from '../../rpc/typed.ts'
 import { openSealed } from '../../seal/open-sealed.ts'
@@ -12,20 +12,21 @@ import type { AgentGuard } from '../guard/guard.ts'
 import type { AgentSeal } from '../seal/seal.ts'
 import type { Services } from '../services/services.ts'
 import { notShown, shown, type Experiment } from './experiment.ts'
+import { gatewayExperiments } from './gateway-experiments.ts'
+import { lockdownExperiment, wideningExperiment } from './policy-experiments.ts'
 
 /** Key of the connection that experiments are made on: no tunnel has it. */
 const TUNNEL = 'prove'
-const WIDENING =
-  'version: 1\nrules: [{ name: everything for everybody, callers: ["*"], methods: ["*"], services: ["*"] }]'
 const MS_MAX = 5000
 
 /** The rooms that experiments are made on. */
 export interface ProverPorts {
+  readonly settings: AgentSettings
   readonly process: ProcessParts
   readonly guard: AgentGuard
   readonly services: Services
   readonly seal: AgentSeal
-  readonly identity: Identity
+  readonly credential: () => Credential
 }
 
 /** Makes experiments on a running agent, of the promises that only it can show. */
@@ -37,13 +38,23 @@ export class Prover {
   }
 
   /** `marker`: a text that occurs nowhere else; it goes through the agent as a relayed call does. */
-  async run(marker: string): Promise<readonly Experiment[]> {
+  async run(marker: string, withLockdown: boolean): Promise<readonly Experiment[]> {
+    const { settings, guard, credential, process } = this.#ports
+    const { clock } = process.runtime
+    const atTheGateway = await gatewayExperiments(settings, credential(), clock.wallMs())
     const connections = this.#connect()
+    const { near } = connections
+    const call = async (): Promise<string | undefined> => await this.#call(near, marker)
+    const stateDirectory = settings['state.directory']
     try {
       return [
-        this.#widening(),
-        await this.#relayed(connections.near, marker),
-        await this.#sealing(connections.near),
+        ...atTheGateway,
+        wideningExperiment(guard, TUNNEL),
+        await this.#relayed(call),
+        await this.#sealing(near),
+        ...(withLockdown
+          ? [await lockdownExperiment({ guard, clock, stateDirectory, marker, call })]
+          : []),
       ]
     } finally {
       connections.near.close(new PosternError('SHUTDOWN', 'the experiments are over'))
@@ -53,7 +64,8 @@ export class Prover {
 
   /** A connection within this process: its calls pass guard, record and server as those of a tunnel do. */
   #connect(): { near: RpcConnection; far: RpcConnection } {
-    const { process, services, seal, identity } = this.#ports
+    const { process, services, seal, credential } = this.#ports
+    const { identity } = credential()
     const cluster = identity.role === 'agent' ? identity.cluster : ''
     const [nearWire, farWire] = loopback(process.runtime.clock, identity)
     const origin = {
@@ -76,49 +88,31 @@ export class Prover {
     return { near, far }
   }
 
-  #widening(): Experiment {
-    const [name, promise] = ['widening', 'the control plane cannot widen the policy']
-    const { guard } = this.#ports.guard
-    const before = guard.policy
-    let text: string
-    try {
-      const push = this.#ports.guard.narrow(TUNNEL, 'agent prove', WIDENING)
-      text = `a push that allows everything would widen by ${push.widening.map((one) => JSON.stringify(one.name)).join(', ')}`
-      if (push.widening.length === 0)
-        text = 'a push that allows everything adds nothing to the policy'
-    } catch (error) {
-      text = asPosternError(error).rawMessage
-    }
-    const stranger: Ask = {
-      caller: { kind: 'service', name: 'nobody-known-by-that-name', known: 'gateway' },
-      ...{ name: 'nobody.v1.Nothing/Offers', kind: 'unary', declared: undefined, data: undefined },
-      ...{ sealed: false, gateway: '', region: '', tunnel: TUNNEL },
-    }
-    const isUnchanged = guard.policy === before
-    const allows = guard.policy.rules.some(
-      ({ callers, methods }) => callers.some((one) => one.text === '*') && methods.includes('*'),
-    )
-    const denied = allows || !Permit.is(guard.decide(stranger))
-    return shown(name, promise, isUnchanged && denied, `${text}: recorded, the rules are as before`)
-  }
-
-  async #relayed(near: RpcConnection, marker: string): Promise<Experiment> {
-    const [name, promise] = ['relayed', 'what is relayed is not kept']
+  /** Sends a marker through the agent and back. Returns why it did not come back. */
+  async #call(near: RpcConnection, marker: string): Promise<string | undefined> {
     const payload = Buffer.from(marker)
     try {
       await ready(near, this.#ports.process)
       const echo = clientOf(Diagnostics, near.channel())
       const answer = await echo.echo({ payload }, { timeoutMs: MS_MAX })
-      const isSame = Buffer.from(answer.payload).equals(payload)
-      return shown(name, promise, isSame, 'a marker went through guard, record and server')
+      return Buffer.from(answer.payload).equals(payload) ? undefined : 'it came back as another'
     } catch (error) {
-      return notShown(name, promise, `the marker did not go through: ${(error as Error).message}`)
+      return (error as Error).message
     }
+  }
+
+  async #relayed(call: () => Promise<string | undefined>): Promise<Experiment> {
+    const [name, promise] = ['relayed', 'what is relayed is not kept']
+    const fault = await call()
+    if (fault !== undefined)
+      return notShown(name, promise, `the marker did not go through: ${fault}`)
+    return shown(name, promise, true, 'a marker went through guard, record and server')
   }
 
   async #sealing(near: RpcConnection): Promise<Experiment> {
     const [name, promise] = ['sealing', 'the relay cannot read or forge sealed calls']
-    const { seal, process, identity } = this.#ports
+    const { seal, process, credential } = this.#ports
+    const { identity } = credential()
     const { pin, pins, authorities } = seal.report()
     const who = `callers known first-hand: ${String(pins)} by pin, ${String(authorities)} CAs of the customer's`
     if (pins + authorities === 0)
@@ -130,8 +124,9 @@ export class Prover {
     const cluster = identity.role === 'agent' ? identity.cluster : ''
     const { clock } = process.runtime
     const trust = { pins: new Map([[pin, identity]]), roots: [], crls: [] }
+    const stranger = generateSealingKey()
     const end = await sealedEnd(
-      generateSealingKey(),
+      stranger,
       () => trust,
       'agent',
       () => clock.wallMs(),
@@ -148,9 +143,11 @@ export class Prover {
       opened.close(new PosternError('SHUTDOWN', 'the experiment is over'))
       return shown(name, promise, false, 'a key that nobody vouches for was let in')
     } catch (error) {
-      const { code } = asPosternError(error)
+      const { code, rawMessage } = asPosternError(error)
+      // The agent's own word names the key that it refused.
+      const isRefused = code === 'SEAL_REFUSED' && rawMessage.includes(stranger.pin)
       const evidence = `inner TLS 1.3 to key ${pin}; a key that nobody vouches for was refused: ${code}; ${who}`
-      return code === 'SEAL_REFUSED'
+      return isRefused
         ? shown(name, promise, true, evidence)
         : notShown(name, promise, `a key that nobody vouches for came no further than ${code}`)
     }

@@ -37,6 +37,8 @@ export interface AgentSealPorts {
   readonly process: ProcessParts
   readonly services: Services
   readonly guard: AgentGuard
+  /** Roots of the vendor, in PEM: none of them may vouch for callers. */
+  readonly bundlePem: () => string
 }
 
 /** The agent's end of sealed sessions: its key, whom it knows first-hand, and the sessions that are open. */
@@ -55,13 +57,13 @@ export class AgentSeal {
   #error: PosternError | undefined
   #cancelTimer: CancelTimer | undefined
 
-  /** @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE, STATE_UNWRITABLE */
+  /** @throws FILE_UNREADABLE, KEY_EXPOSED, KEY_MISMATCH, CERTIFICATE_UNUSABLE, STATE_UNWRITABLE, CONFIG_INVALID */
   constructor(ports: AgentSealPorts) {
     const { settings, ambient, guard } = ports
     this.#ports = ports
     this.#settings = settings
     this.#logger = ambient.logger.child({ component: 'seal' })
-    this.#trust = callerTrust(settings)
+    this.#trust = callerTrust(settings, ports.bundlePem())
     this.#key = this.#readKey(settings)
     this.#seen = this.#marks()
     guard.changed.add((lockdown) => {
@@ -86,7 +88,7 @@ export class AgentSeal {
     this.#settings = settings
     this.#seen = this.#marks()
     try {
-      const trust = callerTrust(settings)
+      const trust = callerTrust(settings, this.#ports.bundlePem())
       this.#key = agentSealingKey(settings)
       this.#trust = trust
       this.#end = undefined

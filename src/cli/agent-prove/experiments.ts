@@ -1,13 +1,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import {
-  liftLockdown,
-  policyOf,
-  readLockdown,
-  recordDirectory,
-  writeLockdown,
-} from '../../agent/guard/guard.ts'
+import { policyOf, recordDirectory } from '../../agent/guard/guard.ts'
 import { notShown, shown, type Experiment, type ProofOutcome } from '../../agent/prove/prove.ts'
 import { asPosternError } from '../../base/errors.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../config/agent-settings.ts'
@@ -17,18 +11,14 @@ import {
   type ProveResponse,
 } from '../../gen/postern/v1/agent_control_pb.js'
 import { proofOf, readWhole } from '../agent-audit/agent-audit.ts'
-import { enrolledFiles, namedFiles } from '../../agent/credential/credential.ts'
-import { Generations } from '../../identity/generations.ts'
-import { parseIdentity } from '../../identity/name.ts'
 import { DATA_TYPE_NAMES } from '../../contract/data-type.ts'
 import { mayCross } from '../../guard/catalog.ts'
 import { expandRegions } from '../../guard/regions.ts'
-import { readPublicFile } from '../../identity/key-files.ts'
 import { ASK_MS, askAgent, messageJson } from '../place/place.ts'
 import type { Surroundings } from '../program/program.ts'
 
-const PROVE_MS = 30_000
-const LOCK_MS = 5000
+/** Seven handshakes, and what follows them. */
+const PROVE_MS = 60_000
 
 /** What experiments are made with. */
 export interface ProofPorts {
@@ -46,9 +36,11 @@ export async function* experiments(ports: ProofPorts): AsyncGenerator<Experiment
   const ask = <T>(call: Parameters<typeof askAgent<T>>[2]): Promise<T> =>
     askAgent(settings['status.socket'], surroundings, call)
   const status = await ask((agent) => agent.status({}, { timeoutMs: ASK_MS }))
-  yield* atTheGateway(ports, status)
+  const wanted = { marker, lockdown: all }
+  const answer = await ask((agent) => agent.prove(wanted, { timeoutMs: PROVE_MS }))
+  for (const name of ['tls-versions', 'tls-suites', 'no-certificate', 'foreign-ca'])
+    yield byName(answer, name)
   yield regionExperiment(settings, status)
-  const answer = await ask((agent) => agent.prove({ marker }, { timeoutMs: PROVE_MS }))
   const machine = await import('../../agent/prove/machine-experiments.ts')
   const monitor = settings['metrics.listen']
   yield machine.listenerExperiment(answer.pid, monitor === undefined ? [] : [monitor.port])
@@ -58,7 +50,7 @@ export async function* experiments(ports: ProofPorts): AsyncGenerator<Experiment
   yield machine.memoryExperiment(answer.pid)
   yield byName(answer, 'sealing')
   yield await recordExperiment(settings)
-  if (all) yield await lockdownExperiment(settings, surroundings, marker)
+  if (all) yield byName(answer, 'lockdown')
   else
     yield notShown(
       'lockdown',
@@ -70,18 +62,6 @@ export async function* experiments(ports: ProofPorts): AsyncGenerator<Experiment
     'what is stored is encrypted',
     "the stores are not the agent's: ask their owners",
   )
-}
-
-async function* atTheGateway(
-  { settings, surroundings }: ProofPorts,
-  { identity }: AgentStatus,
-): AsyncGenerator<Experiment> {
-  const { gatewayExperiments } = await import('../../agent/prove/gateway-experiments.ts')
-  const nowMs = surroundings.ambient('error', 'prove').clock.wallMs()
-  const generations = new Generations(settings['state.directory'])
-  const { bundleFile } = namedFiles(settings) ?? enrolledFiles(generations, settings)
-  const known = { bundlePem: readPublicFile(bundleFile), identity: parseIdentity(identity) }
-  yield* gatewayExperiments(settings, known, nowMs)
 }
 
 function byName({ experiments: found }: ProveResponse, name: string): Experiment {
@@ -144,7 +124,7 @@ async function keptExperiment(
     if (searchFor(marker, [control]).found.length !== 1)
       return notShown(name, promise, 'the search does not find what it should')
     const folders = [settings['state.directory'], recordDirectory(settings)]
-    const { found, files } = searchFor(
+    const { found, files, unread } = searchFor(
       marker,
       [...new Set(folders)].filter((one) => existsSync(one)),
     )
@@ -156,6 +136,7 @@ async function keptExperiment(
       ...found,
       ...(isInDiag ? ['the snapshot for diag, with the last log lines'] : []),
     ]
+    if (places.length === 0 && unread !== undefined) return notShown(name, promise, unread)
     const evidence = `a marker went through guard, record and server; it is in none of ${String(files)} files of state and record, nor in log and diag, and was found where it was put on purpose`
     return shown(
       name,
@@ -186,39 +167,5 @@ async function recordExperiment(settings: AgentSettings): Promise<Experiment> {
     return shown(name, promise, first === undefined, evidence)
   } catch (error) {
     return notShown(name, promise, asPosternError(error).rawMessage)
-  }
-}
-
-/** Locks the agent down, sees that a call is refused, and lifts it again. */
-async function lockdownExperiment(
-  settings: AgentSettings,
-  surroundings: Surroundings,
-  marker: string,
-): Promise<Experiment> {
-  const [name, promise] = ['lockdown', 'the customer can end everything at once']
-  const folder = settings['state.directory']
-  if (readLockdown(folder) !== undefined)
-    return notShown(name, promise, 'it is locked down already')
-  const ask = <T>(call: Parameters<typeof askAgent<T>>[2]): Promise<T> =>
-    askAgent(settings['status.socket'], surroundings, call)
-  const { clock } = surroundings.ambient('error', 'prove')
-  const startMs = clock.nowMs()
-  try {
-    const at = new Date(clock.wallMs()).toISOString()
-    writeLockdown(folder, { at, reason: 'agent prove --all', tell: false })
-    await ask((agent) => agent.applyLockdown({}, { timeoutMs: LOCK_MS }))
-    const tookMs = clock.nowMs() - startMs
-    const answer = await ask((agent) => agent.prove({ marker }, { timeoutMs: PROVE_MS }))
-    const { outcome, evidence } = byName(answer, 'relayed')
-    const isLocked = outcome === 'NOT SHOWN' && evidence.includes('LOCKED_DOWN')
-    return shown(
-      name,
-      promise,
-      isLocked,
-      `in force ${tookMs.toFixed(0)} ms after the order; a call: ${evidence}`,
-    )
-  } finally {
-    liftLockdown(folder)
-    await ask((agent) => agent.applyLockdown({}, { timeoutMs: LOCK_MS }))
   }
 }

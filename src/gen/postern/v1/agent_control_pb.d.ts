@@ -74,6 +74,13 @@ export declare type ProveRequest = Message<"postern.v1.ProveRequest"> & {
    * @generated from field: string marker = 1;
    */
   marker: string;
+
+  /**
+   * Also locks the agent down for a moment, to see that a call is refused.
+   *
+   * @generated from field: bool lockdown = 2;
+   */
+  lockdown: boolean;
 };
 
 /**
