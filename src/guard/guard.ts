@@ -160,6 +160,11 @@ export class Guard implements CallGuard {
     return users.verify(token, userIssuers, this.#policy.claimPointers)
   }
 
+  /** Has the record say that somebody else has refused what would have been a call. */
+  refused(ask: Ask, denial: Denial): void {
+    this.#deny({ ask, http: undefined }, denial, denial.code, undefined, this.#moment())
+  }
+
   /** Says what would become of a call that is made now, without letting it pass. */
   explain(ask: Ask, http?: HttpAsk): Explanation {
     return explain(this.#policy, this.lockdown, ask, this.#moment(), http)

@@ -31,7 +31,7 @@ export interface Origin {
   /** Key of the connection, for what holds as long as it lasts. Default: empty. */
   readonly tunnel?: string
   /** Takes the streams of sealed sessions. Default: they are refused. */
-  sealed?(stream: MuxStream): void
+  sealed?(stream: MuxStream, caller: Caller): void
   /** Told when one side of the connection takes no new streams. */
   onLeaving?(): void
   /** Told when the connection has ended. */
@@ -129,7 +129,7 @@ export class RpcServer {
     if (head.kind === KIND.sealed) {
       if (origin.sealed === undefined)
         stream.refuse('METHOD_UNKNOWN', false, 'nothing is sealed here')
-      else origin.sealed(stream)
+      else origin.sealed(stream, caller)
       return
     }
     const server = (caller.kind === 'gateway' ? this.#forGateways : undefined) ?? this

@@ -1,21 +1,19 @@
 import { identityUri } from '../identity/name.ts'
 import type { LogLimiter } from '../base/log-limiter.ts'
 import { asPosternError, PosternError, type ErrorCode } from '../base/errors.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
 import type { StreamHandler } from '../mux/session-owner.ts'
 import type { MuxStream } from '../mux/stream.ts'
 import { sealedAccept, type SealedEnd } from '../transport/sealed-tls.ts'
 import type { TlsFacts, TlsWire } from '../transport/tls-wire.ts'
 import { RpcConnection, type ProcessParts } from '../tunnel/rpc-connection.ts'
+import { DoorShares } from './door-shares.ts'
 import { StreamDuplex } from './stream-duplex.ts'
 
-/** A handshake costs about two milliseconds of a core, and whoever can reach a gateway can ask for one. */
-const HANDSHAKES_PER_SECOND = 50
-const HANDSHAKES_BURST = 200
-const PENDING_MAX = 64
-const SESSIONS_MAX = 1024
 const HANDSHAKE_MS_MAX = 10_000
 const HANDSHAKE_BYTES_MAX = 32 * 1024
+const LOOK_MS = 60_000
+/** A session without a call for so many looks ends: it holds bytes that others may need. */
+const IDLE_LOOKS_MAX = 15
 
 /** The values and collaborators that SealedDoor is given. */
 export interface SealedDoorPorts {
@@ -25,19 +23,25 @@ export interface SealedDoorPorts {
   /** Why no session is taken now; undefined: they are. */
   readonly refusal: () => PosternError | undefined
   readonly log: LogLimiter
+  /** Hears of each session that is refused for the key at its other end, for the record. */
+  readonly onRefused: (from: CarrierFacts, refusal: PosternError) => void
 }
 
 /** The tunnel that the stream of a session came by, and the gateway at its other end. */
 export interface CarrierFacts {
   readonly gateway: string
+  readonly region: string
   /** Key of the tunnel's connection. */
   readonly tunnel: string
+  /** Who the gateway says opens it: a name to share the door by, and no more. */
+  readonly caller: string
 }
 
 interface Held {
   /** The certificates that the caller has shown. */
   readonly chain: readonly Buffer[]
   readonly tunnel: string
+  idleLooks: number
 }
 
 /** A handshake that is over, and the certificates that were shown in it. */
@@ -49,12 +53,13 @@ interface Shaken {
 /** The agent's end of sealed sessions: each lies in a stream of a tunnel, and is with a caller whose key was judged. */
 export class SealedDoor {
   readonly #ports: SealedDoorPorts
-  readonly #rate = new TokenBucket(HANDSHAKES_PER_SECOND, HANDSHAKES_BURST)
+  readonly #shares: DoorShares
   readonly #sessions = new Map<RpcConnection, Held>()
-  #pending = 0
+  #isLooking = false
 
   constructor(ports: SealedDoorPorts) {
     this.#ports = ports
+    this.#shares = new DoorShares(ports.process.budget)
   }
 
   get sessionCount(): number {
@@ -63,30 +68,33 @@ export class SealedDoor {
 
   /** Takes the stream of a session. `streamsOf`: who serves what the caller opens in it. */
   take(stream: MuxStream, from: CarrierFacts, streamsOf: (facts: TlsFacts) => StreamHandler): void {
-    const { gateway, tunnel } = from
-    const refusal = this.#ports.refusal() ?? this.#crowded()
-    if (refusal !== undefined) {
-      stream.refuse(refusal.code, refusal.recovery === 'retry', refusal.rawMessage)
+    const { clock } = this.#ports.process.runtime
+    const refusal = this.#ports.refusal()
+    const leave = refusal === undefined ? this.#shares.knock(from, clock.nowMs()) : undefined
+    if (leave === undefined) {
+      const { code, rawMessage } = refusal ?? CROWDED
+      stream.refuse(code, refusal === undefined, rawMessage)
       return
     }
     const carrier = new StreamDuplex(HANDSHAKE_BYTES_MAX)
     carrier.attach(stream)
-    this.#pending++
-    const { clock } = this.#ports.process.runtime
     const cancel = clock.startTimer(HANDSHAKE_MS_MAX, () => {
       carrier.destroy(new PosternError('HANDSHAKE_LIMIT', 'the sealed handshake took too long'))
     })
-    void this.#handshake(stream, carrier, gateway)
+    void this.#handshake(stream, carrier, from.gateway)
       .then(({ wire, chain }) => {
         carrier.lift()
-        this.#serve(wire, { chain, tunnel }, streamsOf)
+        this.#serve(wire, { chain, tunnel: from.tunnel, idleLooks: 0 }, streamsOf)
       })
       .catch((error: unknown) => {
-        this.#refused(asPosternError(error), gateway)
+        const found = asPosternError(error)
+        this.#refused(found, from)
+        // Where it was told by the session itself, what was said still leaves.
+        if (found.code !== 'SEAL_REFUSED') carrier.destroy()
       })
       .finally(() => {
         cancel()
-        this.#pending--
+        leave()
       })
   }
 
@@ -141,7 +149,10 @@ export class SealedDoor {
   /** @throws what our own key is not fit for, and the stream was refused */
   async #endFor(stream: MuxStream): Promise<SealedEnd> {
     try {
-      return await this.#ports.end()
+      const end = await this.#ports.end()
+      const { clock } = this.#ports.process.runtime
+      if (end.notAfterMs > clock.wallMs()) return end
+      throw new PosternError('CERT_EXPIRED', 'the sealing certificate of this agent has expired')
     } catch (error) {
       const { code, rawMessage } = asPosternError(error)
       stream.refuse(code, false, rawMessage)
@@ -150,25 +161,54 @@ export class SealedDoor {
   }
 
   #serve(wire: TlsWire, held: Held, streamsOf: (facts: TlsFacts) => StreamHandler): void {
-    const connection = new RpcConnection(wire, 'acceptor', this.#ports.process, {
-      streams: streamsOf(wire.facts),
-      onClosed: (closed) => {
-        this.#sessions.delete(closed)
-      },
+    const room = this.#shares.enter(identityUri(wire.facts.identity))
+    if (room === undefined) {
+      wire.dismiss(CROWDED)
+      return
+    }
+    try {
+      const parts = { ...this.#ports.process, budget: room.budget }
+      const live = { isOver: false }
+      const connection = new RpcConnection(wire, 'acceptor', parts, {
+        streams: streamsOf(wire.facts),
+        onClosed: (closed) => {
+          live.isOver = true
+          this.#sessions.delete(closed)
+          room.leave()
+        },
+      })
+      // One that a certificate has ended already, while it was made, is in no list.
+      if (!live.isOver) this.#sessions.set(connection, held)
+      this.#lookLater()
+    } catch (error) {
+      room.leave()
+      wire.dismiss(asPosternError(error))
+    }
+  }
+
+  /** Has sessions that nobody uses end, while there are any. */
+  #lookLater(): void {
+    if (this.#isLooking || this.#sessions.size === 0) return
+    this.#isLooking = true
+    this.#ports.process.runtime.clock.startTimer(LOOK_MS, () => {
+      this.#isLooking = false
+      for (const [{ session }, held] of [...this.#sessions]) {
+        held.idleLooks = session.streamCount === 0 ? held.idleLooks + 1 : 0
+        if (held.idleLooks === IDLE_LOOKS_MAX) session.goAway('GOING_AWAY', 'nobody uses it')
+      }
+      this.#lookLater()
     })
-    this.#sessions.set(connection, held)
   }
 
-  #crowded(): PosternError | undefined {
-    const nowMs = this.#ports.process.runtime.clock.nowMs()
-    const isCrowded = this.#pending >= PENDING_MAX || this.#sessions.size >= SESSIONS_MAX
-    return isCrowded || !this.#rate.spend(nowMs)
-      ? new PosternError('STREAM_LIMIT', 'this agent has too many sealed sessions for the moment')
-      : undefined
-  }
-
-  #refused({ code, rawMessage: reason }: PosternError, gateway: string): void {
-    const facts = { code, reason, gateway }
-    this.#ports.log.warn(code, facts, 'a sealed session was refused')
+  #refused(refusal: PosternError, from: CarrierFacts): void {
+    const { code, rawMessage: reason } = refusal
+    const { gateway } = from
+    this.#ports.log.warn(code, { code, reason, gateway }, 'a sealed session was refused')
+    if (code === 'SEAL_REFUSED') this.#ports.onRefused(from, refusal)
   }
 }
+
+const CROWDED = new PosternError(
+  'STREAM_LIMIT',
+  'this agent has too many sealed sessions for the moment',
+)

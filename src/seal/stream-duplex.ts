@@ -18,6 +18,8 @@ export class StreamDuplex extends Duplex implements StreamSink {
   constructor(bytesMax: number) {
     super({ allowHalfOpen: true })
     this.#bytesLeft = bytesMax
+    // Whoever reads it hears of an error, too; while nobody does it must not end the process.
+    this.on('error', () => undefined)
   }
 
   /** Bytes flow from now on. */

@@ -16,6 +16,7 @@ const TOLD: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'SEAL_REFUSED',
   'HANDSHAKE_LIMIT',
   'BUDGET_EXHAUSTED',
+  'STREAM_LIMIT',
 ])
 const FAREWELL_MS = 1000
 

@@ -141,7 +141,11 @@ describe('sealed calls', function () {
     expect(await at.cluster(stranger).forward('db', socket)).to.equal('SEAL_REFUSED')
     expect(socket.destroyed).to.equal(true)
     at.client.close()
-    expect(at.lines().map(({ known }) => known)).to.deep.equal(['gateway'])
+    const refused = at.lines().map(({ known, method, code }) => [known, method, code])
+    expect(refused.slice(0, 2)).to.deep.equal([
+      ['gateway', 'sealed session', 'SEAL_REFUSED'],
+      ['gateway', 'postern.v1.Diagnostics/Echo', 'POLICY_DENIED'],
+    ])
   })
 
   it('fall with a lockdown, at once, and none begins', async () => {

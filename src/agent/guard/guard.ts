@@ -140,6 +140,26 @@ export class AgentGuard {
     return regionRule(this.guard.policy)(identity)
   }
 
+  /** Has the record say that a sealed session was refused for the key at its other end. */
+  refusedSeal(
+    {
+      caller,
+      gateway,
+      region,
+      tunnel,
+    }: Readonly<Record<'caller' | 'gateway' | 'region' | 'tunnel', string>>,
+    { code, rawMessage: text }: PosternError,
+  ): void {
+    this.guard.refused(
+      {
+        caller: { kind: 'service', name: caller, known: 'gateway' },
+        ...{ name: 'sealed session', kind: 'bidi', declared: undefined, data: undefined },
+        ...{ sealed: true, gateway, region, tunnel },
+      },
+      { code, text },
+    )
+  }
+
   report(): GuardReport {
     const { policy, pushes, lockdown, allowed, denied, observed, counts, budgets } = this.guard
     const left = budgets.left(this.#clock.nowMs())

@@ -2,6 +2,8 @@ import { PosternError, asPosternError } from '../../base/errors.ts'
 import { Diagnostics } from '../../gen/postern/v1/diagnostics_pb.js'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import type { Credential } from '../../identity/key-files.ts'
+import type { Caller } from '../../contract/caller.ts'
+import type { MuxStream } from '../../mux/stream.ts'
 import { refuseStreams } from '../../mux/session-owner.ts'
 import { clientOf } from '../../rpc/typed.ts'
 import { openSealed } from '../../seal/open-sealed.ts'
@@ -72,8 +74,8 @@ export class Prover {
       callerOf: () => ({ kind: 'operator' }) as const,
       cluster,
       tunnel: TUNNEL,
-      sealed: (stream: Parameters<AgentSeal['take']>[0]) => {
-        seal.take(stream, origin)
+      sealed: (...[stream, caller]: readonly [MuxStream, Caller]) => {
+        seal.take(stream, origin, caller)
       },
     }
     const ignore = (): void => undefined

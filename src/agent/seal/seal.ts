@@ -5,6 +5,7 @@ import { every } from '../../base/every.ts'
 import { LogLimiter } from '../../base/log-limiter.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { MuxStream } from '../../mux/stream.ts'
+import { callerText, type Caller } from '../../contract/caller.ts'
 import type { Origin } from '../../rpc/server.ts'
 import type { SealedDoor } from '../../seal/sealed-door.ts'
 import { sealedEnd, type SealingKey } from '../../seal/sealing-key.ts'
@@ -103,19 +104,19 @@ export class AgentSeal {
   }
 
   /** Takes the stream of a sealed session that came over a tunnel; `origin`: that of the tunnel. */
-  take(stream: MuxStream, origin: Origin): void {
+  take(stream: MuxStream, origin: Origin, outer: Caller): void {
     const refusal = this.#refusal()
     if (refusal !== undefined) {
       stream.refuse(refusal.code, false, refusal.rawMessage)
       return
     }
     if (this.#door !== undefined) {
-      this.#enter(this.#door, stream, origin)
+      this.#enter(this.#door, stream, origin, outer)
       return
     }
     this.#open().then(
       (door) => {
-        if (!stream.isClosed) this.#enter(door, stream, origin)
+        if (!stream.isClosed) this.#enter(door, stream, origin, outer)
       },
       (error: unknown) => {
         const { code, rawMessage: reason } = asPosternError(error)
@@ -125,10 +126,11 @@ export class AgentSeal {
     )
   }
 
-  #enter(door: SealedDoor, stream: MuxStream, origin: Origin): void {
+  #enter(door: SealedDoor, stream: MuxStream, origin: Origin, outer: Caller): void {
     const { server } = this.#ports.services
     const { cluster = '', gateway = '', region = '', tunnel = '' } = origin
-    door.take(stream, { gateway, tunnel }, ({ identity }) => {
+    const from = { gateway, region, tunnel, caller: callerText(outer) }
+    door.take(stream, from, ({ identity }) => {
       const { caller: name = '', region: from } = identity.role === 'caller' ? identity : {}
       const caller = { kind: 'service', name, known: 'first-hand', region: from } as const
       return server.streamsOf({ callerOf: () => caller, cluster, gateway, region, tunnel })
@@ -136,7 +138,7 @@ export class AgentSeal {
   }
 
   #open(): Promise<SealedDoor> {
-    const { process, ambient } = this.#ports
+    const { process, ambient, guard } = this.#ports
     return (this.#opening ??= import('../../seal/sealed-door.ts').then(
       ({ SealedDoor: Door }) =>
         (this.#door = new Door({
@@ -144,6 +146,9 @@ export class AgentSeal {
           end: () => this.#ourEnd(),
           refusal: () => this.#refusal(),
           log: new LogLimiter(this.#logger, ambient.clock),
+          onRefused: (from, refusal) => {
+            guard.refusedSeal(from, refusal)
+          },
         })),
     ))
   }

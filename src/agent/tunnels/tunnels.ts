@@ -228,8 +228,8 @@ export class Tunnels {
           cluster: identity.cluster,
           ...(peer.role === 'gateway' ? { gateway: peer.gateway, region: peer.region } : {}),
           tunnel,
-          sealed: (stream) => {
-            seal.take(stream, origin)
+          sealed: (stream, caller) => {
+            seal.take(stream, origin, caller)
           },
           onLeaving: () => {
             seal.leave(tunnel)
