@@ -123,6 +123,10 @@ export interface CallGuard {
   /** Judges what a server is to offer. @throws CONFIG_INVALID for what declares nothing, or a type that never crosses */
   judgeOffer(name: string, data: CallData): void
   decide(ask: Ask): Permit | Denial
-  /** Verifies the token of a user that came with a call. */
-  userOf(token: string, sealed: boolean): UserVerdict | Promise<UserVerdict>
+  /** Verifies the token of a user that came with a call. Undefined: no rule speaks of such a call, and it is not looked at. */
+  userOf(
+    token: string,
+    sealed: boolean,
+    call: Pick<Ask, 'caller' | 'name' | 'kind'>,
+  ): UserVerdict | Promise<UserVerdict> | undefined
 }

@@ -27,5 +27,7 @@ export interface UserVerifier {
     token: string,
     issuers: readonly UserIssuer[],
     pointers: readonly string[],
+    /** Who hands it on: each has a share of what is verified at a time. */
+    caller: string,
   ): UserVerdict | Promise<UserVerdict>
 }

@@ -151,13 +151,19 @@ export class Guard implements CallGuard {
     return ask.caller.kind === 'operator' ? this.#decideProof(ask) : this.#decide(ask, undefined)
   }
 
-  userOf(token: string, sealed: boolean): UserVerdict | Promise<UserVerdict> {
+  userOf(
+    token: string,
+    sealed: boolean,
+    call: Pick<Ask, 'caller' | 'name' | 'kind'>,
+  ): UserVerdict | Promise<UserVerdict> | undefined {
     const { userIssuers, usersSealed } = this.policy
+    // Strangers make us verify nothing, and learn nothing by it.
+    if (!this.#policy.speaksOf(call.caller, call)) return undefined
     const { users } = this.#ports
     if (userIssuers.length === 0 || users === undefined)
       return { fault: 'this agent takes no tokens of users' }
     if (usersSealed && !sealed) return { fault: 'it is taken on sealed calls only' }
-    return users.verify(token, userIssuers, this.#policy.claimPointers)
+    return users.verify(token, userIssuers, this.#policy.claimPointers, callerText(call.caller))
   }
 
   /** Has the record say that somebody else has refused what would have been a call. */

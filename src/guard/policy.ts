@@ -4,6 +4,7 @@ import { CATALOG } from './catalog.ts'
 import { Budgets } from './budgets.ts'
 import { HoursClock } from './hours.ts'
 import { matchesPath, segmentsOf, type KnownCaller } from './pattern.ts'
+import type { User } from '../contract/user.ts'
 import { claimPointers, isUser } from './user-rule.ts'
 import { allowsType, speaksOf, type PolicyDocument, type PolicyRule } from './rule.ts'
 
@@ -94,7 +95,7 @@ export class Policy {
         ? 'unnamed'
         : 'type'
     if (rule.sealed && !ask.sealed) return 'sealed'
-    if (rule.user !== undefined && !isUser(rule.user, ask.user)) return 'user'
+    if (rule.user !== undefined && !isUser(rule.user, this.#userOf(ask))) return 'user'
     if (rule.hours !== undefined) {
       const isOpen = moment.isTimeRight && this.#hours.isOpen(rule.hours, moment.wallMs)
       if (!isOpen) return 'hours'
@@ -102,7 +103,20 @@ export class Policy {
     return this.budgets.hasLeft(rule, type, moment.nowMs) ? undefined : 'budget'
   }
 
-  #speaking(caller: KnownCaller, ask: Ask): readonly PolicyRule[] {
+  /** Whether any rule speaks of such a call. */
+  speaksOf(caller: Caller, call: Pick<Ask, 'name' | 'kind'>): boolean {
+    const known = knownCaller(caller)
+    return known !== undefined && this.#speaking(known, call).length > 0
+  }
+
+  /** The user of a call, as far as the policy still takes their issuer and the way that their token came. */
+  #userOf({ user, sealed }: Ask): User | undefined {
+    const { userIssuers, usersSealed } = this.document
+    if (user === undefined || (usersSealed && !sealed)) return undefined
+    return userIssuers.some(({ issuer }) => issuer === user.issuer) ? user : undefined
+  }
+
+  #speaking(caller: KnownCaller, ask: Pick<Ask, 'name' | 'kind'>): readonly PolicyRule[] {
     const last = this.#last
     if (last?.name === ask.name && last.caller === caller.name && last.known === caller.known)
       if (last.kind === ask.kind) return last.rules
@@ -112,7 +126,7 @@ export class Policy {
     return found
   }
 
-  #remembered(caller: KnownCaller, ask: Ask): readonly PolicyRule[] {
+  #remembered(caller: KnownCaller, ask: Pick<Ask, 'name' | 'kind'>): readonly PolicyRule[] {
     const key = `${caller.known} ${caller.name} ${ask.kind === 'forward' ? '>' : '/'} ${ask.name}`
     const known = this.#candidates.get(key)
     if (known !== undefined) return known

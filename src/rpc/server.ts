@@ -143,7 +143,9 @@ export class RpcServer {
   #serveFor(token: string, arrival: OpenArrival, whole: Opened): void {
     const others = Object.entries(whole.metadata).filter(([name]) => name !== USER_TOKEN)
     const opened = { ...whole, metadata: Object.fromEntries(others) }
-    const verdict = this.#guard.userOf(token, isSealed(opened.caller))
+    const { caller, head: said } = opened
+    const call = { caller, name: said.name, kind: KIND_NAMES[said.kind] ?? 'unary' }
+    const verdict = this.#guard.userOf(token, isSealed(caller), call)
     if (!(verdict instanceof Promise)) {
       this.#serve(arrival, { ...opened, verdict })
       return
@@ -278,5 +280,5 @@ interface Opened {
   readonly caller: Caller
   readonly origin: Origin
   /** On the user that the caller acts for, where it said so. */
-  readonly verdict?: UserVerdict
+  readonly verdict?: UserVerdict | undefined
 }

@@ -1,5 +1,5 @@
-import { decodeJwt, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose'
-import { issuerKeys, type Issuer } from './issuer-keys.ts'
+import { decodeJwt, jwtVerify, type JWTPayload } from 'jose'
+import { IssuerKeys, type Issuer } from './issuer-keys.ts'
 
 const JWT = /^[\w-]{2,}\.[\w-]{2,}\.[\w-]+$/
 const BYTES_MAX = 16 * 1024
@@ -22,11 +22,11 @@ export function claimsOf(token: string): JWTPayload & { iss: string; sub: string
 
 /** Verifies tokens of issuers, whose keys it keeps. */
 export class TokenVerifier {
-  readonly #keys = new Map<string, Promise<JWTVerifyGetKey>>()
+  readonly #keys = new Map<string, IssuerKeys>()
 
   /** Returns what a token says. Throws a plain Error for one that is not of the issuer, for the audience and of this time. */
   async verify(row: Issuer, token: string, nowMs: number): Promise<JWTPayload> {
-    const { payload } = await jwtVerify(token, await this.#keysOf(row), {
+    const { payload } = await jwtVerify(token, await this.#keysOf(row).get(nowMs), {
       issuer: row.issuer,
       audience: row.audience,
       algorithms: ALGORITHMS,
@@ -37,14 +37,15 @@ export class TokenVerifier {
     return payload
   }
 
-  async #keysOf(row: Issuer): Promise<JWTVerifyGetKey> {
+  /** What tells one state of the keys of an issuer from another, as far as they lie in a file. @throws what looking at it throws */
+  marks(row: Issuer, nowMs: number): string {
+    return this.#keysOf(row).marks(nowMs)
+  }
+
+  #keysOf(row: Issuer): IssuerKeys {
     const name = JSON.stringify([row.issuer, row.jwksUrl, row.jwksFile, row.caFile])
-    const known = this.#keys.get(name)
-    if (known !== undefined) return await known
-    const found = issuerKeys(row)
+    const found = this.#keys.get(name) ?? new IssuerKeys(row)
     this.#keys.set(name, found)
-    // Whoever could not be reached is asked again.
-    found.catch(() => this.#keys.delete(name))
-    return await found
+    return found
   }
 }

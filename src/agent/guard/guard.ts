@@ -75,7 +75,7 @@ export class AgentGuard {
     this.#clock = clock
     this.#logger = logger.child({ component: 'guard' })
     this.#savedAtMs = clock.nowMs()
-    const ports = { clock, random, recorder, users: new LateUserTokens(clock) }
+    const ports = { clock, random, recorder, users: new LateUserTokens(clock, logger) }
     this.guard = new Guard(ports, policyOf(settings), loadSpent(settings['state.directory']))
     this.#seen = this.#marks()
     this.lookForLockdown()
