@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { CallOptions } from '../rpc/channel.ts'
 import type { CallChannel } from '../rpc/typed.ts'
+import { withinCall } from './within-call.ts'
 
 /** Calls over a session that may have to be made first; the time that it takes is taken off their deadlines. */
 export class SealedChannel implements CallChannel {
@@ -53,7 +54,7 @@ export class SealedChannel implements CallChannel {
 
   async #made(options: CallOptions): Promise<{ channel: CallChannel; left: CallOptions }> {
     const startMs = this.#clock.nowMs()
-    const channel = this.#ready() ?? (await this.#make())
+    const channel = this.#ready() ?? (await withinCall(this.#make(), options, this.#clock))
     const { timeoutMs = 0 } = options
     const passedMs = this.#clock.nowMs() - startMs
     const left =

@@ -1,6 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf'
 import type { Duplex } from 'node:stream'
 import { asPosternError, PosternError } from '../base/errors.ts'
+import { fileMarks } from '../base/file-marks.ts'
 import { readPublicFile } from '../identity/key-files.ts'
 import type { Identity } from '../identity/name.ts'
 import type { CallOptions, RpcChannel } from '../rpc/channel.ts'
@@ -13,14 +14,16 @@ import type { SealedEnd } from '../transport/sealed-tls.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
 import { joinForward } from './join-forward.ts'
 import { SealedChannel } from './sealed-channel.ts'
+import { withinCall } from './within-call.ts'
 
 const OPEN_MS_MAX = 10_000
 /** A session whose certificates end so soon takes no more calls: another is made, under those that have been renewed. */
 const LEFT_MS_MIN = 60_000
 /** Between two that are made for that reason. */
 const APART_MS = 30_000
+const LOOK_MS = 2000
 
-/** How both ends of sealed calls to one cluster are proven. Files are read anew for each session. */
+/** How both ends of sealed calls to one cluster are proven. Files are read anew for each session, and looked at every two seconds. */
 export interface SealOptions extends SealingFiles {
   /** Pins of the keys of the cluster's agents, `sha256:HEX`, as `agent seal show` prints them. Default: none. */
   readonly pins?: readonly string[] | undefined
@@ -33,6 +36,8 @@ interface Open {
   readonly connection: RpcConnection
   readonly channel: RpcChannel
   readonly openedAtMs: number
+  /** What the agent has shown, leaf first. */
+  readonly chain: readonly Buffer[]
 }
 
 /** Calls and forwards to one cluster that no gateway can read or alter. They share a session, which is made at the first, and anew when it has ended. */
@@ -84,7 +89,7 @@ export class SealedCluster {
   ): Promise<PosternError['code'] | undefined> {
     const { clock } = this.#parts.runtime
     try {
-      const { channel } = this.#ready() ?? (await this.#session())
+      const { channel } = this.#ready() ?? (await withinCall(this.#session(), options, clock))
       return await joinForward({ channel, clock }, service, socket, options, mayRetry)
     } catch (error) {
       const { code } = asPosternError(error)
@@ -136,18 +141,61 @@ export class SealedCluster {
   async #make(): Promise<Open> {
     const { signal } = this.#over
     if (signal.aborted) throw new PosternError('SHUTDOWN', 'the caller has finished')
+    const end = await this.#end()
+    const marks = this.#marks()
+    let chain: readonly Buffer[] = []
+    const judge = (shown: readonly Buffer[]): ReturnType<SealedEnd['judge']> =>
+      end.judge((chain = shown))
+    const { certificatePem, keyPem, notAfterMs } = end
     const connection = await openSealed({
       channel: this.#outer,
       cluster: this.#cluster,
-      end: await this.#end(),
+      end: { certificatePem, keyPem, notAfterMs, judge },
       process: this.#parts,
       timeoutMs: OPEN_MS_MAX,
     })
     const { clock } = this.#parts.runtime
-    const open = { connection, channel: connection.channel(), openedAtMs: clock.nowMs() }
+    const openedAtMs = clock.nowMs()
+    const open = { connection, channel: connection.channel(), openedAtMs, chain }
     this.#open = open
+    this.#watch(open, marks)
     if (this.#isOver) this.close()
     return open
+  }
+
+  /** Looks at the files while a session is open: what they prove no more ends it, and another key of ours makes another. */
+  #watch(open: Open, marks: string): void {
+    this.#parts.runtime.clock.startTimer(LOOK_MS, () => {
+      if (!open.connection.session.isOpen) return
+      const seen = this.#marks()
+      if (seen === marks) this.#watch(open, marks)
+      else
+        this.#end().then(
+          (end) => {
+            this.#judgeAnew(open, end)
+            this.#watch(open, seen)
+          },
+          // They may be half written: they are read again at the next look.
+          () => {
+            this.#watch(open, marks)
+          },
+        )
+    })
+  }
+
+  #judgeAnew({ connection, chain }: Open, end: SealedEnd): void {
+    try {
+      end.judge(chain)
+      connection.session.goAway('GOING_AWAY', 'the caller goes over to another session')
+    } catch (error) {
+      connection.close(asPosternError(error))
+    }
+  }
+
+  /** What tells one state of the files from another. */
+  #marks(): string {
+    const { keyFile, certificateFile, caFile } = this.#seal
+    return fileMarks(keyFile, certificateFile, caFile)
   }
 
   /** @throws SEAL_REFUSED for a trust of nobody, and what reading the files throws */

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
@@ -7,6 +7,7 @@ import {
   type JWTVerifyGetKey,
 } from 'jose'
 import { PosternError } from '../base/errors.ts'
+import { fileMarks } from '../base/file-marks.ts'
 import { getHttps } from '../transport/https-get.ts'
 
 const OK = 200
@@ -50,8 +51,7 @@ export class IssuerKeys {
     const { jwksFile } = this.#row
     if (jwksFile === undefined || Math.abs(nowMs - this.#lookedAtMs) < LOOK_MS) return this.#marks
     this.#lookedAtMs = nowMs
-    const { ino, size, mtimeMs, ctimeMs } = statSync(jwksFile)
-    const marks = [ino, size, mtimeMs, ctimeMs].join(' ')
+    const marks = fileMarks(jwksFile)
     if (marks !== this.#marks) this.#local = undefined
     this.#marks = marks
     return marks

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { duplexPair, PassThrough } from 'node:stream'
 import { writeLockdown } from '../../src/agent/guard/guard.ts'
+import { Relay } from '../../src/gateway/callers/relay.ts'
 import { Diagnostics, type RpcError, type SealedCluster } from '../../src/client.ts'
 import { makeCrl } from '../../src/identity/make-crl.ts'
 import { certificatePem, pemText } from '../../src/identity/pem.ts'
@@ -125,6 +126,51 @@ describe('sealed calls', function () {
     writeFileSync(ca.caFile, certificatePem(ca.authority.der) + pemText('X509 CRL', crl))
     await eventually(() => at.agent.report().seal.sessions === 0, 'the session has ended')
     await says(again, 'revoked')
+  })
+
+  it('end at the caller when what it trusts has changed, and its calls wait no longer than they may', async () => {
+    const folder = (at = await SealedStack.start()).stack.pki.folder
+    const ca = await CustomerCa.create(folder)
+    const ours = await ca.issue(AGENT)
+    at.stop()
+    at = await SealedStack.start({
+      'seal.keyFile': ours.keyFile,
+      'seal.certificateFile': String(ours.certificateFile),
+    })
+    const cluster = at.cluster({ pins: [], caFile: ca.caFile })
+    await echo(cluster, 'x')
+    const ended = (async () => {
+      const wanted = { messages: 1e6, intervalMs: 50 }
+      for await (const one of cluster.service(Diagnostics).download(wanted))
+        expect(one.payload.length).to.equal(0)
+    })()
+    const why = reasonOf(ended)
+    const crl = await makeCrl(ca.authority, {
+      number: 1,
+      thisUpdateMs: Date.now(),
+      nextUpdateMs: Date.now() + 60_000,
+      revoked: [{ serial: ca.lastSerial, atMs: Date.now() }],
+    })
+    writeFileSync(ca.caFile, certificatePem(ca.authority.der) + pemText('X509 CRL', crl))
+    expect(await why).to.include('CONNECTION_LOST')
+    await says(cluster, 'revoked')
+    // A gateway that passes the stream on to nobody can hold a caller up, and no call for longer than it may take.
+    // eslint-disable-next-line @typescript-eslint/unbound-method -- it is put back as it was
+    const { start } = Relay
+    Relay.start = () => undefined
+    try {
+      const other = at.cluster({ pins: [at.pin] })
+      const echo_ = other.service(Diagnostics)
+      const late = echo_.echo({}, { timeoutMs: 100 }).catch((error: unknown) => error)
+      expect(await late).to.deep.include({ status: 'DEADLINE_EXCEEDED', notStarted: true })
+      const given = new AbortController()
+      const gone = echo_.echo({}, { signal: given.signal }).catch((error: unknown) => error)
+      given.abort()
+      expect(await gone).to.deep.include({ status: 'CANCELLED', notStarted: true })
+      other.close()
+    } finally {
+      Relay.start = start
+    }
   })
 
   it('never fall back to calls that are not sealed', async () => {

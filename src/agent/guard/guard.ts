@@ -1,7 +1,7 @@
-import { statSync } from 'node:fs'
 import type { CancelTimer, Clock } from '../../base/clock.ts'
 import { asPosternError, PosternError, printable } from '../../base/errors.ts'
 import { every } from '../../base/every.ts'
+import { fileMarks } from '../../base/file-marks.ts'
 import { Listeners } from '../../base/listeners.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
@@ -216,15 +216,7 @@ export class AgentGuard {
 
   /** What tells one state of the policy's file from another. */
   #marks(): string {
-    const { 'policy.file': file } = this.#settings
-    if (file === undefined) return ''
-    try {
-      const { ino, size, mtimeMs, ctimeMs } = statSync(file)
-      return [ino, size, mtimeMs, ctimeMs].join(' ')
-    } catch {
-      // It is gone for the moment: reading it says so.
-      return 'gone'
-    }
+    return fileMarks(this.#settings['policy.file'])
   }
 
   #saveSpent(): void {

@@ -1,7 +1,7 @@
-import { statSync } from 'node:fs'
 import { asPosternError, PosternError } from '../../base/errors.ts'
 import type { CancelTimer } from '../../base/clock.ts'
 import { every } from '../../base/every.ts'
+import { fileMarks } from '../../base/file-marks.ts'
 import { LogLimiter } from '../../base/log-limiter.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { MuxStream } from '../../mux/stream.ts'
@@ -220,18 +220,7 @@ export class AgentSeal {
   /** What tells one state of the files from another. */
   #marks(): string {
     const { 'seal.certificateFile': certificate, 'seal.callerCaFile': ca } = this.#settings
-    return [sealingKeyFile(this.#settings), certificate, ca].map(markOf).join()
-  }
-}
-
-function markOf(path: string | undefined): string {
-  if (path === undefined) return ''
-  try {
-    const { ino, size, mtimeMs, ctimeMs } = statSync(path)
-    return [ino, size, mtimeMs, ctimeMs].join(' ')
-  } catch {
-    // It is gone for the moment: reading it says so.
-    return 'gone'
+    return fileMarks(sealingKeyFile(this.#settings), certificate, ca)
   }
 }
 
