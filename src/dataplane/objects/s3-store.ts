@@ -4,6 +4,7 @@ import { SignatureV4 } from '@smithy/signature-v4'
 import type { AwsCredentialIdentity, HttpRequest as SignedRequest } from '@smithy/types'
 import type { Clock } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
+import { askBackend } from '../../transport/ask-backend.ts'
 import type {
   Checksum,
   Life,
@@ -27,6 +28,7 @@ import {
 } from './xml-parts.ts'
 
 const Sha256 = Hash.bind(null, 'sha256')
+const OK = 200
 const UNSIGNED = 'UNSIGNED-PAYLOAD'
 const CHECKSUM_NAMES = { sha256: 'SHA256', crc32c: 'CRC32C' } as const
 
@@ -115,6 +117,7 @@ export class S3Store implements StoreBackend {
     _contentType: string,
     signal: AbortSignal,
   ): Promise<string> {
+    if (!this.#row.mayOverwrite) await this.#refuseReplacing(key, signal)
     const body = completionXml(parts, ({ checksum }) =>
       checksum === undefined || checksum.algorithm === 'md5'
         ? undefined
@@ -145,6 +148,15 @@ export class S3Store implements StoreBackend {
     const found = /<LocationConstraint[^>]*>([a-z0-9-]{0,40})<\/LocationConstraint>/.exec(text)?.[1]
     // An empty one is that of the first region there was.
     return found === '' || /<LocationConstraint[^>]*\/>/.test(text) ? 'us-east-1' : found
+  }
+
+  /** Some servers do not look at the condition that the completion itself goes with. @throws BACKEND_REFUSED */
+  async #refuseReplacing(key: string, signal: AbortSignal): Promise<void> {
+    const request = { method: 'HEAD', key, query: {} } as const
+    const { url, headers } = await this.#authorise(request)
+    const caPem = this.#caPem
+    const { status } = await askBackend({ url, headers, caPem, signal, method: 'HEAD' })
+    if (status === OK) throw new PosternError('BACKEND_REFUSED', 'the object is there already')
   }
 
   /** Headers of the object that is to be. */
