@@ -133,7 +133,7 @@ describe('agent lockdown', () => {
       ])
       expect((await run('--lift', '--reason', 'x')).status).to.equal(64)
       expect(JSON.parse((await run('--json')).stdout)).to.deep.equal({
-        ...{ locked: true, reason: 'by an operator', running: false },
+        ...{ locked: true, reason: 'by an operator', running: false, handedOut: [] },
       })
       expect((await run('--lift')).stdout).to.equal('lifted; no daemon runs')
       writeFileSync(join(folder, 'state', 'lockdown.json'), 'spoilt')

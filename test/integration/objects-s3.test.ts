@@ -45,6 +45,8 @@ describe('presigned URLs of S3, beside what the store sees', function () {
         encryption === '' ? others : { ...others, 'x-amz-server-side-encryption': encryption }
       expect(await at.status(up, BODY, { headers: changed })).to.equal(403)
     }
+    const more = { ...up.headers, 'x-amz-acl': 'public-read' }
+    expect(await at.status(up, BODY, { headers: more }), 'one header more').to.equal(403)
     expect(await at.status(up, BODY)).to.equal(200)
     expect(server.objects.get('runs/1/a')?.headers).to.include({
       'content-type': 'text/plain',

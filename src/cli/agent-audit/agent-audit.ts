@@ -1,5 +1,6 @@
 import { group } from '../program/program.ts'
 import { auditExport } from './export.ts'
+import { auditReconcile } from './reconcile.ts'
 import { auditSummary } from './summary.ts'
 import { auditTail } from './tail.ts'
 import { auditVerify } from './verify.ts'
@@ -7,8 +8,9 @@ import { auditVerify } from './verify.ts'
 /** `agent audit`: the record of what crossed. */
 export const agentAudit = group({
   path: 'audit',
-  describe: 'Read, verify, sum up or export the record of what crossed.',
-  commands: [auditTail, auditVerify, auditSummary, auditExport],
+  describe:
+    'Read, verify, sum up or export the record of what crossed, or hold it against the log of a store.',
+  commands: [auditTail, auditVerify, auditSummary, auditExport, auditReconcile],
 })
 
 export { proofOf, readWhole } from './place.ts'

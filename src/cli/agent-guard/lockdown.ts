@@ -1,4 +1,10 @@
-import { liftLockdown, readLockdown, writeLockdown } from '../../agent/guard/guard.ts'
+import {
+  liftLockdown,
+  readLockdown,
+  recordDirectory,
+  writeLockdown,
+} from '../../agent/guard/guard.ts'
+import type { HandedOut } from '../../audit/handed-out.ts'
 import { PosternError } from '../../base/errors.ts'
 import {
   ASK_MS,
@@ -8,7 +14,13 @@ import {
   statePath,
   type SocketArguments,
 } from '../place/place.ts'
-import { command, JSON_OPTION, type Surroundings } from '../program/program.ts'
+import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
+import { command, JSON_OPTION, settingsOf, type Surroundings } from '../program/program.ts'
+
+const PLACES = {
+  'audit.directory': AGENT_SETTINGS['audit.directory'],
+  'state.directory': AGENT_SETTINGS['state.directory'],
+}
 
 /** `agent lockdown`: the customer's kill switch. */
 export const agentLockdown = command({
@@ -38,17 +50,47 @@ export const agentLockdown = command({
     else writeLockdown(folder, { at, reason: reason ?? 'by an operator', tell })
     const running = await applied(args, surroundings)
     const held = lift ? running?.lockdown : readLockdown(folder)?.reason
+    const urls = held === undefined || lift ? [] : await stillOut(args, surroundings, nowMs)
     if (json) {
       const facts = {
         locked: held !== undefined,
         reason: held ?? null,
         running: running !== undefined,
+        handedOut: urls.map(({ untilMs, ...one }) => ({
+          ...one,
+          until: new Date(untilMs).toISOString(),
+        })),
       }
       output.result(JSON.stringify(facts))
-    } else output.result(textOf(held, running !== undefined, lift))
+    } else {
+      output.result(textOf(held, running !== undefined, lift))
+      await tellUrls(urls, output)
+    }
     return 0
   },
 })
+
+/** What was handed out before, and works whatever the agent does. */
+async function stillOut(
+  { config }: SocketArguments,
+  { environment }: Surroundings,
+  nowMs: number,
+): Promise<readonly HandedOut[]> {
+  const { handedOut } = await import('../../audit/handed-out.ts')
+  const { values } = settingsOf(PLACES, { config }, environment, true)
+  return await handedOut(recordDirectory(values), nowMs)
+}
+
+async function tellUrls(urls: readonly HandedOut[], output: Surroundings['output']): Promise<void> {
+  const { howToRevoke } = await import('../../audit/handed-out.ts')
+  for (const { store, backend, count, untilMs } of urls) {
+    const until = new Date(untilMs).toISOString()
+    output.result(
+      `handed out before, and good until they end: ${String(count)} URLs of store ${store}, the last until ${until}`,
+    )
+    output.result(`  to end them now: ${howToRevoke(backend)}`)
+  }
+}
 
 /** Has the daemon look at once; undefined: none runs, and it will when it starts. */
 async function applied(
