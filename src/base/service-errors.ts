@@ -20,6 +20,18 @@ export const SERVICE_ERRORS = {
     'INVALID_ARGUMENT',
     'What a presigned URL is to allow is more than its store gives, or says too little: its life, length, parts or checksum.',
   ),
+  SOURCE_UNKNOWN: row(
+    'give-up',
+    69,
+    'NOT_FOUND',
+    'No source of that name is among the settings of the agent.',
+  ),
+  QUERY_REFUSED: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'A query cannot be read, asks for what the settings of the agent do not let be seen, or for more at once than they allow.',
+  ),
   CREDENTIALS_MISSING: row(
     'retry',
     69,

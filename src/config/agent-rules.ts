@@ -1,5 +1,6 @@
 import { PosternError } from '../base/errors.ts'
 import type { AgentSettings } from './agent-settings.ts'
+import { DATA_PLANE_KEYS } from './data-plane-settings.ts'
 import type { ForwardService } from '../dataplane/forwards.ts'
 
 /**
@@ -20,15 +21,16 @@ export function judgeAgentServices(settings: AgentSettings): readonly ForwardSer
     const text = `allow: ${JSON.stringify(service)} names no service of services`
     throw new PosternError('CONFIG_INVALID', text)
   }
-  judgeStores(settings)
+  for (const key of DATA_PLANE_KEYS) judgeNames(key, settings[key])
   judgeProbes(settings, names)
   return services
 }
 
-function judgeStores({ stores }: AgentSettings): void {
-  const names = stores.map(({ name }) => name)
+function judgeNames(setting: string, rows: readonly { readonly name: string }[]): void {
+  const names = rows.map(({ name }) => name)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
-  if (twice !== undefined) throw new PosternError('CONFIG_INVALID', `stores: ${twice} stands twice`)
+  if (twice !== undefined)
+    throw new PosternError('CONFIG_INVALID', `${setting}: ${twice} stands twice`)
 }
 
 function judgeProbes(

@@ -1,3 +1,4 @@
+import { readPrometheus, showPrometheus } from './prometheus-row.ts'
 import { rows, type SettingsOf } from './setting.ts'
 import { readStore, showStore } from './store-row.ts'
 
@@ -8,6 +9,12 @@ export const DATA_PLANE_SETTINGS = {
     'list of stores',
     readStore,
     showStore,
+  ),
+  prometheus: rows(
+    'Sources of metrics that callers may query (docs/DATA-PLANE.md): name, url, metrics (names that may be asked for), and where needed labels (that every series must have), caFile, certificateFile, keyFile, tokenFile, rangeMax, pointsMax, bytesMax, timeout, plaintext.',
+    'list of sources',
+    readPrometheus,
+    showPrometheus,
   ),
 } as const
 

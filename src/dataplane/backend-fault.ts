@@ -14,6 +14,7 @@ export interface FaultPorts {
 const KNOWN = {
   BACKEND_UNREACHABLE: 'it does not answer',
   BACKEND_REFUSED: 'it has refused the request',
+  QUERY_REFUSED: 'it does not take the query',
   CREDENTIALS_MISSING: 'the agent has no credentials that it takes',
 } as const
 

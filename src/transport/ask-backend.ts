@@ -44,7 +44,7 @@ export interface BackendAnswer {
  */
 export async function askBackend(call: BackendCall): Promise<BackendAnswer> {
   const { signal = new AbortController().signal, msMax = MS_MAX } = call
-  const ended = AbortSignal.any([signal, AbortSignal.timeout(msMax)])
+  const ended = AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, Math.ceil(msMax)))])
   try {
     return await new Promise((resolve, reject) => {
       const request = start(call, ended)

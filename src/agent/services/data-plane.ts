@@ -1,5 +1,6 @@
 import { DATA_PLANE_KEYS, type DataPlaneSettings } from '../../config/data-plane-settings.ts'
 import { sameSetting } from '../../config/reload.ts'
+import { MetricSources } from '../../dataplane/metrics/metrics.ts'
 import { ObjectStores } from '../../dataplane/objects/objects.ts'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
@@ -7,6 +8,7 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 /** What is known of what lies behind the data plane's own services. */
 export interface DataPlaneReport {
   readonly stores: ReturnType<ObjectStores['report']>
+  readonly prometheus: ReturnType<MetricSources['report']>
 }
 
 /** Whether two settings make the same services. */
@@ -18,14 +20,19 @@ export function isSameDataPlane(a: DataPlaneSettings, b: DataPlaneSettings): boo
 export class DataPlane {
   readonly offers: readonly Offer[]
   readonly #objects: ObjectStores
+  readonly #metrics: MetricSources
 
   constructor(
-    { stores }: DataPlaneSettings,
+    { stores, prometheus }: DataPlaneSettings,
     { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
   ) {
     const ports = { clock, random, logger }
     this.#objects = new ObjectStores(stores, ports)
-    this.offers = [...(stores.length === 0 ? [] : this.#objects.offers())]
+    this.#metrics = new MetricSources(prometheus, ports)
+    this.offers = [
+      ...(stores.length === 0 ? [] : this.#objects.offers()),
+      ...(prometheus.length === 0 ? [] : this.#metrics.offers()),
+    ]
   }
 
   /** Asks what lies behind for what a first call would wait for. */
@@ -34,6 +41,6 @@ export class DataPlane {
   }
 
   report(): DataPlaneReport {
-    return { stores: this.#objects.report() }
+    return { stores: this.#objects.report(), prometheus: this.#metrics.report() }
   }
 }

@@ -254,6 +254,11 @@ trustDomain: example.com
 # encryptionKey, credentialsFile, profile. (list of stores)
 #stores: []
 
+# Sources of metrics that callers may query (docs/DATA-PLANE.md): name, url, metrics (names that may
+# be asked for), and where needed labels (that every series must have), caFile, certificateFile,
+# keyFile, tokenFile, rangeMax, pointsMax, bytesMax, timeout, plaintext. (list of sources)
+#prometheus: []
+
 # A tunnel that is down counts as a reason after this: it is often back in a moment. (0s to 5m)
 #health.delay: 3s
 

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { Clock } from '../../base/clock.ts'
-import { PosternError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
-import { readSecretFile } from '../../identity/key-files.ts'
+import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
 import type { AzureCredentials } from './azure-store.ts'
 import type { StoreBackend } from './store-backend.ts'
 import type { StoreRow } from '../store-row.ts'
@@ -101,11 +99,5 @@ async function azureCredentials({
 }
 
 function caOf(caFile: string | undefined): string | undefined {
-  if (caFile === undefined) return undefined
-  try {
-    return readFileSync(caFile, 'utf8')
-  } catch (error) {
-    const text = `${caFile}: ${(error as Error).message}`
-    throw new PosternError('FILE_UNREADABLE', text, { path: caFile }, { cause: error })
-  }
+  return caFile === undefined ? undefined : readPublicFile(caFile)
 }

@@ -1,0 +1,152 @@
+import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt'
+import type { Clock } from '../../base/clock.ts'
+import { Metrics } from '../../gen/postern/dataplane/v1/metrics_pb.js'
+import type { CallContext } from '../../rpc/call-context.ts'
+import type { Offer } from '../../rpc/service.ts'
+import { rpcErrorOfCode } from '../../rpc/status.ts'
+import { offersOf } from '../../rpc/typed.ts'
+import { backendFault, type FaultPorts } from '../backend-fault.ts'
+import type { PrometheusRow } from '../prometheus-row.ts'
+import { decodeLabelSets, decodeResult, decodeTexts } from './answers.ts'
+import { askPrometheus, type ApiCall } from './prometheus-api.ts'
+import { Promql } from './promql.ts'
+
+const MATCHES_MAX = 20
+const LABEL = /^[\p{L}_][\p{L}\p{N}_.:-]{0,127}$/u
+
+/** The collaborators of the sources of metrics. */
+export interface MetricPorts extends FaultPorts {
+  readonly clock: Pick<Clock, 'nowMs' | 'wallMs'>
+}
+
+interface Span {
+  readonly start?: Timestamp | undefined
+  readonly end?: Timestamp | undefined
+}
+
+interface Asking {
+  readonly promql: Promql
+  readonly row: PrometheusRow
+  readonly ask: (path: string, parameters: ApiCall['parameters']) => Promise<unknown>
+}
+
+/** The customer's sources of metrics: passes on queries that it has judged and written anew, and what comes back. */
+export class MetricSources {
+  readonly #rows: ReadonlyMap<string, PrometheusRow>
+  readonly #ports: MetricPorts
+
+  constructor(rows: readonly PrometheusRow[], ports: MetricPorts) {
+    this.#rows = new Map(rows.map((row) => [row.name, row]))
+    this.#ports = ports
+  }
+
+  /** `postern.dataplane.v1.Metrics`. */
+  offers(): Offer[] {
+    return offersOf(Metrics, {
+      query: (request, context) =>
+        this.#run(request.source, context, async ({ promql, ask }) => {
+          const atMs =
+            request.time === undefined ? this.#ports.clock.wallMs() : timestampMs(request.time)
+          const query = promql.query(request.query)
+          const data = await ask('query', [
+            ['query', query],
+            ['time', seconds(atMs)],
+          ])
+          const { kind, series, histograms } = decodeResult(data)
+          return { kind, series, histogramsLeftOut: histograms }
+        }),
+      queryRange: (request, context) =>
+        this.#run(request.source, context, async ({ promql, row, ask }) => {
+          const [startMs, endMs] = spanOf(request, row)
+          const { stepMs } = request
+          const points = Math.floor((endMs - startMs) / stepMs) + 1
+          if (stepMs === 0 || points > row.pointsMax)
+            throw refused(
+              `a range has ${String(row.pointsMax)} moments at most: step_ms must be longer`,
+            )
+          const query = promql.query(request.query)
+          const data = await ask('query_range', [
+            ...([
+              ['query', query],
+              ['start', seconds(startMs)],
+              ['end', seconds(endMs)],
+            ] as const),
+            ['step', seconds(stepMs)],
+          ])
+          const { series, histograms } = decodeResult(data)
+          return { series, histogramsLeftOut: histograms }
+        }),
+      series: (request, context) =>
+        this.#run(request.source, context, async ({ promql, row, ask }) => {
+          if (request.match.length === 0) throw refused('name a match at least')
+          const matches = matchesOf(request.match, promql)
+          return {
+            series: decodeLabelSets(await ask('series', [...matches, ...times(request, row)])),
+          }
+        }),
+      labels: (request, context) =>
+        this.#run(request.source, context, async ({ promql, row, ask }) => {
+          const { label } = request
+          if (label !== '' && !LABEL.test(label)) throw refused('label is no name of one')
+          const path = label === '' ? 'labels' : `label/${encodeURIComponent(label)}/values`
+          const all = request.match.length === 0 ? undefined : matchesOf(request.match, promql)
+          const matches = all ?? [['match[]', promql.everything()] as const]
+          return { values: decodeTexts(await ask(path, [...matches, ...times(request, row)])) }
+        }),
+    })
+  }
+
+  report(): { readonly name: string; readonly url: string }[] {
+    return [...this.#rows.values()].map(({ name, url }) => ({ name, url: url.origin }))
+  }
+
+  async #run<T>(
+    name: string,
+    { signal, deadlineAtMs }: CallContext,
+    act: (asking: Asking) => Promise<T>,
+  ): Promise<T> {
+    const row = this.#rows.get(name)
+    if (row === undefined)
+      throw rpcErrorOfCode('SOURCE_UNKNOWN', 'no source of metrics has that name')
+    try {
+      const { parser } = await import('@prometheus-io/lezer-promql')
+      const leftMs = (deadlineAtMs ?? Infinity) - this.#ports.clock.nowMs()
+      const ask: Asking['ask'] = (path, parameters) =>
+        askPrometheus(row, { path, parameters, leftMs, signal })
+      return await act({ promql: new Promql(parser, row), row, ask })
+    } catch (error) {
+      throw backendFault(error, `source ${name}`, this.#ports)
+    }
+  }
+}
+
+function matchesOf(matches: readonly string[], promql: Promql): (readonly [string, string])[] {
+  if (matches.length > MATCHES_MAX) throw refused(`at most ${String(MATCHES_MAX)} matches`)
+  return matches.map((one) => ['match[]', promql.selector(one)] as const)
+}
+
+function times(span: Span, row: PrometheusRow): (readonly [string, string])[] {
+  if (span.start === undefined && span.end === undefined) return []
+  const [startMs, endMs] = spanOf(span, row)
+  return [
+    ['start', seconds(startMs)],
+    ['end', seconds(endMs)],
+  ]
+}
+
+/** @throws RpcError QUERY_REFUSED */
+function spanOf({ start, end }: Span, { rangeMaxMs }: PrometheusRow): readonly [number, number] {
+  if (start === undefined || end === undefined) throw refused('start and end go together')
+  const [startMs, endMs] = [timestampMs(start), timestampMs(end)]
+  if (!(startMs <= endMs)) throw refused('start is behind end')
+  if (endMs - startMs > rangeMaxMs) throw refused('the range is longer than the settings allow')
+  return [startMs, endMs]
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(3)
+}
+
+function refused(why: string): Error {
+  return rpcErrorOfCode('QUERY_REFUSED', `the query: ${why}`)
+}
