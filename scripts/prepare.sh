@@ -23,3 +23,17 @@ need() {
   $as env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
     { echo "apt-get could not install $*" >&2; return 1; }
 }
+# Installs PyPI packages into a venv of our own, and puts its commands on PATH: need_python PACKAGE==VERSION...
+need_python() {
+  local venv=$PWD/node_modules/.postern-venv
+  if ! cmp -s <(echo "$*") "$venv/wanted" 2>/dev/null; then
+    need python3 python3 || return 1
+    # The module that makes it is a package of its own on Debian.
+    python3 -c 'import ensurepip' 2>/dev/null || need "" python3-venv || return 1
+    echo "installing $* (pip)"
+    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "$@" ||
+      { echo "pip could not install $*" >&2; return 1; }
+    echo "$*" >"$venv/wanted"
+  fi
+  PATH="$PATH:$venv/bin"
+}

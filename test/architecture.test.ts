@@ -48,7 +48,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'gateway',
   ],
   identity: ['validation'],
-  dataplane: ['objects', 'metrics'],
+  dataplane: ['objects', 'metrics', 'secrets'],
 }
 /** Runs before anything else is read. */
 const FIRST = 'src/cli/program/early-signals.ts'
@@ -62,7 +62,10 @@ const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^(node-forge|pkijs|asn1js)$/, ['identity']],
   [/^@opentelemetry\//, ['tracing']],
   [/^jose$/, ['token']],
-  [/^(@aws-sdk|@smithy|@azure)\/|^google-auth-library$|^@(lezer|prometheus-io)\//, ['dataplane']],
+  [
+    /^(@aws-sdk|@smithy|@azure)\/|^google-auth-library$|^@(lezer|prometheus-io)\/|^age-encryption$/,
+    ['dataplane'],
+  ],
   [/^prom-client$/, ['base']],
   [/^pino$/, ['cli']],
   [/^yaml$/, ['config']],

@@ -32,6 +32,24 @@ export const SERVICE_ERRORS = {
     'INVALID_ARGUMENT',
     'A query cannot be read, asks for what the settings of the agent do not let be seen, or for more at once than they allow.',
   ),
+  SECRET_NAME_REFUSED: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'The scope or name of a secret is of a form that its backend does not take, or that could be read in two ways.',
+  ),
+  SECRET_TOO_LARGE: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'The value of a secret has over 64 KiB.',
+  ),
+  WRITE_UNKNOWN: row(
+    'give-up',
+    69,
+    'UNKNOWN',
+    'A backend was sent a write and did not answer: it may have done it or not. Listing tells.',
+  ),
   CREDENTIALS_MISSING: row(
     'retry',
     69,

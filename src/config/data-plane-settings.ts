@@ -1,4 +1,5 @@
 import { readPrometheus, showPrometheus } from './prometheus-row.ts'
+import { readSecrets, showSecrets } from './secrets-row.ts'
 import { rows, type SettingsOf } from './setting.ts'
 import { readStore, showStore } from './store-row.ts'
 
@@ -15,6 +16,12 @@ export const DATA_PLANE_SETTINGS = {
     'list of sources',
     readPrometheus,
     showPrometheus,
+  ),
+  secrets: rows(
+    'Backends that callers may write secrets into, and read none back (docs/DATA-PLANE.md): name, type (files, kubernetes, vault, aws), and of files directory and recipient (age1...); of kubernetes namespace, url, caFile, tokenFile; of vault url, mount, prefix, caFile, tokenFile; of aws region, endpoint, prefix, caFile, kmsKey, credentialsFile, profile.',
+    'list of backends',
+    readSecrets,
+    showSecrets,
   ),
 } as const
 

@@ -16,7 +16,7 @@ const LOOKUP = rotatedLookup({ fraction: () => 0 })
 export interface BackendCall {
   /** `https`, or `http` where whoever names it has judged that. */
   readonly url: URL
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'LIST'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array
   /** Roots to trust, in PEM. Default: those of the system. */
@@ -40,10 +40,11 @@ export interface BackendAnswer {
 
 /**
  * Asks a server behind the agent, over verified TLS. Names that resolve to metadata services are not asked, redirects are
- * answers like any other, and the connection ends with the signal. @throws BACKEND_UNREACHABLE, BACKEND_REFUSED for an answer over its bound
+ * answers like any other, and the connection ends with the signal. Of one that does not answer `isSent` says whether it may have had the request. @throws BACKEND_UNREACHABLE, BACKEND_REFUSED for an answer over its bound
  */
 export async function askBackend(call: BackendCall): Promise<BackendAnswer> {
   const { signal = new AbortController().signal, msMax = MS_MAX } = call
+  let isSent = false
   const ended = AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, Math.ceil(msMax)))])
   try {
     return await new Promise((resolve, reject) => {
@@ -52,13 +53,16 @@ export async function askBackend(call: BackendCall): Promise<BackendAnswer> {
         answerOf(response, call).then(resolve, reject)
       })
       on(request, 'error', reject)
+      once(request, 'finish', () => {
+        isSent = true
+      })
       request.end(call.body)
     })
   } catch (error) {
     if (error instanceof TooLong) throw new PosternError('BACKEND_REFUSED', error.message)
     const { host } = call.url
     const text = ended.aborted ? 'no answer in time' : tlsError(error, 'DIAL_FAILED').rawMessage
-    throw new PosternError('BACKEND_UNREACHABLE', `${host}: ${text}`, {}, { cause: error })
+    throw new PosternError('BACKEND_UNREACHABLE', `${host}: ${text}`, { isSent }, { cause: error })
   }
 }
 

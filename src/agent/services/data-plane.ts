@@ -1,6 +1,7 @@
 import { DATA_PLANE_KEYS, type DataPlaneSettings } from '../../config/data-plane-settings.ts'
 import { sameSetting } from '../../config/reload.ts'
 import { MetricSources } from '../../dataplane/metrics/metrics.ts'
+import { SecretBackends } from '../../dataplane/secrets/secrets.ts'
 import { ObjectStores } from '../../dataplane/objects/objects.ts'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
@@ -9,6 +10,7 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 export interface DataPlaneReport {
   readonly stores: ReturnType<ObjectStores['report']>
   readonly prometheus: ReturnType<MetricSources['report']>
+  readonly secrets: ReturnType<SecretBackends['report']>
 }
 
 /** Whether two settings make the same services. */
@@ -21,17 +23,20 @@ export class DataPlane {
   readonly offers: readonly Offer[]
   readonly #objects: ObjectStores
   readonly #metrics: MetricSources
+  readonly #secrets: SecretBackends
 
   constructor(
-    { stores, prometheus }: DataPlaneSettings,
+    { stores, prometheus, secrets }: DataPlaneSettings,
     { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
   ) {
     const ports = { clock, random, logger }
     this.#objects = new ObjectStores(stores, ports)
     this.#metrics = new MetricSources(prometheus, ports)
+    this.#secrets = new SecretBackends(secrets, ports)
     this.offers = [
       ...(stores.length === 0 ? [] : this.#objects.offers()),
       ...(prometheus.length === 0 ? [] : this.#metrics.offers()),
+      ...(secrets.length === 0 ? [] : this.#secrets.offers()),
     ]
   }
 
@@ -41,6 +46,10 @@ export class DataPlane {
   }
 
   report(): DataPlaneReport {
-    return { stores: this.#objects.report(), prometheus: this.#metrics.report() }
+    return {
+      stores: this.#objects.report(),
+      prometheus: this.#metrics.report(),
+      secrets: this.#secrets.report(),
+    }
   }
 }

@@ -13,6 +13,7 @@ import { parseDuration } from '../../config/setting.ts'
 import { file_grpc_health_v1_health } from '../../gen/grpc/health/v1/health_pb.js'
 import { file_postern_dataplane_v1_metrics } from '../../gen/postern/dataplane/v1/metrics_pb.js'
 import { file_postern_dataplane_v1_object_store } from '../../gen/postern/dataplane/v1/object_store_pb.js'
+import { file_postern_dataplane_v1_secrets } from '../../gen/postern/dataplane/v1/secrets_pb.js'
 import { file_postern_v1_diagnostics } from '../../gen/postern/v1/diagnostics_pb.js'
 import { file_postern_v1_gateway } from '../../gen/postern/v1/gateway_pb.js'
 import type { CallOptions } from '../../rpc/channel.ts'
@@ -27,6 +28,7 @@ const REGISTRY = createRegistry(
   file_postern_v1_diagnostics,
   file_postern_dataplane_v1_metrics,
   file_postern_dataplane_v1_object_store,
+  file_postern_dataplane_v1_secrets,
   file_postern_v1_gateway,
 )
 const ITSELF = '-'

@@ -259,6 +259,12 @@ trustDomain: example.com
 # keyFile, tokenFile, rangeMax, pointsMax, bytesMax, timeout, plaintext. (list of sources)
 #prometheus: []
 
+# Backends that callers may write secrets into, and read none back (docs/DATA-PLANE.md): name, type
+# (files, kubernetes, vault, aws), and of files directory and recipient (age1...); of kubernetes
+# namespace, url, caFile, tokenFile; of vault url, mount, prefix, caFile, tokenFile; of aws region,
+# endpoint, prefix, caFile, kmsKey, credentialsFile, profile. (list of backends)
+#secrets: []
+
 # A tunnel that is down counts as a reason after this: it is often back in a moment. (0s to 5m)
 #health.delay: 3s
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
 import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
+import { awsCredentials } from '../aws-credentials.ts'
 import type { AzureCredentials } from './azure-store.ts'
 import type { StoreBackend } from './store-backend.ts'
 import type { StoreRow } from '../store-row.ts'
@@ -42,13 +43,7 @@ async function openS3(
   caPem: string | undefined,
 ): Promise<StoreBackend> {
   const { S3Store } = await import('./s3-store.ts')
-  const { defaultProvider } = await import('@aws-sdk/credential-provider-node')
-  const { credentialsFile: filepath, profile, region } = row
-  const credentials = defaultProvider({
-    clientConfig: { region },
-    ...(filepath === undefined ? {} : { filepath, configFilepath: filepath, ignoreCache: true }),
-    ...(filepath === undefined && profile === undefined ? {} : { profile: profile ?? 'default' }),
-  })
+  const credentials = await awsCredentials(row)
   return new S3Store(row, { clock, credentials, caPem })
 }
 

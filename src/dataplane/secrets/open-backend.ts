@@ -1,0 +1,27 @@
+import type { Clock } from '../../base/clock.ts'
+import type { Random } from '../../base/random.ts'
+import type { SecretsRow } from '../secrets-row.ts'
+import type { SecretBackend } from './secret-backend.ts'
+
+/** The clock and chance that backends are opened with. */
+export interface BackendPorts {
+  readonly clock: Pick<Clock, 'wallMs'>
+  readonly random: Pick<Random, 'hex'>
+}
+
+/** Opens a backend, whose code and library are read for that. */
+export async function openBackend(row: SecretsRow, ports: BackendPorts): Promise<SecretBackend> {
+  switch (row.type) {
+    case 'files':
+      return new (await import('./age-files.ts')).AgeFiles(row, ports.random)
+    case 'kubernetes':
+      return new (await import('./kubernetes.ts')).KubernetesSecrets(row, ports.clock)
+    case 'vault':
+      return new (await import('./vault.ts')).Vault(row)
+    case 'aws': {
+      const { AwsSecrets } = await import('./aws-secrets.ts')
+      const { awsCredentials } = await import('../aws-credentials.ts')
+      return new AwsSecrets(row, { ...ports, credentials: await awsCredentials(row) })
+    }
+  }
+}
