@@ -48,7 +48,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'gateway',
   ],
   identity: ['validation'],
-  dataplane: ['objects', 'metrics', 'secrets'],
+  dataplane: ['objects', 'metrics', 'secrets', 'logs'],
 }
 /** Runs before anything else is read. */
 const FIRST = 'src/cli/program/early-signals.ts'
@@ -63,7 +63,7 @@ const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^@opentelemetry\//, ['tracing']],
   [/^jose$/, ['token']],
   [
-    /^(@aws-sdk|@smithy|@azure)\/|^google-auth-library$|^@(lezer|prometheus-io)\/|^age-encryption$/,
+    /^(@aws-sdk|@smithy|@azure)\/|^google-auth-library$|^@(lezer|prometheus-io)\/|^(age-encryption|re2js)$/,
     ['dataplane'],
   ],
   [/^prom-client$/, ['base']],

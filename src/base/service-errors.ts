@@ -26,6 +26,18 @@ export const SERVICE_ERRORS = {
     'NOT_FOUND',
     'No source of that name is among the settings of the agent.',
   ),
+  LOG_UNKNOWN: row(
+    'give-up',
+    69,
+    'NOT_FOUND',
+    'A source of logs has no log of these labels, or needs others.',
+  ),
+  CURSOR_INVALID: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'A cursor is none that was told, or of another log.',
+  ),
   QUERY_REFUSED: row(
     'give-up',
     64,

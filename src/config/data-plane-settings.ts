@@ -1,3 +1,4 @@
+import { readLogs } from './logs-row.ts'
 import { readPrometheus, showPrometheus } from './prometheus-row.ts'
 import { readSecrets, showSecrets } from './secrets-row.ts'
 import { rows, type SettingsOf } from './setting.ts'
@@ -22,6 +23,11 @@ export const DATA_PLANE_SETTINGS = {
     'list of backends',
     readSecrets,
     showSecrets,
+  ),
+  logs: rows(
+    'Logs that callers may be told (docs/DATA-PLANE.md): name, type (files), directory, path below it with labels, such as {run}/{task}.log, and where needed lineMax, and redact (pattern in RE2 syntax, replacement).',
+    'list of sources',
+    readLogs,
   ),
 } as const
 

@@ -1,5 +1,6 @@
 import { DATA_PLANE_KEYS, type DataPlaneSettings } from '../../config/data-plane-settings.ts'
 import { sameSetting } from '../../config/reload.ts'
+import { LogSources } from '../../dataplane/logs/logs.ts'
 import { MetricSources } from '../../dataplane/metrics/metrics.ts'
 import { SecretBackends } from '../../dataplane/secrets/secrets.ts'
 import { ObjectStores } from '../../dataplane/objects/objects.ts'
@@ -11,6 +12,7 @@ export interface DataPlaneReport {
   readonly stores: ReturnType<ObjectStores['report']>
   readonly prometheus: ReturnType<MetricSources['report']>
   readonly secrets: ReturnType<SecretBackends['report']>
+  readonly logs: ReturnType<LogSources['report']>
 }
 
 /** Whether two settings make the same services. */
@@ -24,19 +26,22 @@ export class DataPlane {
   readonly #objects: ObjectStores
   readonly #metrics: MetricSources
   readonly #secrets: SecretBackends
+  readonly #logs: LogSources
 
   constructor(
-    { stores, prometheus, secrets }: DataPlaneSettings,
+    { stores, prometheus, secrets, logs }: DataPlaneSettings,
     { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
   ) {
     const ports = { clock, random, logger }
     this.#objects = new ObjectStores(stores, ports)
     this.#metrics = new MetricSources(prometheus, ports)
     this.#secrets = new SecretBackends(secrets, ports)
+    this.#logs = new LogSources(logs, ports)
     this.offers = [
       ...(stores.length === 0 ? [] : this.#objects.offers()),
       ...(prometheus.length === 0 ? [] : this.#metrics.offers()),
       ...(secrets.length === 0 ? [] : this.#secrets.offers()),
+      ...(logs.length === 0 ? [] : this.#logs.offers()),
     ]
   }
 
@@ -50,6 +55,7 @@ export class DataPlane {
       stores: this.#objects.report(),
       prometheus: this.#metrics.report(),
       secrets: this.#secrets.report(),
+      logs: this.#logs.report(),
     }
   }
 }

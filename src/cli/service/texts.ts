@@ -265,6 +265,11 @@ trustDomain: example.com
 # endpoint, prefix, caFile, kmsKey, credentialsFile, profile. (list of backends)
 #secrets: []
 
+# Logs that callers may be told (docs/DATA-PLANE.md): name, type (files), directory, path below it
+# with labels, such as {run}/{task}.log, and where needed lineMax, and redact (pattern in RE2 syntax,
+# replacement). (list of sources)
+#logs: []
+
 # A tunnel that is down counts as a reason after this: it is often back in a moment. (0s to 5m)
 #health.delay: 3s
 

@@ -1,0 +1,59 @@
+/** A line of a log. */
+export interface LogLine {
+  readonly text: string
+  readonly isCut: boolean
+  /** Bytes that it takes in its file, with its end. */
+  readonly bytes: number
+}
+
+/** Puts lines together out of pieces of a file. One over its bound is told cut, and the rest of it is let go. */
+export class LineSplitter {
+  readonly #bytesMax: number
+  #rest: Buffer = Buffer.alloc(0)
+  /** Of the line that is being read, what was let go. */
+  #dropped = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** Bytes of a line that has not ended. */
+  get openBytes(): number {
+    return this.#rest.length + this.#dropped
+  }
+
+  /** Takes the next piece. Returns the lines that end in it. */
+  push(piece: Buffer): LogLine[] {
+    const lines: LogLine[] = []
+    let from = 0
+    for (let end = piece.indexOf(0x0a); end !== -1; end = piece.indexOf(0x0a, from)) {
+      lines.push(this.#line(piece.subarray(from, end)))
+      from = end + 1
+    }
+    this.#keep(piece.subarray(from))
+    return lines
+  }
+
+  /** Forgets the line that has not ended. */
+  clear(): void {
+    this.#rest = Buffer.alloc(0)
+    this.#dropped = 0
+  }
+
+  #line(last: Buffer): LogLine {
+    const whole = this.#rest.length === 0 ? last : Buffer.concat([this.#rest, last])
+    const bytes = whole.length + this.#dropped + 1
+    const isCut = this.#dropped > 0 || whole.length > this.#bytesMax
+    this.clear()
+    const shown = isCut ? whole.subarray(0, this.#bytesMax) : whole
+    const text = shown.toString()
+    return { text: text.endsWith('\r') ? text.slice(0, -1) : text, isCut, bytes }
+  }
+
+  #keep(piece: Buffer): void {
+    const room = Math.max(0, this.#bytesMax - this.#rest.length)
+    if (piece.length === 0) return
+    this.#rest = Buffer.concat([this.#rest, piece.subarray(0, room)])
+    this.#dropped += Math.max(0, piece.length - room)
+  }
+}
