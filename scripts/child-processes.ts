@@ -120,10 +120,16 @@ export class ChildProcesses {
   }
 }
 
-/** Runs a command; resolves to its standard output, or fails with its standard error. */
-export async function runToEnd(command: string, args: readonly string[]): Promise<string> {
+/** Runs a command; resolves to its standard output, or fails with its standard error. `input`: what it reads. */
+export async function runToEnd(
+  command: string,
+  args: readonly string[],
+  input?: string,
+): Promise<string> {
   return await new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] })
+    child.stdin.on('error', () => undefined)
+    child.stdin.end(input)
     let out = ''
     let errors = ''
     child.stdout.on('data', (chunk: Buffer) => {

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { DEV_TRUST_DOMAIN, makeDevelopmentCa } from './dev-ca.ts'
 import { ChildProcesses, runToEnd } from './child-processes.ts'
 import { freePort } from './free-port.ts'
+import { DATA_RULES, dataSteps, startDataPlane } from './quickstart-data.ts'
 import { startTarget } from './quickstart-target.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -22,7 +23,7 @@ rules:
     callers: [console]
     services: [prometheus]
     paths: ["GET /api/v1/**", "POST /api/v1/query"]
-`
+${DATA_RULES}`
 
 const children = new ChildProcesses(FOLDER)
 let step = ''
@@ -73,6 +74,14 @@ async function main(once: boolean): Promise<void> {
     () => startTarget(children, FOLDER, freePort),
     ({ what, port }) => `${what} on 127.0.0.1:${String(port)}`,
   )
+  const hasPrometheus = target.what === 'Prometheus'
+  const at = { folder: FOLDER, certs: CERTS, hasPrometheus }
+  const dataPlane = await perform(
+    'object store',
+    () =>
+      startDataPlane(children, { ...at, prometheusPort: hasPrometheus ? target.port : undefined }),
+    () => 'Azurite, with TLS',
+  )
   writeFileSync(`${FOLDER}/policy.yaml`, POLICY)
   const [agentPort, callerPort] = [await freePort(), await freePort()]
   const gatewayFile = writeSettings('gateway', 'gateway', {
@@ -95,6 +104,7 @@ async function main(once: boolean): Promise<void> {
       { name: 'prometheus', target: `http://127.0.0.1:${String(target.port)}`, dataType: 'metric' },
     ],
     policy: { file: `${FOLDER}/policy.yaml` },
+    ...dataPlane,
   })
   const callerFile = writeSettings('caller', 'caller', {
     gateway: { address: `localhost:${String(callerPort)}` },
@@ -111,7 +121,8 @@ async function main(once: boolean): Promise<void> {
     () => 'the tunnel is up',
   )
   await callThrough(callerFile)
-  await sealedThrough(callerFile, agentFile)
+  const agentPin = await sealedThrough(callerFile, agentFile)
+  await dataThrough(callerFile, agentPin, at)
   await forwardThrough(callerFile, target)
   await refused(callerFile, agentFile)
   await perform(
@@ -179,7 +190,7 @@ async function callThrough(callerFile: string): Promise<void> {
 }
 
 /** A call that no gateway reads: the agent shows its pin, and the caller seals to it. */
-async function sealedThrough(callerFile: string, agentFile: string): Promise<void> {
+async function sealedThrough(callerFile: string, agentFile: string): Promise<string> {
   const shown = await command('agent', 'seal', 'show', '--config', agentFile, '--json')
   const { pin } = JSON.parse(shown) as { pin: string }
   const health = ['call', 'dev', 'grpc.health.v1.Health/Check', '--json', '--config', callerFile]
@@ -188,6 +199,22 @@ async function sealedThrough(callerFile: string, agentFile: string): Promise<voi
     () => command('gateway', ...health, '--sealed', '--pin', pin),
     (text) => `${text.trim()}, to ${pin.slice(0, 15)}…`,
   )
+  return pin
+}
+
+/** The services of the data plane, each by the way that its data may go. */
+async function dataThrough(
+  callerFile: string,
+  pin: string,
+  at: Parameters<typeof dataSteps>[1],
+): Promise<void> {
+  const call: Parameters<typeof dataSteps>[0] = (method, data, more = []) => {
+    const named = ['call', 'dev', `postern.dataplane.v1.${method}`, '--config', callerFile]
+    const args = [...named, '--json', '--sealed', '--pin', pin, '--data', '-', ...more]
+    const program = [`${ROOT}bin/gateway.js`, ...args]
+    return runToEnd(process.execPath, program, JSON.stringify(data))
+  }
+  for (const { name, act } of dataSteps(call, at)) await perform(name, act, (text) => text)
 }
 
 async function forwardThrough(
