@@ -52,7 +52,7 @@ function reportWith(parts: Partial<AgentReport>): AgentReport {
       endedByStatus: [5],
       calls: [],
       services: [],
-      dataPlane: { stores: [], prometheus: [], secrets: [], logs: [] },
+      dataPlane: [],
     },
     seal: { sessions: 0, pin: '', pins: 0, authorities: 0 },
     guard: {

@@ -147,7 +147,7 @@ describe('presigned URLs of S3, beside what the store sees', function () {
     expect(await regions('us-east-1')).to.include('REGION_REFUSED')
     server.region = 'eu-central-1'
     expect(await regions('eu-west-1')).to.include('REGION_REFUSED')
-    expect(at.agent.report().services.dataPlane.stores[0]?.region).to.equal(undefined)
+    expect(at.agent.report().services.dataPlane[0]?.region).to.equal(undefined)
   })
 
   it('come without a restart, and go without one', async () => {

@@ -42,6 +42,7 @@ export function agentStatus(report: AgentReport, nowWallMs: number): AgentStatus
     diagnosis,
     warnings: notices.warnings.map(({ atMs, text }) => ({ at: isoTime(atMs), text })),
     services: services.services.map(serviceStatus),
+    backends: [...services.dataPlane],
     events: report.events.map(({ atMs, kind, text }) => ({ at: isoTime(atMs), kind, text })),
     guard: guardStatus(report.guard),
     seal: report.seal,

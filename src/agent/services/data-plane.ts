@@ -7,12 +7,15 @@ import { ObjectStores } from '../../dataplane/objects/objects.ts'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 
-/** What is known of what lies behind the data plane's own services. */
-export interface DataPlaneReport {
-  readonly stores: ReturnType<ObjectStores['report']>
-  readonly prometheus: ReturnType<MetricSources['report']>
-  readonly secrets: ReturnType<SecretBackends['report']>
-  readonly logs: ReturnType<LogSources['report']>
+/** What is known of something that lies behind the data plane's own services. */
+export interface BackendReport {
+  /** The setting that has its row. */
+  readonly setting: keyof DataPlaneSettings
+  readonly name: string
+  /** Its kind, and where it is, for people. */
+  readonly where: string
+  /** Where the data lies, by the backend's own word. */
+  readonly region?: string
 }
 
 /** Whether two settings make the same services. */
@@ -50,12 +53,19 @@ export class DataPlane {
     this.#objects.start()
   }
 
-  report(): DataPlaneReport {
-    return {
-      stores: this.#objects.report(),
-      prometheus: this.#metrics.report(),
-      secrets: this.#secrets.report(),
-      logs: this.#logs.report(),
-    }
+  report(): BackendReport[] {
+    return [
+      ...this.#objects.report().map(({ name, type, bucket, endpoint, region }) => ({
+        ...{ setting: 'stores' as const, name, where: `${type} ${bucket} at ${endpoint}` },
+        ...(region === undefined ? {} : { region }),
+      })),
+      ...this.#secrets
+        .report()
+        .map(({ name, type }) => ({ setting: 'secrets' as const, name, where: type })),
+      ...this.#logs.report().map(({ name, where }) => ({ setting: 'logs' as const, name, where })),
+      ...this.#metrics
+        .report()
+        .map(({ name, url }) => ({ setting: 'prometheus' as const, name, where: url })),
+    ]
   }
 }

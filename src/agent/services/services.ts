@@ -15,7 +15,7 @@ import { judgeAgentServices } from '../../config/agent-rules.ts'
 import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
 import { methodOffers } from './offered.ts'
-import { DataPlane, isSameDataPlane, type DataPlaneReport } from './data-plane.ts'
+import { DataPlane, isSameDataPlane, type BackendReport } from './data-plane.ts'
 import { makeProbes } from './probing.ts'
 
 /** What an agent offers, how it is, and what became of calls since the start. */
@@ -32,7 +32,7 @@ export interface ServicesReport {
     /** Undefined where it is not probed, or was not looked at yet. */
     readonly health: ServiceHealth | undefined
   }[]
-  readonly dataPlane: DataPlaneReport
+  readonly dataPlane: readonly BackendReport[]
 }
 
 /** The agent's services: what is offered, who may call it, and whether the targets behind it are up. */

@@ -51,6 +51,8 @@ export function statusText(status: AgentStatus): string {
     ])
   for (const { name, dataType, target, health } of services)
     rows.push(['service', `${name} -> ${target} (${dataType})${healthText(health, now)}`])
+  for (const { setting, name, where, region } of status.backends)
+    rows.push([setting, `${name}: ${where}${region === undefined ? '' : `, in ${region}`}`])
   if (lastError !== undefined)
     rows.push(['last error', `${lastError.at} ${lastError.code}: ${lastError.message}`])
   const recent = status.events.slice(-EVENTS_SHOWN)

@@ -43,8 +43,11 @@ export class LogSources {
   }
 
   /** What stands in the settings of each. */
-  report(): { readonly name: string; readonly type: string }[] {
-    return [...this.#rows.values()].map(({ name, type }) => ({ name, type }))
+  report(): { readonly name: string; readonly where: string }[] {
+    return [...this.#rows.values()].map(({ name, type, directory }) => ({
+      name,
+      where: `${type} in ${directory}`,
+    }))
   }
 
   async *#tail(request: TailRequest, { signal }: CallContext): AsyncGenerator<Response, void> {

@@ -355,6 +355,13 @@ export declare type AgentStatus = Message<"postern.v1.AgentStatus"> & {
    * @generated from field: postern.v1.AgentStatus.Seal seal = 22;
    */
   seal?: AgentStatus_Seal | undefined;
+
+  /**
+   * What lies behind the services of the data plane.
+   *
+   * @generated from field: repeated postern.v1.AgentStatus.Backend backends = 23;
+   */
+  backends: AgentStatus_Backend[];
 };
 
 /**
@@ -964,6 +971,45 @@ export declare type AgentStatus_Service = Message<"postern.v1.AgentStatus.Servic
  * Use `create(AgentStatus_ServiceSchema)` to create a new message.
  */
 export declare const AgentStatus_ServiceSchema: GenMessage<AgentStatus_Service>;
+
+/**
+ * A row of `stores`, `secrets`, `logs` or `prometheus`.
+ *
+ * @generated from message postern.v1.AgentStatus.Backend
+ */
+export declare type AgentStatus_Backend = Message<"postern.v1.AgentStatus.Backend"> & {
+  /**
+   * The setting.
+   *
+   * @generated from field: string setting = 1;
+   */
+  setting: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Its kind, and where it is.
+   *
+   * @generated from field: string where = 3;
+   */
+  where: string;
+
+  /**
+   * Where the data lies, by the backend's own word; absent where it does not say.
+   *
+   * @generated from field: optional string region = 4;
+   */
+  region?: string | undefined;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Backend.
+ * Use `create(AgentStatus_BackendSchema)` to create a new message.
+ */
+export declare const AgentStatus_BackendSchema: GenMessage<AgentStatus_Backend>;
 
 /**
  * @generated from message postern.v1.AgentStatus.ServiceHealth
