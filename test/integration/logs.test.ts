@@ -14,10 +14,11 @@ import {
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import { Logs, RpcError, type Client } from '../../src/client.ts'
+import { Logs, type Client } from '../../src/client.ts'
 import type { Agent } from '../../src/agent/agent.ts'
 import { TailResponse_Marker_Kind as Kind } from '../../src/gen/postern/dataplane/v1/logs_pb.js'
 import { eventually } from '../support/eventually.ts'
+import { reasonOfError } from '../support/reason-of-error.ts'
 import { Stack } from '../support/stack.ts'
 
 const labels = { run: 'r1', task: 'train' }
@@ -82,10 +83,7 @@ describe('logs', function () {
     return told
   }
   const reasonOf = async (more: object): Promise<string> =>
-    await read(more).then(
-      () => 'it passed',
-      (error: unknown) => (error as RpcError).rawMessage,
-    )
+    await read(more).then(() => 'it passed', reasonOfError)
 
   it('are told from the beginning, or the last lines, up to a limit, filtered and redacted', async () => {
     write(1, 100)

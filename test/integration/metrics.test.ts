@@ -3,9 +3,10 @@ import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import { Metrics, RpcError, type Client } from '../../src/client.ts'
+import { Metrics, type Client } from '../../src/client.ts'
 import { eventually } from '../support/eventually.ts'
 import { PrometheusServer } from '../support/prometheus-server.ts'
+import { reasonOfError } from '../support/reason-of-error.ts'
 import { Stack } from '../support/stack.ts'
 
 describe('metrics', function () {
@@ -35,10 +36,7 @@ describe('metrics', function () {
     metrics = (await stack.connect()).cluster('c-1').service(Metrics)
   }
   const reasonOf = async (promise: Promise<unknown>): Promise<string> =>
-    await promise.then(
-      () => 'it passed',
-      (error: unknown) => (error as RpcError).rawMessage,
-    )
+    await promise.then(() => 'it passed', reasonOfError)
   const source = 'cluster'
 
   it('come from a real Prometheus, of one namespace alone', async () => {

@@ -6,6 +6,8 @@ import {
   closeSync,
   cpSync,
   existsSync,
+  mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -16,6 +18,7 @@ import {
 } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { duplexPair, type Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -23,9 +26,13 @@ import { gunzipSync } from 'node:zlib'
 import {
   connectGateway,
   Diagnostics,
+  Logs,
+  Metrics,
+  Secrets,
   type GatewayClient,
   type SealedCluster,
 } from '../../src/client.ts'
+import { generateIdentity, identityToRecipient } from 'age-encryption'
 import { Daemons } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { CALLER, TRUST_DOMAIN } from '../support/pki.ts'
@@ -36,7 +43,7 @@ const LINE_BYTES = String(1024 * 1024)
 const CHUNK = 1024 * 1024
 const POLICY = `version: 1
 rules:
-  - { name: everything by name, callers: ["*"], methods: ["postern.v1.Diagnostics/*"], services: [logs, metrics, secrets] }
+  - { name: everything by name, callers: ["*"], methods: ["postern.v1.Diagnostics/*", "postern.dataplane.v1.Secrets/*", "postern.dataplane.v1.Logs/*", "postern.dataplane.v1.Metrics/*"], services: [logs, metrics, secrets] }
 `
 
 /** What writes to files, and how the system call names the file. Sockets and their like are no files. */
@@ -65,14 +72,24 @@ describe('what is relayed', function () {
   const running: Run[] = []
   const marker = (): string => `marker-${randomBytes(16).toString('hex')}`
   let markers: Markers
+  let logs: string
 
   beforeEach(async () => {
     daemons = await Daemons.create()
     key = sealingKey(daemons.pki.folder, 'console')
     markers = { log: marker(), metric: marker(), secret: marker() }
+    // Not below what is searched: it is the customer's own file.
+    logs = mkdtempSync(join(tmpdir(), 'postern-logs-'))
+    writeFileSync(join(logs, 'train.log'), `${markers.log} said a task\n`)
     target = createServer((incoming, response) => {
       incoming.resume()
-      incoming.on('end', () => response.end(markers[incoming.url?.slice(1) as keyof Markers]))
+      incoming.on('end', () => {
+        const { url = '' } = incoming
+        const result = [{ metric: { __name__: 'up', job: markers.metric }, value: [1, '1'] }]
+        const answer = { status: 'success', data: { resultType: 'vector', result } }
+        if (url.startsWith('/api/')) response.end(JSON.stringify(answer))
+        else response.end(markers[url.slice(1) as keyof Markers])
+      })
     }).listen(0, '127.0.0.1')
     await once(target, 'listening')
   })
@@ -82,6 +99,7 @@ describe('what is relayed', function () {
     for (const one of running.splice(0)) await ended(one, 'SIGKILL')
     daemons.stop()
     target.close()
+    rmSync(logs, { recursive: true })
   })
 
   /** A program, run from `root`, perhaps under strace; waits for what it is to say. */
@@ -122,6 +140,8 @@ describe('what is relayed', function () {
 
   async function agentSettings(): Promise<string> {
     const policy = join(daemons.pki.folder, 'policy.yaml')
+    const secrets = join(daemons.pki.folder, 'secrets')
+    mkdirSync(secrets)
     writeFileSync(policy, POLICY)
     const { port } = target.address() as AddressInfo
     const to = `http://127.0.0.1:${String(port)}`
@@ -134,6 +154,14 @@ describe('what is relayed', function () {
         { name: 'metrics', target: to, dataType: 'metric' },
         { name: 'secrets', target: to, dataType: 'secret' },
       ],
+      secrets: [
+        {
+          ...{ name: 'files', type: 'files', directory: secrets },
+          recipient: await identityToRecipient(await generateIdentity()),
+        },
+      ],
+      logs: [{ name: 'tasks', type: 'files', directory: logs, path: '{task}.log' }],
+      prometheus: [{ name: 'cluster', url: to, metrics: ['up'] }],
     })
   }
 
@@ -174,6 +202,15 @@ describe('what is relayed', function () {
     await ask((socket) => cluster.forward('metrics', socket), 'metric')
     await ask((socket) => sealed.forward('secrets', socket), 'secret')
     await cluster.service(Diagnostics).echo({ payload: Buffer.from(markers.log.repeat(50)) })
+    const value = Buffer.from(markers.secret.repeat(100))
+    const put = { backend: 'files', scope: { organisation: 'acme' }, name: 'key', value }
+    await sealed.service(Secrets).put(put)
+    const tail = cluster.service(Logs).tail({ source: 'tasks', labels: { task: 'train' } })
+    const lines: string[] = []
+    for await (const one of tail) lines.push(...one.lines.map(({ text }) => text))
+    expect(lines.join()).to.include(markers.log)
+    const { series } = await cluster.service(Metrics).query({ source: 'cluster', query: 'up' })
+    expect(series[0]?.labels.job).to.equal(markers.metric)
   }
 
   const all = (): string[] =>
@@ -224,6 +261,9 @@ describe('what is relayed', function () {
       join(daemons.pki.folder, 'state/audit/record-00000001.jsonl'),
       'utf8',
     )
+    expect(existsSync(join(daemons.pki.folder, 'secrets/acme/key.age'))).to.equal(true)
+    for (const name of ['Secrets/Put', 'Logs/Tail', 'Metrics/Query'])
+      expect(record).to.include(`"method":"postern.dataplane.v1.${name}"`)
     for (const type of ['task-log', 'metric', 'secret'])
       expect(record).to.include(`"type":"${type}"`)
   })

@@ -1,11 +1,12 @@
 import { expect } from 'chai'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { RpcError } from '../../src/client.ts'
+
 import { DataType } from '../../src/gen/postern/v1/data_pb.js'
 import { ObjectStack, sumOf } from '../support/objects/object-stack.ts'
 import { S3Server } from '../support/objects/object-server.ts'
 import { GATEWAY } from '../support/pki.ts'
+import { reasonOfError } from '../support/reason-of-error.ts'
 import { Stack } from '../support/stack.ts'
 
 const BODY = Buffer.from('an object of a task')
@@ -31,10 +32,7 @@ describe('presigned URLs of S3, beside what the store sees', function () {
   })
 
   const reasonOf = async (promise: Promise<unknown>): Promise<string> =>
-    await promise.then(
-      () => 'it passed',
-      (error: unknown) => (error as RpcError).rawMessage,
-    )
+    await promise.then(() => 'it passed', reasonOfError)
 
   it('bind the encryption that the customer wants, and go with temporary credentials', async () => {
     const up = await at.upload('runs/1/a', BODY)

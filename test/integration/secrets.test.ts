@@ -2,18 +2,17 @@ import { expect } from 'chai'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import { once } from 'node:events'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { Decrypter, generateIdentity, identityToRecipient } from 'age-encryption'
 import { ScalarType, type DescMessage } from '@bufbuild/protobuf'
-import { RpcError, Secrets, type Client } from '../../src/client.ts'
+import { Secrets, type Client } from '../../src/client.ts'
 import { jsonBytes, base64Bytes } from '../../src/dataplane/secrets/secret-body.ts'
+import { freePort } from '../../scripts/free-port.ts'
 import { eventually } from '../support/eventually.ts'
 import { GATEWAY } from '../support/pki.ts'
 import { sealingKey } from '../support/sealing.ts'
 import { KubernetesStandIn, VaultStandIn } from '../support/secrets/stand-ins.ts'
+import { reasonOfError } from '../support/reason-of-error.ts'
 import { Stack } from '../support/stack.ts'
 import { faultsOf } from '../kubernetes/validate.ts'
 
@@ -51,10 +50,7 @@ describe('secrets', function () {
       .sort()
   }
   const reasonOf = async (promise: Promise<unknown>): Promise<string> =>
-    await promise.then(
-      () => 'it passed',
-      (error: unknown) => (error as RpcError).rawMessage,
-    )
+    await promise.then(() => 'it passed', reasonOfError)
   const secretFile = (name: string, text: string): string => {
     const path = join(stack.pki.folder, name)
     writeFileSync(path, text, { mode: 0o600 })
@@ -232,11 +228,7 @@ class Moto {
   }
 
   static async start(): Promise<Moto> {
-    const free = createServer().listen(0, '127.0.0.1')
-    await once(free, 'listening')
-    const { port } = free.address() as AddressInfo
-    free.close()
-    const moto = new Moto(port)
+    const moto = new Moto(await freePort())
     const isUp = (): Promise<boolean> =>
       fetch(moto.url).then(
         () => true,

@@ -1,9 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
-import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../../scripts/free-port.ts'
 import { eventually } from './eventually.ts'
 
 /** A real Prometheus that scrapes itself twice a second, once as each of two namespaces. */
@@ -31,11 +30,7 @@ export class PrometheusServer {
   }
 
   static async start(): Promise<PrometheusServer> {
-    const free = createServer().listen(0, '127.0.0.1')
-    await once(free, 'listening')
-    const { port } = free.address() as AddressInfo
-    free.close()
-    const server = new PrometheusServer(port)
+    const server = new PrometheusServer(await freePort())
     await eventually(() => server.#hasScraped(), 'Prometheus has scraped itself')
     return server
   }

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { KeyFilePaths } from '../../../src/identity/key-files.ts'
+import { freePort } from '../../../scripts/free-port.ts'
 import { eventually } from '../eventually.ts'
 import { send } from './send.ts'
 
@@ -50,14 +51,6 @@ export class Azurite {
     this.#process.kill('SIGKILL')
     rmSync(this.folder, { recursive: true, force: true })
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 /** The endpoint of managed identities on a machine of Azure's app service, which hands out tokens: what a platform does, and no more. */
