@@ -19,7 +19,7 @@ export const DATA_PLANE_SETTINGS = {
     showPrometheus,
   ),
   secrets: rows(
-    'Backends that callers may write secrets into, and read none back (docs/DATA-PLANE.md): name, type (files, kubernetes, vault, aws), and of files directory and recipient (age1...); of kubernetes namespace, url, caFile, tokenFile; of vault url, mount, prefix, caFile, tokenFile; of aws region, endpoint, prefix, caFile, kmsKey, credentialsFile, profile.',
+    'Backends that callers may write secrets into, and read none back (docs/DATA-PLANE.md): name, type (files, kubernetes, vault, aws, gcp, azure), and of files directory and recipient (age1...); of kubernetes namespace, url, caFile, tokenFile; of vault url, mount, prefix, caFile, tokenFile; of aws region, endpoint, prefix, caFile, kmsKey, credentialsFile, profile; of gcp project, endpoint, prefix, caFile, credentialsFile; of azure url, prefix, caFile.',
     'list of backends',
     readSecrets,
     showSecrets,

@@ -17,11 +17,15 @@ const FIELDS = {
     'profile',
     'plaintext',
   ],
+  gcp: ['project', 'endpoint', 'prefix', 'caFile', 'credentialsFile', 'plaintext'],
+  azure: ['url', 'prefix', 'caFile', 'plaintext'],
 } as const
 const RECIPIENT = /^age1(?:pq1)?[02-9ac-hj-np-z]{58,4000}$/
 const NAMESPACE = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 const REGION = /^[a-z0-9-]{1,40}$/
 const PREFIX = /^(?:[A-Za-z0-9_.-]+\/)*$/
+const PROJECT = /^[a-z][a-z0-9-]{4,28}[a-z0-9]$/
+const FLAT_PREFIX = /^(?:[A-Za-z0-9]+-)*$/
 const POD = '/var/run/secrets/kubernetes.io/serviceaccount'
 
 /** Reads one row of `secrets`. Throws a plain Error for the loader to place. */
@@ -77,6 +81,26 @@ const READERS: Readonly<Record<SecretsRow['type'], (name: string, row: Row) => S
       profile: textField(row, 'profile'),
     }
   },
+  gcp: (name, row) => ({
+    ...{ name, type: 'gcp' },
+    project: matching(row, 'project', PROJECT, 'the id of a project'),
+    endpoint: backendUrl({ endpoint: 'https://secretmanager.googleapis.com', ...row }, 'endpoint'),
+    prefix: flatPrefixOf(row),
+    caFile: pathField(row, 'caFile'),
+    credentialsFile: pathField(row, 'credentialsFile'),
+  }),
+  azure: (name, row) => ({
+    ...{ name, type: 'azure' },
+    url: backendUrl(row),
+    prefix: flatPrefixOf(row),
+    caFile: pathField(row, 'caFile'),
+  }),
+}
+
+function flatPrefixOf(row: Row): string {
+  const prefix = row.prefix ?? 'postern-'
+  if (typeof prefix === 'string' && FLAT_PREFIX.test(prefix)) return prefix
+  throw new Error('prefix must be empty, or letters and digits that end with a hyphen')
 }
 
 function prefixOf(row: Row): string {
@@ -98,6 +122,6 @@ function needed<T>(value: T | undefined, name: string): T {
 
 /** Formats the row of a backend for display. */
 export function showSecrets(row: SecretsRow): object {
-  if (row.type === 'aws') return { ...row, endpoint: row.endpoint.href }
+  if (row.type === 'aws' || row.type === 'gcp') return { ...row, endpoint: row.endpoint.href }
   return row.type === 'files' ? row : { ...row, url: row.url.href }
 }

@@ -1,5 +1,5 @@
 /** The kinds of backends for secrets. */
-export const SECRETS_TYPES = ['files', 'kubernetes', 'vault', 'aws'] as const
+export const SECRETS_TYPES = ['files', 'kubernetes', 'vault', 'aws', 'gcp', 'azure'] as const
 
 interface Common {
   readonly name: string
@@ -39,4 +39,20 @@ export type SecretsRow =
       readonly kmsKey: string | undefined
       readonly credentialsFile: string | undefined
       readonly profile: string | undefined
+    })
+  | (Common & {
+      readonly type: 'gcp'
+      readonly project: string
+      readonly endpoint: URL
+      /** Before each name, which is flat there. */
+      readonly prefix: string
+      readonly caFile: string | undefined
+      readonly credentialsFile: string | undefined
+    })
+  | (Common & {
+      readonly type: 'azure'
+      /** Of the vault. */
+      readonly url: URL
+      readonly prefix: string
+      readonly caFile: string | undefined
     })

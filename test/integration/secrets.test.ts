@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { spawn, type ChildProcess } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Decrypter, generateIdentity, identityToRecipient } from 'age-encryption'
@@ -11,12 +11,15 @@ import { freePort } from '../../scripts/free-port.ts'
 import { eventually } from '../support/eventually.ts'
 import { GATEWAY } from '../support/pki.ts'
 import { sealingKey } from '../support/sealing.ts'
+import { IdentityEndpoint } from '../support/objects/azurite.ts'
+import { GcpStandIn, KeyVaultStandIn } from '../support/secrets/cloud-stand-ins.ts'
 import { KubernetesStandIn, VaultStandIn } from '../support/secrets/stand-ins.ts'
 import { reasonOfError } from '../support/reason-of-error.ts'
 import { Stack } from '../support/stack.ts'
 import { faultsOf } from '../kubernetes/validate.ts'
 
 const scope = { organisation: 'acme', domain: 'prod', project: 'billing' }
+const long = { organisation: 'a'.repeat(63), domain: 'b'.repeat(63), project: 'c'.repeat(63) }
 const MARKER = 'a-value-of-nobody-else'
 
 describe('secrets', function () {
@@ -125,6 +128,9 @@ describe('secrets', function () {
     expect(Buffer.from(held?.data?.value ?? '', 'base64').equals(value)).to.equal(true)
     await secrets.delete({ backend: 'main', scope, name: 'first' })
     await lifecycle()
+    expect(await reasonOf(put('n'.repeat(63), 'x', { scope: long }))).to.include(
+      'together are longer',
+    )
     expect(faultsOf(server.sent)).to.deep.equal([])
     expect(server.sent.length).to.be.above(4)
   })
@@ -163,6 +169,54 @@ describe('secrets', function () {
     expect(await cut).to.match(/^WRITE_UNKNOWN: .*List tells.*; id [0-9a-f]{8}$/)
     expect(await reasonOf(put('x', MARKER))).to.include('BACKEND_UNREACHABLE')
     expect(JSON.stringify(stack.log.lines)).to.not.include(MARKER).and.not.include('SECRET-WORDS')
+  })
+
+  it('go into Google Secret Manager', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    const server = new GcpStandIn(await stack.pki.issue(GATEWAY), publicKey)
+    undo.push(() => {
+      server.stop()
+    })
+    const account = {
+      ...{
+        type: 'service_account',
+        client_email: 'a@b.iam.gserviceaccount.com',
+        private_key_id: 'k',
+      },
+      private_key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
+    }
+    const credentialsFile = secretFile('gcp.json', JSON.stringify(account))
+    const place = { endpoint: await server.start(), caFile: stack.pki.bundleFile, credentialsFile }
+    await start({ type: 'gcp', project: 'acme-project', ...place })
+    const value = randomBytes(500)
+    expect(await put('first', value)).to.deep.include({ version: '1' })
+    expect(await put('first', value)).to.deep.include({ version: '2' })
+    const [kept = ''] = server.held.get('postern-acme--prod--billing--first') ?? []
+    expect(Buffer.from(kept, 'base64').equals(value)).to.equal(true)
+    await secrets.delete({ backend: 'main', scope, name: 'first' })
+    await lifecycle()
+  })
+
+  it('go into Azure Key Vault, whose token goes nowhere else', async () => {
+    const server = new KeyVaultStandIn(await stack.pki.issue(GATEWAY))
+    undo.push(
+      () => {
+        server.stop()
+      },
+      await new IdentityEndpoint().start(),
+    )
+    await start({ type: 'azure', url: await server.start(), caFile: stack.pki.bundleFile })
+    await put('text', 'a "text" of ü')
+    await put('bytes', Buffer.from([0xff, 0xfe, 0]))
+    const kept = (name: string) => server.held.get(`postern-acme--prod--billing--${name}`)
+    expect(kept('text')).to.deep.equal({ value: 'a "text" of ü', contentType: 'text/plain' })
+    expect(kept('bytes')).to.include({ value: '//4A' })
+    expect(await reasonOf(put('name', 'x', { scope: long }))).to.include('together are longer')
+    server.elsewhere = 'https://evil.example.com'
+    expect(await reasonOf(names())).to.include('BACKEND_REFUSED')
+    server.elsewhere = ''
+    for (const name of ['text', 'bytes']) await secrets.delete({ backend: 'main', scope, name })
+    await lifecycle()
   })
 
   it('go into AWS Secrets Manager', async () => {

@@ -260,9 +260,10 @@ trustDomain: example.com
 #prometheus: []
 
 # Backends that callers may write secrets into, and read none back (docs/DATA-PLANE.md): name, type
-# (files, kubernetes, vault, aws), and of files directory and recipient (age1...); of kubernetes
-# namespace, url, caFile, tokenFile; of vault url, mount, prefix, caFile, tokenFile; of aws region,
-# endpoint, prefix, caFile, kmsKey, credentialsFile, profile. (list of backends)
+# (files, kubernetes, vault, aws, gcp, azure), and of files directory and recipient (age1...); of
+# kubernetes namespace, url, caFile, tokenFile; of vault url, mount, prefix, caFile, tokenFile; of aws
+# region, endpoint, prefix, caFile, kmsKey, credentialsFile, profile; of gcp project, endpoint,
+# prefix, caFile, credentialsFile; of azure url, prefix, caFile. (list of backends)
 #secrets: []
 
 # Logs that callers may be told (docs/DATA-PLANE.md): name, type (files), directory, path below it

@@ -2,6 +2,8 @@ import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
 import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
 import { awsCredentials } from '../aws-credentials.ts'
+import { azureIdentity } from '../azure-credentials.ts'
+import { googleAuth } from '../google-credentials.ts'
 import type { AzureCredentials } from './azure-store.ts'
 import type { StoreBackend } from './store-backend.ts'
 import type { StoreRow } from '../store-row.ts'
@@ -49,12 +51,7 @@ async function openS3(
 
 async function openGcs(row: StoreRow, caPem: string | undefined): Promise<StoreBackend> {
   const { GcsStore } = await import('./gcs-store.ts')
-  const { GoogleAuth } = await import('google-auth-library')
-  const { credentialsFile: keyFile } = row
-  const auth = new GoogleAuth({ scopes: GCS_SCOPES, ...(keyFile === undefined ? {} : { keyFile }) })
-  // A key file vouches for itself (google.aip.dev/auth/4111): nobody else need be asked for a token.
-  auth.useJWTAccessWithScope = true
-  return new GcsStore(row, auth, caPem)
+  return new GcsStore(row, await googleAuth(row.credentialsFile, GCS_SCOPES), caPem)
 }
 
 async function openAzure(
@@ -79,18 +76,7 @@ async function azureCredentials({
     const inPath = endpoint.pathname.split('/')[1] ?? ''
     return new StorageSharedKeyCredential(inPath === '' ? account : inPath, key)
   }
-  const { ChainedTokenCredential, ManagedIdentityCredential, WorkloadIdentityCredential } =
-    await import('@azure/identity')
-  const sources = [() => new WorkloadIdentityCredential(), () => new ManagedIdentityCredential()]
-  const usable = sources.flatMap((make) => {
-    try {
-      return [make()]
-    } catch {
-      // Its environment variables are not there: this is no place with that source.
-      return []
-    }
-  })
-  return new ChainedTokenCredential(...usable)
+  return await azureIdentity()
 }
 
 function caOf(caFile: string | undefined): string | undefined {

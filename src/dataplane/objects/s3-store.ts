@@ -32,7 +32,7 @@ const OK = 200
 const UNSIGNED = 'UNSIGNED-PAYLOAD'
 const CHECKSUM_NAMES = { sha256: 'SHA256', crc32c: 'CRC32C' } as const
 
-/** Who signs for a bucket. @throws whatever its source throws */
+/** Who signs for a bucket. @throws CREDENTIALS_MISSING */
 export type AwsCredentials = () => Promise<AwsCredentialIdentity>
 
 /**
@@ -45,7 +45,6 @@ export class S3Store implements StoreBackend {
   readonly partsReplace = undefined
   readonly #row: StoreRow
   readonly #clock: Pick<Clock, 'wallMs'>
-  readonly #credentials: AwsCredentials
   readonly #signer: SignatureV4
   readonly #caPem: string | undefined
 
@@ -60,18 +59,10 @@ export class S3Store implements StoreBackend {
     this.#row = row
     this.#clock = clock
     this.#caPem = caPem
-    this.#credentials = async () => {
-      try {
-        return await credentials()
-      } catch (error) {
-        const text = `no source of AWS credentials has any (${(error as Error).name})`
-        throw new PosternError('CREDENTIALS_MISSING', text, {}, { cause: error })
-      }
-    }
     this.#signer = new SignatureV4({
       service: 's3',
       region: row.region,
-      credentials: this.#credentials,
+      credentials,
       sha256: Sha256,
       uriEscapePath: false,
       applyChecksum: false,

@@ -21,12 +21,17 @@ const FOLDER_MODE = 0o700
 export class AgeFiles implements SecretBackend {
   readonly name = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,126}$/
   readonly nameForm = '1 to 127 of letters, digits, - and _'
+  readonly idMax = 512
   readonly #row: Extract<SecretsRow, { type: 'files' }>
   readonly #random: Pick<Random, 'hex'>
 
   constructor(row: Extract<SecretsRow, { type: 'files' }>, random: Pick<Random, 'hex'>) {
     this.#row = row
     this.#random = random
+  }
+
+  id(path: SecretPath): string {
+    return joinPath(path, '/')
   }
 
   async put(path: SecretPath, value: Buffer): Promise<string> {
@@ -75,7 +80,7 @@ export class AgeFiles implements SecretBackend {
   }
 
   #file(path: SecretPath): string {
-    return join(this.#row.directory, `${joinPath(path, '/')}${ENDING}`)
+    return join(this.#row.directory, `${this.id(path)}${ENDING}`)
   }
 
   /** @throws BACKEND_REFUSED */

@@ -4,7 +4,6 @@ import { HttpRequest } from '@smithy/protocol-http'
 import { SignatureV4 } from '@smithy/signature-v4'
 import type { AwsCredentialIdentity } from '@smithy/types'
 import type { Clock } from '../../base/clock.ts'
-import { PosternError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { readPublicFile } from '../../identity/key-files.ts'
 import { askBackend, type BackendAnswer } from '../../transport/ask-backend.ts'
@@ -37,6 +36,7 @@ export interface AwsSecretsPorts {
 export class AwsSecrets implements SecretBackend {
   readonly name = /^[A-Za-z0-9_][A-Za-z0-9_+=.@-]{0,126}$/
   readonly nameForm = '1 to 127 of letters, digits and _+=.@-'
+  readonly idMax = 512
   readonly #row: Extract<SecretsRow, { type: 'aws' }>
   readonly #ports: AwsSecretsPorts
   readonly #signer: SignatureV4
@@ -44,14 +44,7 @@ export class AwsSecrets implements SecretBackend {
   constructor(row: Extract<SecretsRow, { type: 'aws' }>, ports: AwsSecretsPorts) {
     this.#row = row
     this.#ports = ports
-    const credentials = async (): Promise<AwsCredentialIdentity> => {
-      try {
-        return await ports.credentials()
-      } catch (error) {
-        const text = `no source of AWS credentials has any (${(error as Error).name})`
-        throw new PosternError('CREDENTIALS_MISSING', text, {}, { cause: error })
-      }
-    }
+    const { credentials } = ports
     const sha256 = Hash.bind(null, 'sha256')
     this.#signer = new SignatureV4({
       service: 'secretsmanager',
@@ -62,7 +55,7 @@ export class AwsSecrets implements SecretBackend {
   }
 
   async put(path: SecretPath, value: Buffer, signal: AbortSignal): Promise<string> {
-    const id = this.#id(path)
+    const id = this.id(path)
     const { kmsKey } = this.#row
     // The same for both tries, so that what comes twice is one version.
     const token = this.#ports.random.hex(TOKEN_BYTES)
@@ -80,7 +73,7 @@ export class AwsSecrets implements SecretBackend {
   }
 
   async delete(path: SecretPath, signal: AbortSignal): Promise<boolean> {
-    const facts = { SecretId: this.#id(path), ForceDeleteWithoutRecovery: true }
+    const facts = { SecretId: this.id(path), ForceDeleteWithoutRecovery: true }
     const there = await this.#ask(
       'DescribeSecret',
       Buffer.from(JSON.stringify({ SecretId: facts.SecretId })),
@@ -117,7 +110,7 @@ export class AwsSecrets implements SecretBackend {
     return found
   }
 
-  #id(path: SecretPath): string {
+  id(path: SecretPath): string {
     return `${this.#row.prefix}${joinPath(path, '/')}`
   }
 

@@ -27,6 +27,7 @@ const TRIES = 5
 export class KubernetesSecrets implements SecretBackend {
   readonly name = /^[a-z0-9](?:-?[a-z0-9]){0,62}$/
   readonly nameForm = '1 to 63 of a-z, 0-9 and single hyphens'
+  readonly idMax = 253
   readonly #row: Extract<SecretsRow, { type: 'kubernetes' }>
   readonly #clock: Pick<Clock, 'wallMs'>
 
@@ -35,8 +36,12 @@ export class KubernetesSecrets implements SecretBackend {
     this.#clock = clock
   }
 
+  id(path: SecretPath): string {
+    return joinPath(path, '.')
+  }
+
   async put(path: SecretPath, value: Buffer, signal: AbortSignal): Promise<string> {
-    const name = joinPath(path, '.')
+    const name = this.id(path)
     const { namespace } = this.#row
     const head = { apiVersion: 'v1', kind: 'Secret', type: 'Opaque' }
     const metadata = { name, namespace, labels: { 'app.kubernetes.io/managed-by': 'postern' } }
@@ -53,7 +58,7 @@ export class KubernetesSecrets implements SecretBackend {
   }
 
   async delete(path: SecretPath, signal: AbortSignal): Promise<boolean> {
-    const name = joinPath(path, '.')
+    const name = this.id(path)
     const answer = await this.#ask('DELETE', `secrets/${name}`, signal)
     if (answer.status !== NOT_FOUND) succeeded(answer)
     await this.#note({ [name]: null }, signal)

@@ -3,6 +3,8 @@ import type { Random } from '../../base/random.ts'
 import type { SecretsRow } from '../secrets-row.ts'
 import type { SecretBackend } from './secret-backend.ts'
 
+const GCP_SCOPE = 'https://www.googleapis.com/auth/cloud-platform'
+
 /** The clock and chance that backends are opened with. */
 export interface BackendPorts {
   readonly clock: Pick<Clock, 'wallMs'>
@@ -18,6 +20,16 @@ export async function openBackend(row: SecretsRow, ports: BackendPorts): Promise
       return new (await import('./kubernetes.ts')).KubernetesSecrets(row, ports.clock)
     case 'vault':
       return new (await import('./vault.ts')).Vault(row)
+    case 'gcp': {
+      const { GcpSecrets } = await import('./gcp.ts')
+      const { googleAuth } = await import('../google-credentials.ts')
+      return new GcpSecrets(row, await googleAuth(row.credentialsFile, [GCP_SCOPE]))
+    }
+    case 'azure': {
+      const { AzureVault } = await import('./azure-vault.ts')
+      const { azureIdentity } = await import('../azure-credentials.ts')
+      return new AzureVault(row, await azureIdentity())
+    }
     case 'aws': {
       const { AwsSecrets } = await import('./aws-secrets.ts')
       const { awsCredentials } = await import('../aws-credentials.ts')

@@ -7,6 +7,9 @@ export interface SecretBackend {
   /** The names that it takes, and how that is said. */
   readonly name: RegExp
   readonly nameForm: string
+  /** What it calls a secret, and how long that may be. */
+  id(path: SecretPath): string
+  readonly idMax: number
   /** Writes a value, which is wiped afterwards by whoever gives it. Returns the version. */
   put(path: SecretPath, value: Buffer, signal: AbortSignal): Promise<string>
   /** False: there was none. */

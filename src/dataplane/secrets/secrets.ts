@@ -90,6 +90,8 @@ export class SecretBackends {
     const path = { scope: readScope(scope), name: secret }
     return await this.#with(name, what, (backend) => {
       if (!backend.name.test(secret)) throw nameRefused(`a name in ${name} is ${backend.nameForm}`)
+      if (backend.id(path).length > backend.idMax)
+        throw nameRefused(`scope and name together are longer than ${name} takes`)
       return act(backend, path)
     })
   }

@@ -20,6 +20,7 @@ const FOLDERS_MAX = 1000
 export class Vault implements SecretBackend {
   readonly name = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}$/
   readonly nameForm = '1 to 127 of letters, digits, . - and _'
+  readonly idMax = 512
   readonly #row: Extract<SecretsRow, { type: 'vault' }>
 
   constructor(row: Extract<SecretsRow, { type: 'vault' }>) {
@@ -32,14 +33,14 @@ export class Vault implements SecretBackend {
       ? ['value', jsonBytes(value)]
       : ['value_base64', base64Bytes(value)]
     return await withBody(`{"data":{"${field}":"`, inner, '"}}', async (body) => {
-      const answer = await this.#ask('POST', `data/${this.#path(path)}`, signal, body)
+      const answer = await this.#ask('POST', `data/${this.id(path)}`, signal, body)
       const { version } = fieldOf(succeeded(answer), 'data')
       return typeof version === 'number' ? String(version) : ''
     })
   }
 
   async delete(path: SecretPath, signal: AbortSignal): Promise<boolean> {
-    const where = `metadata/${this.#path(path)}`
+    const where = `metadata/${this.id(path)}`
     const there = await this.#ask('GET', where, signal)
     if (there.status === NOT_FOUND) return false
     succeeded(there)
@@ -73,7 +74,7 @@ export class Vault implements SecretBackend {
   }
 
   async #entry(path: SecretPath, signal: AbortSignal): Promise<SecretEntry> {
-    const answer = await this.#ask('GET', `metadata/${this.#path(path)}`, signal)
+    const answer = await this.#ask('GET', `metadata/${this.id(path)}`, signal)
     const { created_time: created, current_version: version } = fieldOf(succeeded(answer), 'data')
     const createdMs = Date.parse(String(created))
     return {
@@ -83,7 +84,7 @@ export class Vault implements SecretBackend {
     }
   }
 
-  #path(path: SecretPath): string {
+  id(path: SecretPath): string {
     return `${this.#row.prefix}${joinPath(path, '/')}`
   }
 
