@@ -199,12 +199,10 @@ describe('secrets', function () {
 
   it('go into Azure Key Vault, whose token goes nowhere else', async () => {
     const server = new KeyVaultStandIn(await stack.pki.issue(GATEWAY))
-    undo.push(
-      () => {
-        server.stop()
-      },
-      await new IdentityEndpoint().start(),
-    )
+    await IdentityEndpoint.shared()
+    undo.push(() => {
+      server.stop()
+    })
     await start({ type: 'azure', url: await server.start(), caFile: stack.pki.bundleFile })
     await put('text', 'a "text" of ü')
     await put('bytes', Buffer.from([0xff, 0xfe, 0]))

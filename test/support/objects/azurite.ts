@@ -77,20 +77,22 @@ export class IdentityEndpoint {
     })
   }
 
-  /** Listens, and says so in the environment, as the platform does. Returns how to stop. */
-  async start(): Promise<() => void> {
-    this.#server.listen(0, '127.0.0.1')
-    await once(this.#server, 'listening')
-    const { port } = this.#server.address() as AddressInfo
+  /** The one of this process, listening, as the environment says: Azure's library finds it once, and keeps to it. */
+  static async shared(): Promise<IdentityEndpoint> {
+    if (shared !== undefined) return shared
+    const made = new IdentityEndpoint()
+    shared = made
+    made.#server.listen(0, '127.0.0.1')
+    await once(made.#server, 'listening')
+    made.#server.unref()
+    const { port } = made.#server.address() as AddressInfo
     process.env.IDENTITY_ENDPOINT = `http://127.0.0.1:${String(port)}/token`
     process.env.IDENTITY_HEADER = 'of-the-platform'
-    return () => {
-      delete process.env.IDENTITY_ENDPOINT
-      delete process.env.IDENTITY_HEADER
-      this.#server.close()
-    }
+    return made
   }
 }
+
+let shared: IdentityEndpoint | undefined
 
 /** Azurite looks at claims, and at no signature. */
 function jwt(audience: string, expires: number): string {
