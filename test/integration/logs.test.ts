@@ -191,6 +191,25 @@ describe('logs', function () {
     expect(lines.length).to.be.within(9000, 10_600)
   })
 
+  it('that rotation has packed are unpacked as they are read, whatever they stand for', async () => {
+    write(1, 2000)
+    const packed = `${path}.1.gz`
+    writeFileSync(packed, gzipSync(readFileSync(path)))
+    rmSync(path)
+    write(2001, 2003)
+    expect((await read()).lines).to.deep.equal(numbers(1, 2003))
+    writeFileSync(`${path}.2.gz`, gzipSync(Buffer.alloc(400 * 1024 * 1024)))
+    const before = process.memoryUsage().rss
+    const { lines } = await read({ filter: 'line 2003' })
+    expect(lines).to.deep.equal(['line 2003'])
+    expect(process.memoryUsage().rss - before).to.be.below(300 * 1024 * 1024)
+    for (const bytes of ['', 'no gzip', gzipSync('a\nb\n').subarray(0, 20)]) {
+      writeFileSync(`${path}.2.gz`, bytes)
+      expect((await read({ last: 1 })).lines).to.deep.equal(['line 2003'])
+      expect((await read({ filter: 'line 1$' })).lines).to.deep.equal(['line 1'])
+    }
+  })
+
   it('are of labels and files below their folder alone', async () => {
     write(1, 1)
     expect(await reasonOf({ source: 'x' })).to.include('SOURCE_UNKNOWN')

@@ -2,12 +2,11 @@ import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { open, readdir, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { gunzipSync } from 'node:zlib'
+import type { OpenLog } from './open-log.ts'
+import { PackedLog } from './packed-log.ts'
 
 /** So many bytes at its beginning tell a file from others with the same number. */
 const MARK_BYTES = 256
-/** Of a file that rotation has compressed, unpacked. */
-const GZIP_BYTES_MAX = 256 * 1024 * 1024
 const FILES_MAX = 1000
 
 /** One file of a log: the one that is written, or one that was rotated away. */
@@ -15,15 +14,6 @@ export interface LogFile {
   readonly path: string
   readonly isPacked: boolean
   readonly mtimeMs: number
-}
-
-/** An open file of a log. */
-export interface OpenLog {
-  read(into: Buffer, at: number): Promise<number>
-  size(): Promise<number>
-  /** The number of the file on its disk; empty for a compressed one. */
-  readonly inode: string
-  close(): Promise<void>
 }
 
 /** A place in a log: in the file that began so, behind so many bytes. */
@@ -60,7 +50,7 @@ export async function listLog(path: string): Promise<LogFile[]> {
 export async function openLog({ path, isPacked }: LogFile): Promise<OpenLog | undefined> {
   const handle = await openFile(path)
   if (handle === undefined) return undefined
-  if (isPacked) return await unpacked(handle)
+  if (isPacked) return await PackedLog.open(handle)
   const { ino } = await handle.stat()
   return {
     inode: String(ino),
@@ -87,23 +77,6 @@ export async function isOf(file: OpenLog, place: LogPlace): Promise<boolean> {
   if ((await file.size()) < place.offset) return false
   const { mark, markBytes } = await markOf(file, place.markBytes)
   return markBytes === place.markBytes && mark === place.mark
-}
-
-async function unpacked(handle: FileHandle): Promise<OpenLog | undefined> {
-  try {
-    const bytes = gunzipSync(await handle.readFile(), { maxOutputLength: GZIP_BYTES_MAX })
-    return {
-      inode: '',
-      read: (into, at) => Promise.resolve(bytes.copy(into, 0, at)),
-      size: () => Promise.resolve(bytes.length),
-      close: () => Promise.resolve(),
-    }
-  } catch {
-    // Half written, or too large: as one that is not there.
-    return undefined
-  } finally {
-    await handle.close()
-  }
 }
 
 async function openFile(path: string): Promise<FileHandle | undefined> {

@@ -1,15 +1,8 @@
 import type { Clock } from '../../base/clock.ts'
 import { pause } from '../../base/pause.ts'
 import { LineSplitter, type LogLine } from './lines.ts'
-import {
-  isOf,
-  listLog,
-  markOf,
-  openLog,
-  type LogFile,
-  type LogPlace,
-  type OpenLog,
-} from './log-files.ts'
+import { isOf, listLog, markOf, openLog, type LogFile, type LogPlace } from './log-files.ts'
+import type { OpenLog } from './open-log.ts'
 
 const PIECE_BYTES = 64 * 1024
 const LOOK_MS = 200

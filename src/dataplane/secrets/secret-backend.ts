@@ -2,6 +2,9 @@ import { PosternError } from '../../base/errors.ts'
 import type { BackendAnswer } from '../../transport/ask-backend.ts'
 import type { Scope, SecretEntry, SecretPath } from './secret-path.ts'
 
+/** So many are listed in one answer. */
+export const LISTED_MAX = 2000
+
 /** A backend for secrets, which writes, deletes and lists, and reads no value. */
 export interface SecretBackend {
   /** The names that it takes, and how that is said. */

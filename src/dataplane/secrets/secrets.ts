@@ -7,7 +7,7 @@ import { offersOf } from '../../rpc/typed.ts'
 import { backendFault, type FaultPorts } from '../backend-fault.ts'
 import type { SecretsRow } from '../secrets-row.ts'
 import { openBackend, type BackendPorts } from './open-backend.ts'
-import type { SecretBackend } from './secret-backend.ts'
+import { LISTED_MAX, type SecretBackend } from './secret-backend.ts'
 import {
   nameRefused,
   readScope,
@@ -17,7 +17,6 @@ import {
 } from './secret-path.ts'
 
 const VALUE_BYTES_MAX = 64 * 1024
-const LISTED_MAX = 2000
 
 /** The collaborators of the backends for secrets. */
 export type SecretPorts = FaultPorts & BackendPorts

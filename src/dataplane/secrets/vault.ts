@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
 import { askBackend, type BackendAnswer, type BackendCall } from '../../transport/ask-backend.ts'
 import type { SecretsRow } from '../secrets-row.ts'
-import { fieldOf, succeeded, type SecretBackend } from './secret-backend.ts'
+import { fieldOf, LISTED_MAX, succeeded, type SecretBackend } from './secret-backend.ts'
 import { base64Bytes, jsonBytes, withBody } from './secret-body.ts'
 import {
   isWithin,
@@ -57,8 +57,10 @@ export class Vault implements SecretBackend {
         if (key.endsWith('/')) folders.push(`${folder}${key}`)
         else {
           const path = splitPath(`${folder}${key}`, '/')
-          if (path !== undefined && isWithin(path, scope))
-            found.push(await this.#entry(path, signal))
+          if (path === undefined || !isWithin(path, scope)) continue
+          // Each is a request: no caller makes us ask for more than it is told of.
+          if (found.length > LISTED_MAX) return found
+          found.push(await this.#entry(path, signal))
         }
       }
     }
