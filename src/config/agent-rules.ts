@@ -1,5 +1,6 @@
 import { PosternError } from '../base/errors.ts'
 import type { AgentSettings } from './agent-settings.ts'
+import { isLoopback } from './plaintext.ts'
 import { DATA_PLANE_KEYS } from './data-plane-settings.ts'
 import type { ForwardService } from '../dataplane/forwards.ts'
 
@@ -22,8 +23,25 @@ export function judgeAgentServices(settings: AgentSettings): readonly ForwardSer
     throw new PosternError('CONFIG_INVALID', text)
   }
   for (const key of DATA_PLANE_KEYS) judgeNames(key, settings[key])
+  judgePlaintext(settings)
   judgeProbes(settings, names)
   return services
+}
+
+/** What leaves the machine leaves it encrypted, or by the customer's own word. */
+function judgePlaintext(settings: AgentSettings): void {
+  const { 'metrics.listen': metrics, 'tracing.url': tracing } = settings
+  if (metrics !== undefined && !isLoopback(metrics.host)) {
+    refusePlain(settings, 'metrics', 'metrics.listen is not on loopback, and what it tells goes')
+  }
+  if (tracing?.startsWith('http:') === true && !isLoopback(new URL(tracing).hostname))
+    refusePlain(settings, 'tracing', 'tracing.url is plain http, and spans leave this machine')
+}
+
+function refusePlain(settings: AgentSettings, group: 'metrics' | 'tracing', what: string): void {
+  if (settings[`${group}.plaintext`] === 'allowed') return
+  const text = `${what} in plain text: change it, or say ${group}.plaintext: allowed`
+  throw new PosternError('CONFIG_INVALID', text)
 }
 
 function judgeNames(setting: string, rows: readonly { readonly name: string }[]): void {

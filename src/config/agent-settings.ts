@@ -1,7 +1,4 @@
 import { KEY_KINDS } from '../identity/keys.ts'
-import { parseAddress, type Address } from '../base/address.ts'
-import { DATA_TYPE_NAMES, type DataType } from '../contract/data-type.ts'
-import { crossingTypes, mayCross, neverText } from '../guard/catalog.ts'
 import { readSealCaller } from './seal-row.ts'
 import { readProbe, showProbe } from './probe-row.ts'
 import { DATA_PLANE_SETTINGS } from './data-plane-settings.ts'
@@ -27,20 +24,12 @@ import {
   LOG_SETTINGS,
   METRICS_SETTINGS,
   PASSPHRASE_SETTINGS,
+  plaintextSetting,
   SERVER_NAME_SETTING,
   SESSION_SETTINGS,
   TRACING_SETTINGS,
 } from './shared-settings.ts'
-import { suggestion } from './suggestion.ts'
-
-/** One row of `services:`. */
-export interface ServiceRow {
-  readonly name: string
-  /** "tcp" and "http" differ only in the default port and in what status shows. */
-  readonly protocol: 'tcp' | 'http'
-  readonly target: Address
-  readonly dataType: DataType
-}
+import { readService } from './service-row.ts'
 
 /** One row of `allow:`. */
 export interface AllowRow {
@@ -50,50 +39,7 @@ export interface AllowRow {
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
-const TARGET = /^(?<protocol>tcp|http):\/\/(?<address>[^/]+)\/?$/
-const HTTP_PORT = 80
 const HTTPS_URL = /^https:\/\/[^/?#@]+\/?$/
-
-function readService(row: Readonly<Record<string, unknown>>): ServiceRow {
-  rowFields(row, ['name', 'target', 'dataType'])
-  const { name, target, dataType } = row
-  if (typeof name !== 'string' || !NAME.test(name))
-    throw new Error('name must be 1 to 63 of a-z, 0-9 and hyphens')
-  const groups = typeof target === 'string' ? TARGET.exec(target)?.groups : undefined
-  if (groups?.address === undefined) {
-    throw new Error(
-      `service ${name}: target must be tcp://host:port or http://host[:port]; for https, name it tcp://`,
-    )
-  }
-  const protocol = groups.protocol === 'http' ? 'http' : 'tcp'
-  const type = readDataType(name, dataType)
-  if (protocol === 'tcp' && type !== 'service-traffic') {
-    throw new Error(
-      `service ${name}: what a tcp:// target carries nobody can classify: its dataType is service-traffic, or the target http://`,
-    )
-  }
-  return { name, protocol, target: readTarget(groups.address, protocol), dataType: type }
-}
-
-function readDataType(name: string, dataType: unknown): DataType {
-  const types = `one of ${crossingTypes().join(', ')}`
-  const where = 'docs/PROTOCOL.md, section 7, says what each holds'
-  if (dataType === undefined)
-    throw new Error(`service ${name}: dataType is missing: it must be ${types}; ${where}`)
-  const known = DATA_TYPE_NAMES.find((one) => one === dataType)
-  if (known !== undefined && !mayCross(known))
-    throw new Error(`service ${name}: ${neverText(known)}`)
-  if (known === undefined || known === 'own') {
-    const near = typeof dataType === 'string' ? suggestion(dataType, DATA_TYPE_NAMES) : ''
-    throw new Error(`service ${name}: dataType must be ${types}${near}; ${where}`)
-  }
-  return known
-}
-
-function readTarget(text: string, protocol: ServiceRow['protocol']): Address {
-  const hasPort = /:\d+$/.test(text)
-  return parseAddress(protocol === 'http' && !hasPort ? `${text}:${String(HTTP_PORT)}` : text)
-}
 
 function readAllow(row: Readonly<Record<string, unknown>>): AllowRow {
   rowFields(row, ['caller', 'methods', 'services'])
@@ -190,7 +136,7 @@ export const AGENT_SETTINGS = {
     path('Its trust bundle in PEM: the roots that peers must chain to.'),
   ),
   services: rows(
-    'Targets that callers may be let through to by name: name, target (tcp://host:port or http://host:port), and dataType, the kind of data that it carries. A tcp:// target has a protocol that nobody can classify, such as that of a database: it is service-traffic, which a rule must name. Of an http:// target each request is judged: task-log, metric, task-definition, run-metadata, cluster-record, or service-traffic.',
+    'Targets that callers may be let through to by name: name, target (tls://host:port or https://host[:port], with the roots of caFile or those of the system; tcp:// and http:// on this machine, or where the row says plaintext: allowed), and dataType, the kind of data that it carries. A tcp:// or tls:// target has a protocol that nobody can classify, such as that of a database: it is service-traffic, which a rule must name. Of an http:// or https:// target each request is judged: task-log, metric, task-definition, run-metadata, cluster-record, or service-traffic.',
     'list of services',
     readService,
   ),
@@ -316,7 +262,9 @@ export const AGENT_SETTINGS = {
   ),
   ...SESSION_SETTINGS,
   ...METRICS_SETTINGS,
+  'metrics.plaintext': plaintextSetting('metrics.listen'),
   ...TRACING_SETTINGS,
+  'tracing.plaintext': plaintextSetting('tracing.url'),
   ...LOG_SETTINGS,
 } as const
 

@@ -1,6 +1,5 @@
-import { choiceField, textField, type Row } from './row-fields.ts'
-
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
+import { isLoopback, mayBePlain } from './plaintext.ts'
+import { textField, type Row } from './row-fields.ts'
 
 /**
  * Reads the address of something behind the agent: https, or http where it does not leave the machine or the row says `plaintext:
@@ -14,8 +13,8 @@ export function backendUrl(row: Row, name = 'url'): URL {
   if (url.username !== '' || url.password !== '')
     throw new Error(`${name} must hold no password: it belongs into a file`)
   if (url.search !== '' || url.hash !== '') throw new Error(`${name} must end with its path`)
-  const mayBePlain = choiceField(row, 'plaintext', ['refused', 'allowed'], 'refused') === 'allowed'
-  if (url.protocol === 'http:' && !mayBePlain && !LOOPBACK.test(url.hostname))
+  const isAllowed = mayBePlain(row)
+  if (url.protocol === 'http:' && !isAllowed && !isLoopback(url.hostname))
     throw new Error(
       `${name} is plain http and leaves this machine: it must be https, or the row must say plaintext: allowed`,
     )

@@ -1,11 +1,12 @@
-import { parseAddress } from '../base/address.ts'
+import { parseAddress, type Address } from '../base/address.ts'
 import { PROBE_TYPES, type ProbeRow } from '../dataplane/probe-row.ts'
-import { textField } from './row-fields.ts'
+import { isLoopback, mayBePlain } from './plaintext.ts'
+import { textField, type Row } from './row-fields.ts'
 import { parseDuration, rowFields } from './setting.ts'
 
 const FIELDS = [
   ...['service', 'type', 'target', 'path', 'status', 'body', 'caFile', 'grpcService', 'command'],
-  ...['interval', 'timeout', 'rise', 'fall', 'jitterPercent'],
+  ...['plaintext', 'interval', 'timeout', 'rise', 'fall', 'jitterPercent'],
 ]
 const BODY_PATTERN_MAX = 256
 
@@ -22,7 +23,7 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
     throw new Error(`${service}: command must be a list of texts: a program and its arguments`)
   if ((type === 'exec') !== command.length > 0)
     throw new Error(`${service}: command belongs to type exec, and exec needs one`)
-  const target = textField(row, 'target')
+  const target = targetOf(row, type)
   const path = textField(row, 'path') ?? '/'
   if (!/^\/[\x21-\x7e]*$/.test(path)) throw new Error(`${service}: path must begin with /`)
   const intervalMs = timeOf(row, 'interval', '10s', 1000)
@@ -30,7 +31,7 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
   return {
     service,
     type,
-    target: target === undefined ? undefined : parseAddress(target),
+    target,
     path,
     ...statusOf(row.status ?? '200-399'),
     body: patternOf(textField(row, 'body')),
@@ -43,6 +44,19 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
     fall: countOf(row, 'fall', 3, { min: 1, max: 100 }),
     jitterPercent: countOf(row, 'jitterPercent', 20, { min: 0, max: 100 }),
   }
+}
+
+/** A target of its own: what http and grpc say to it is plain. */
+function targetOf(row: Row, type: ProbeRow['type']): Address | undefined {
+  const text = textField(row, 'target')
+  const isAllowed = mayBePlain(row)
+  if (text === undefined) return undefined
+  const target = parseAddress(text)
+  const isPlain = type === 'http' || type === 'grpc'
+  if (!isPlain || isAllowed || isLoopback(target.host)) return target
+  throw new Error(
+    `target ${text} is asked in plain text, and is not on this machine: type must be https or tcp, or the row say plaintext: allowed`,
+  )
 }
 
 /** Formats the row of a probe for display, hiding the command's arguments and the URL's query, which may hold a password. */

@@ -9,6 +9,7 @@ import {
   running,
   text,
   words,
+  type Setting,
 } from './setting.ts'
 
 const TRUST_DOMAIN = /^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$/
@@ -59,6 +60,15 @@ export const METRICS_SETTINGS = {
     ),
   ),
 } as const
+
+/** Makes the setting that lets what another names leave the machine in plain text. */
+export function plaintextSetting(name: string): Setting<'refused' | 'allowed'> {
+  return choice(
+    `Whether ${name} may be elsewhere than on this machine, where what is said to it goes in plain text; agent posture then shows FAIL.`,
+    'refused',
+    ['refused', 'allowed'],
+  )
+}
 
 /** The settings of tracing, of both programs. */
 export const TRACING_SETTINGS = {

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { duplexPair, type Duplex } from 'node:stream'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import type { LogLimiter } from '../base/log-limiter.ts'
@@ -9,6 +10,7 @@ import { callerText } from '../contract/caller.ts'
 import type { CallContext } from '../rpc/call-context.ts'
 import type { Offer } from '../rpc/service.ts'
 import { once } from '../transport/edge.ts'
+import { secureTarget } from '../transport/target-tls.ts'
 import { dialTarget } from '../transport/tcp-dial.ts'
 import { StreamBridge } from '../tunnel/stream-bridge.ts'
 import { plainData, type DataType } from '../contract/data-type.ts'
@@ -18,8 +20,10 @@ export interface ForwardService {
   readonly name: string
   readonly target: Address
   readonly dataType: DataType
-  /** `http`: each request is parsed, and judged by itself. Default: bytes pass as they are. */
-  readonly protocol?: 'tcp' | 'http'
+  /** Of http and https each request is parsed, and judged by itself; to tls and https the agent speaks TLS. Default: tcp. */
+  readonly protocol?: 'tcp' | 'tls' | 'http' | 'https'
+  /** Roots of the target, in PEM, read anew for each connection. Default: those of the system. */
+  readonly caFile?: string | undefined
 }
 
 /** The values and collaborators that `forwardOffer` is given. */
@@ -67,7 +71,9 @@ async function forward(
     return
   }
   const local =
-    service.protocol === 'http' ? await httpSide(service, parts, socket, context, facts) : socket
+    service.protocol === 'http' || service.protocol === 'https'
+      ? await httpSide(service, parts, socket, context, facts)
+      : socket
   let cancelDeadline: CancelTimer | undefined
   await new Promise<void>((resolve) => {
     const onClosed = (code: ErrorCode | undefined): void => {
@@ -118,7 +124,7 @@ async function httpSide(
       const ready = dialled
       dialled = undefined
       if (ready !== undefined && !ready.destroyed) return Promise.resolve(ready)
-      return dialWithin(service.target, clock, dialTimeoutMs)
+      return dialWithin(service, clock, dialTimeoutMs)
     },
     onProblem: (code) => {
       log.warn(code, { ...facts, code }, 'a forward to an HTTP service failed')
@@ -135,13 +141,17 @@ async function httpSide(
   return near
 }
 
-async function dialWithin(target: Address, clock: Clock, timeoutMs: number): Promise<Duplex> {
+async function dialWithin(
+  service: ForwardService,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<Duplex> {
   const abort = new AbortController()
   const cancel = clock.startTimer(timeoutMs, () => {
     abort.abort()
   })
   try {
-    return await dialTarget(target, abort.signal)
+    return await connectTo(service, abort.signal)
   } finally {
     cancel()
   }
@@ -160,11 +170,28 @@ async function dial(
   const cancelTimer = clock.startTimer(dialTimeoutMs, giveUp)
   stream.whenClosed(giveUp)
   try {
-    const socket = await dialTarget(service.target, abort.signal)
+    const socket = await connectTo(service, abort.signal)
     if (!stream.isClosed) return socket
     socket.destroy()
     throw new PosternError('TARGET_UNREACHABLE', 'the caller has gone')
   } finally {
     cancelTimer()
   }
+}
+
+/** Connects, with TLS where the service says so. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE */
+async function connectTo(service: ForwardService, signal: AbortSignal): Promise<Duplex> {
+  const { target, protocol, caFile } = service
+  const socket = await dialTarget(target, signal)
+  if (protocol !== 'tls' && protocol !== 'https') return socket
+  let caPem: string | undefined
+  try {
+    caPem = caFile === undefined ? undefined : await readFile(caFile, 'utf8')
+  } catch (error) {
+    socket.destroy()
+    const { code = '' } = error as NodeJS.ErrnoException
+    const text = `the roots of the target cannot be read (${code})`
+    throw new PosternError('TARGET_UNREACHABLE', text, {}, { cause: error })
+  }
+  return await secureTarget(socket, target, caPem, signal)
 }

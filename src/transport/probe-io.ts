@@ -1,11 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { readResponse } from './response-body.ts'
-import { connect as connectTls } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import { addressText, type Address } from '../base/address.ts'
 import { on, once } from './edge.ts'
-import { isIpAddress } from './target-rules.ts'
+import { secureTarget } from './target-tls.ts'
 import { dialTarget } from './tcp-dial.ts'
 
 const BODY_BYTES_MAX = 64 * 1024
@@ -41,7 +40,7 @@ export async function probeHttp(probe: HttpProbe, signal: AbortSignal): Promise<
   const { get } = await import('node:http')
   // The one way to a target: its addresses are judged, and the connection pinned to them.
   const plain = await dialTarget(target, signal)
-  const socket = isTls ? await secured(plain, host, caPem, signal) : plain
+  const socket = isTls ? await secureTarget(plain, target, caPem, signal) : plain
   return await new Promise((resolve, reject) => {
     const fail = (error: Error): void => {
       reject(unreachable(error))
@@ -57,32 +56,6 @@ export async function probeHttp(probe: HttpProbe, signal: AbortSignal): Promise<
       }, fail)
     })
     once(request, 'error', fail)
-  })
-}
-
-/** TLS to a server of the customer's, over a connection that is there. @throws TARGET_UNREACHABLE */
-async function secured(
-  socket: Duplex,
-  host: string,
-  caPem: string | undefined,
-  signal: AbortSignal,
-): Promise<Duplex> {
-  const name = isIpAddress(host) ? {} : { servername: host }
-  const trust = caPem === undefined ? {} : { ca: caPem }
-  return await new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      tls.destroy(new Error('aborted'))
-    }
-    const tls = connectTls({ socket, host, ...name, ...trust })
-    once(tls, 'secureConnect', () => {
-      signal.removeEventListener('abort', onAbort)
-      resolve(tls)
-    })
-    signal.addEventListener('abort', onAbort, { once: true })
-    once(tls, 'error', (error: Error) => {
-      signal.removeEventListener('abort', onAbort)
-      reject(unreachable(error))
-    })
   })
 }
 

@@ -4,7 +4,7 @@ import { connect, type LookupFunction, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Address } from '../base/address.ts'
 import { PosternError } from '../base/errors.ts'
-import { once, total } from './edge.ts'
+import { ignoreErrors, once, total } from './edge.ts'
 import { forbiddenReason, isIpAddress } from './target-rules.ts'
 
 /**
@@ -30,7 +30,7 @@ export async function dialTarget(target: Address, signal: AbortSignal): Promise<
     })
     once(socket, 'connect', () => {
       signal.removeEventListener('abort', onAbort)
-      socket.removeAllListeners('error')
+      ignoreErrors(socket)
       resolvePromise(socket)
     })
   })

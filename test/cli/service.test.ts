@@ -105,7 +105,7 @@ describe('agent service', function () {
   })
 
   it('installs a unit whose command line starts the daemon', async () => {
-    const { AGENT_UNIT, GATEWAY_UNIT } = await import('../../src/cli/service/texts.ts')
+    const { AGENT_UNIT, GATEWAY_UNIT } = await import('../../src/cli/service/units.ts')
     for (const [name, unit] of Object.entries({ agent: AGENT_UNIT, gateway: GATEWAY_UNIT })) {
       const [, ...args] = /^ExecStart=(.*)$/m.exec(unit)?.[1]?.split(' ') ?? []
       expect(args.slice(0, 2)).to.deep.equal(['run', '--config'])
@@ -117,7 +117,7 @@ describe('agent service', function () {
   })
 
   it('installs a unit that systemd takes', async () => {
-    const { AGENT_UNIT, GATEWAY_UNIT } = await import('../../src/cli/service/texts.ts')
+    const { AGENT_UNIT, GATEWAY_UNIT } = await import('../../src/cli/service/units.ts')
     for (const [name, unit] of Object.entries({ agent: AGENT_UNIT, gateway: GATEWAY_UNIT })) {
       const file = join(root, `postern-${name}.service`)
       writeFileSync(file, unit.replace(`/usr/bin/${name}`, '/bin/true'))

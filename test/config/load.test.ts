@@ -49,9 +49,9 @@ policy:
   file: /etc/p
   fiel: x
 services:
-  - { name: a, target: "tcp://h:1", dataType: service-traffic }
+  - { name: a, target: "tls://h:1", dataType: service-traffic }
   - name: b
-    target: http://h:1
+    target: https://h:1
 probe.exec: maybe
 `)
     const read = () => loadSettings(AGENT_SETTINGS, { flags: {}, environment: {}, file: path })
@@ -104,10 +104,15 @@ probe.exec: maybe
   it('of the agent refuse rows that are wrong in any field', () => {
     const services = (row: object): unknown =>
       AGENT_SETTINGS.services.parse([
-        { name: 'db', target: 'tcp://h:1', dataType: 'service-traffic', ...row },
+        { name: 'db', target: 'tcp://[::1]:1', dataType: 'service-traffic', ...row },
       ])
     expect(services({})).to.deep.equal([
-      { name: 'db', protocol: 'tcp', target: { host: 'h', port: 1 }, dataType: 'service-traffic' },
+      {
+        name: 'db',
+        protocol: 'tcp',
+        target: { host: '::1', port: 1 },
+        dataType: 'service-traffic',
+      },
     ])
     expect(services({ target: 'http://[::1]' })).to.deep.include.deep.members([
       {
@@ -121,8 +126,9 @@ probe.exec: maybe
       { name: 'DB' },
       { name: '' },
       { target: 'h:1' },
-      { target: 'tcp://h' },
-      { target: 'tcp://h:0' },
+      { target: 'tcp://[::1]' },
+      { target: 'tcp://[::1]:0' },
+      { target: 'tcp://h:1' },
       { target: 'tcp://user@h:1' },
       { target: 'https://h' },
       { dataType: 5 },

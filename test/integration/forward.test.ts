@@ -52,6 +52,7 @@ async function stackWith(
     name,
     target,
     dataType: 'service-traffic',
+    plaintext: 'allowed',
   }))
   await stack.startAgent({ services: JSON.stringify(services) })
   return { stack, client: await stack.connect() }

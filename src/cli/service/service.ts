@@ -1,7 +1,8 @@
 import { accessSync, constants, existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { PosternError } from '../../base/errors.ts'
-import { AGENT_UNIT, EXAMPLE_CONFIG, GATEWAY_UNIT } from './texts.ts'
+import { EXAMPLE_CONFIG } from './example-config.ts'
+import { AGENT_UNIT, GATEWAY_UNIT } from './units.ts'
 import {
   fileStep,
   isSystemd,

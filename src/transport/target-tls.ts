@@ -1,0 +1,41 @@
+import type { Duplex } from 'node:stream'
+import { connect } from 'node:tls'
+import type { Address } from '../base/address.ts'
+import { PosternError } from '../base/errors.ts'
+import { ignoreErrors, once } from './edge.ts'
+import { isIpAddress } from './target-rules.ts'
+import { tlsError } from './tls-errors.ts'
+import { TLS_OPTIONS } from './tls-options.ts'
+
+/**
+ * Speaks TLS to a target of the customer's, over a connection to it: its certificate must hold the host, and chain to these roots.
+ * `caPem`: default the roots of the system. @throws TARGET_UNREACHABLE
+ */
+export async function secureTarget(
+  socket: Duplex,
+  { host }: Address,
+  caPem: string | undefined,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  const name = isIpAddress(host) ? {} : { servername: host }
+  const trust = caPem === undefined ? {} : { ca: caPem }
+  return await new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      tls.destroy(new Error('aborted'))
+    }
+    const tls = connect({ ...TLS_OPTIONS, socket, host, ...name, ...trust })
+    signal.addEventListener('abort', onAbort, { once: true })
+    once(tls, 'secureConnect', () => {
+      signal.removeEventListener('abort', onAbort)
+      ignoreErrors(tls)
+      resolve(tls)
+    })
+    once(tls, 'error', (error: Error) => {
+      signal.removeEventListener('abort', onAbort)
+      socket.destroy()
+      const { code = 'unknown' } = error as NodeJS.ErrnoException
+      const text = `the target did not answer over TLS: ${tlsError(error, 'DIAL_FAILED').rawMessage} (${code})`
+      reject(new PosternError('TARGET_UNREACHABLE', text, {}, { cause: error }))
+    })
+  })
+}
