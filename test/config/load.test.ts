@@ -130,7 +130,7 @@ probe.exec: maybe
       { target: 'tcp://[::1]:0' },
       { target: 'tcp://h:1' },
       { target: 'tcp://user@h:1' },
-      { target: 'https://h' },
+      { target: 'wss://h' },
       { dataType: 5 },
       { dataType: undefined },
       { dataType: 'own' },
