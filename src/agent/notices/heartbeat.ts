@@ -10,7 +10,7 @@ import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
 import { OwnChannel, type AgentGuard } from '../guard/guard.ts'
 import type { Services } from '../services/services.ts'
 import type { Tunnels } from '../tunnels/tunnels.ts'
-import { readCapacity } from './capacity.ts'
+import { readCapacity } from '../../dataplane/capacity.ts'
 
 const SEND_MS_MAX = 10_000
 
