@@ -1,4 +1,4 @@
-/** Regenerates src/gen from proto/ with protoc (Debian: protobuf-compiler) and protoc-gen-es. */
+/** Regenerates src/gen from proto/ with protoc (Debian: protobuf-compiler and libprotobuf-dev) and protoc-gen-es. */
 import { execFileSync } from 'node:child_process'
 import { globSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'

@@ -1,6 +1,7 @@
 import { asPosternError, type PosternError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
+import { DATA_PLANE_KEYS } from '../config/data-plane-settings.ts'
 import { mergeSettings } from '../config/reload.ts'
 import type { Recorder } from '../guard/recorder.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
@@ -11,6 +12,9 @@ import type { AgentReport, AgentRooms } from './control/control.ts'
 import type { AgentCredential } from './credential/credential.ts'
 import { policyOf } from './guard/guard.ts'
 import type { Health } from './health/health.ts'
+
+/** Settings that say what is offered. */
+const OFFERING: readonly string[] = ['services', ...DATA_PLANE_KEYS]
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
 export class Agent implements AgentRooms {
@@ -126,7 +130,7 @@ export class Agent implements AgentRooms {
     this.settings = settings
     this.timeline.note('settings', `in force: ${changed.join(', ')}`)
     logger.info({ reason: changed.join(', ') }, 'settings have changed')
-    if (changed.includes('services')) void this.#registerAnew()
+    if (changed.some((key) => OFFERING.includes(key))) void this.#registerAnew()
     this.tunnels.use(settings)
     if (changed.some((key) => key.startsWith('seal.'))) this.seal.use(settings)
     this.#heartbeat.use(settings)

@@ -3,7 +3,7 @@ import type { AgentSettings } from '../config/agent-settings.ts'
 import { egressOf } from '../config/egress.ts'
 import type { Recorder } from '../guard/recorder.ts'
 import type { Credential } from '../identity/key-files.ts'
-import { identityUri } from '../identity/name.ts'
+import { identityUri, type Identity } from '../identity/name.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
 import { CredentialChanges } from './changes/changes.ts'
@@ -47,7 +47,8 @@ export function composeRooms(
   const store = new CredentialStore(settings, ambient, log('identity'))
   const record = new AgentRecord(settings, ambient, identityUri(store.credential.identity))
   const guard = new AgentGuard(settings, ambient, recorder ?? record)
-  const services = new Services(settings, ambient, parts, guard.guard)
+  const identity = (): Identity => store.credential.identity
+  const services = new Services(settings, ambient, parts, guard.guard, identity)
   const bundlePem = (): string => store.credential.bundlePem
   const seal = new AgentSeal({ settings, ambient, process: parts, services, guard, bundlePem })
   const credential = (): Credential => store.credential

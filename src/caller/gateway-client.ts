@@ -44,9 +44,12 @@ export class GatewayClient {
     return this.cluster('')
   }
 
-  /** The connected clusters with their tunnels, without methods and services. @throws RpcError */
-  async listClusters(options?: CallOptions): Promise<Cluster[]> {
-    const { clusters } = await this.self().service(Gateway).listClusters({}, options)
+  /**
+   * The connected clusters with their tunnels, without methods and services. `away`: also agents that are not connected, and clusters
+   * of which none is, as the gateway's store has them; the 1000 that were last seen. @throws RpcError
+   */
+  async listClusters({ away = false, ...options }: ListOptions = {}): Promise<Cluster[]> {
+    const { clusters } = await this.self().service(Gateway).listClusters({ away }, options)
     return clusters
   }
 
@@ -103,6 +106,9 @@ export class GatewayClient {
     this.#closed.resolve(error)
   }
 }
+
+/** Options of `listClusters`. */
+export type ListOptions = CallOptions & { readonly away?: boolean }
 
 /** Calls and forwards to one cluster. */
 export class ClusterClient {

@@ -94,6 +94,11 @@ export const GATEWAY_SETTINGS = {
     '2160h',
     ['24h', '87600h'],
   ),
+  'records.clustersKeep': duration(
+    'How long an agent is remembered after it went: gateway clusters list shows it as away.',
+    '720h',
+    ['1h', '87600h'],
+  ),
   'enroll.listen': listenAddress(
     'Where agents enrol: EST (RFC 7030) over HTTPS. No certificate is asked for here.',
     '0.0.0.0:7445',

@@ -20,7 +20,7 @@ import {
 } from './agents/agents.ts'
 import { caOf, type CertificateAuthority, type OwnIdentity } from './ca/ca.ts'
 import { CallerSide } from './callers/callers.ts'
-import { Registry } from './clusters/clusters.ts'
+import { ClusterBook, Registry } from './clusters/clusters.ts'
 import { Enrolment } from './enrolment/enrolment.ts'
 
 /** Parts of the memory budget that one agent, and one caller, may use. */
@@ -42,6 +42,8 @@ export interface Rooms {
   /** Undefined: it has no CA. */
   readonly ca: CertificateAuthority | undefined
   readonly registry: Registry
+  /** Undefined: it has no store. */
+  readonly book: ClusterBook | undefined
   readonly admission: Admission
   readonly agents: AgentSide
   readonly callers: CallerSide
@@ -60,6 +62,8 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
   const registry = new Registry()
   const { identity } = own.credential
   const ca = caOf(settings, own, access, ambient)
+  const book = access && new ClusterBook(access.records.database, identity.gateway, clock)
+  if (book !== undefined) access?.addTask(() => book.write())
   const gatekeeper = gatekeeperOf(access, (issuer) => ca?.isRetired(issuer) === true, clock)
   const admission = new Admission(settings['admission.rate'], settings['admission.burst'])
   const shares = (fraction: number, connectionsMax: number): PeerShares =>
@@ -72,7 +76,7 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
     registerTimeoutMs: settings['handshake.timeout'],
   })
   const callers = new CallerSide({
-    ...{ parts, registry, gatekeeper, logger: log('callers') },
+    ...{ parts, registry, book, gatekeeper, logger: log('callers') },
     shares: shares(CALLER_SHARE, settings['limits.connectionsPerCallerMax']),
   })
   const intervalMs = settings['canary.interval']
@@ -99,22 +103,28 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
     ca === undefined || access === undefined
       ? undefined
       : new Enrolment({ settings, own, access, ca, limits, ambient, strangers })
-  const made = { ca, registry, admission, agents, callers, canary, notices, clones }
+  const made = { ca, registry, book, admission, agents, callers, canary, notices, clones }
   return { ...made, enrolment, listeners }
 }
 
 /** Says who hears of what happens in the rooms. */
 export function connectRooms(
-  { agents, callers, notices, canary, clones, enrolment, listeners }: Rooms,
+  { registry, book, agents, callers, notices, canary, clones, enrolment, listeners }: Rooms,
   { access, own }: Ground,
 ): void {
   agents.registered.add(({ tunnel, bundleVersion }) => {
     notices.welcome(tunnel, bundleVersion)
     clones.arrived(tunnel)
+    book?.arrived(tunnel)
     canary.watch(tunnel)
   })
-  agents.left.add((tunnel) => {
+  agents.left.add(({ tunnel, error: { code, rawMessage } }) => {
     canary.unwatch(tunnel)
+    const others = registry.clusters.get(tunnel.cluster) ?? []
+    if (!others.some(({ agent }) => agent === tunnel.agent)) book?.left(tunnel, code, rawMessage)
+  })
+  agents.told.add((tunnel) => {
+    book?.told(tunnel)
   })
   clones.warned.add(({ tunnel, text }) => {
     notices.warn(tunnel, text)

@@ -128,7 +128,13 @@ export class Gateway implements GatewayRooms {
     this.#rooms.canary.stop()
     for (const connection of this.#connections())
       connection.close(new PosternError('SHUTDOWN', 'the gateway is stopping'))
-    void this.access?.close()
+    void this.#closeStore()
+  }
+
+  /** Who went with us is written down before. */
+  async #closeStore(): Promise<void> {
+    await this.#rooms.book?.write().catch(() => undefined)
+    await this.access?.close()
   }
 
   #tell(): void {

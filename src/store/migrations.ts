@@ -116,6 +116,35 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
           .execute()
     },
   },
+  '004-cluster-records': {
+    async up(database: Kysely<Tables>): Promise<void> {
+      await database.schema
+        .createTable('cluster_agents')
+        .addColumn('cluster', 'varchar(63)', (column) => column.notNull())
+        .addColumn('agent', 'varchar(63)', (column) => column.notNull())
+        .addColumn('gateway', 'varchar(63)', (column) => column.notNull())
+        .addColumn('agent_version', 'varchar(64)', (column) => column.notNull())
+        .addColumn('address', 'varchar(64)', (column) => column.notNull())
+        .addColumn('first_at', 'bigint', (column) => column.notNull())
+        .addColumn('seen_at', 'bigint', (column) => column.notNull())
+        .addColumn('left_at', 'bigint')
+        .addColumn('left_code', 'varchar(64)')
+        .addColumn('left_text', 'varchar(300)')
+        .addColumn('report', 'text', (column) => column.notNull())
+        .addPrimaryKeyConstraint('cluster_agents_key', ['cluster', 'agent', 'gateway'])
+        .execute()
+      await database.schema
+        .createIndex('cluster_agents_by_end')
+        .on('cluster_agents')
+        .columns(['left_at'])
+        .execute()
+      await database.schema
+        .createIndex('cluster_agents_by_gateway')
+        .on('cluster_agents')
+        .columns(['gateway', 'left_at'])
+        .execute()
+    },
+  },
 }
 
 const INDICES = [

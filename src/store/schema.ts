@@ -10,6 +10,7 @@ export interface Tables {
   authorities: AuthorityRow
   bundles: BundleRow
   agents: AgentRow
+  cluster_agents: ClusterAgentRow
 }
 
 /** A row of the table of join tokens; the token itself is in no column. */
@@ -115,6 +116,25 @@ export interface AgentRow {
   agent: string
   bundle_version: number
   seen_at: number
+}
+
+/** The record of an agent as one gateway has seen it. */
+export interface ClusterAgentRow {
+  cluster: string
+  agent: string
+  gateway: string
+  agent_version: string
+  /** Network address that it last came from. */
+  address: string
+  first_at: number
+  /** When it last registered, said something, or went. */
+  seen_at: number
+  /** Null while it is connected. */
+  left_at: number | null
+  left_code: string | null
+  left_text: string | null
+  /** LastReport in protobuf's JSON. */
+  report: string
 }
 
 /** A row of the record of events. */

@@ -45,7 +45,7 @@ describe('agent config', () => {
     const check = () => runCli('agent', ['config', 'check', '--config', path])
     await write()
     expect(await check()).to.include({ status: 0, stdout: 'the settings are in order' })
-    const service = { name: 'db', target: 'tcp://h:1', dataType: 'service-traffic' }
+    const service = { name: 'db', target: 'tcp://127.0.0.1:1', dataType: 'service-traffic' }
     for (const [more, said] of [
       [{ backoff: { min: '10s', max: '1s' } }, 'backoff.min'],
       [{ allow: [{ caller: '*', methods: ['Read'] }] }, 'package.Service/Method'],
@@ -87,7 +87,7 @@ describe('agent config', () => {
   })
 
   it('that names a program to run is taken from nowhere that others may write', async () => {
-    const service = { name: 'db', target: 'tcp://h:1', dataType: 'service-traffic' }
+    const service = { name: 'db', target: 'tcp://127.0.0.1:1', dataType: 'service-traffic' }
     const probes = [{ service: 'db', type: 'exec', command: ['/bin/true'] }]
     const checked = async (): Promise<string> => {
       const { stderr } = await runCli('agent', ['config', 'check', '--config', path])

@@ -25,7 +25,9 @@ describe('agent policy', () => {
     policy = join(folder, 'policy.yaml')
     config = join(folder, 'agent.yaml')
     writeFileSync(policy, POLICY)
-    const services = [{ name: 'orders-db', target: 'tcp://h:1', dataType: 'service-traffic' }]
+    const services = [
+      { name: 'orders-db', target: 'tcp://127.0.0.1:1', dataType: 'service-traffic' },
+    ]
     const state = { directory: join(folder, 'state') }
     const status = { socket: join(folder, 'agent.sock') }
     writeFileSync(config, JSON.stringify({ policy: { file: policy }, services, state, status }))

@@ -84,7 +84,12 @@ describe('the store', function () {
           ...{ der: '', identity: '' },
         })
         .execute()
-    const keep = { eventsKeepMs: 20 * DAY_MS, eventsMax: 1000, certificatesKeepMs: 90 * DAY_MS }
+    const keep = {
+      eventsKeepMs: 20 * DAY_MS,
+      eventsMax: 1000,
+      certificatesKeepMs: 90 * DAY_MS,
+      clustersKeepMs: 90 * DAY_MS,
+    }
     expect(await new Pruner(records, keep).prune(nowMs)).to.equal(1 + 9)
     expect(await countEvents()).to.equal(21)
     const few = new Pruner(records, { ...keep, eventsKeepMs: 1000 * DAY_MS, eventsMax: 5 })

@@ -9,7 +9,7 @@ import { ControlPlane } from '../support/control-plane.ts'
 import { eventually } from '../support/eventually.ts'
 import { rejection } from '../support/code-of.ts'
 
-const KEEP = { eventsKeepMs: 1, eventsMax: 1000, certificatesKeepMs: 1 }
+const KEEP = { eventsKeepMs: 1, eventsMax: 1000, certificatesKeepMs: 1, clustersKeepMs: 1 }
 
 /** What a peer cannot cause, or what is small by nature: the list of denials, CAs, bundles, and migrations. */
 const SMALL =

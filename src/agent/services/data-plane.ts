@@ -12,6 +12,7 @@ export interface BackendReport {
   /** The setting that has its row. */
   readonly setting: keyof DataPlaneSettings
   readonly name: string
+  readonly kind: string
   /** Its kind, and where it is, for people. */
   readonly where: string
   /** Where the data lies, by the backend's own word. */
@@ -56,16 +57,26 @@ export class DataPlane {
   report(): BackendReport[] {
     return [
       ...this.#objects.report().map(({ name, type, bucket, endpoint, region }) => ({
-        ...{ setting: 'stores' as const, name, where: `${type} ${bucket} at ${endpoint}` },
+        ...{
+          setting: 'stores' as const,
+          name,
+          kind: type,
+          where: `${type} ${bucket} at ${endpoint}`,
+        },
         ...(region === undefined ? {} : { region }),
       })),
       ...this.#secrets
         .report()
-        .map(({ name, type }) => ({ setting: 'secrets' as const, name, where: type })),
-      ...this.#logs.report().map(({ name, where }) => ({ setting: 'logs' as const, name, where })),
-      ...this.#metrics
+        .map(({ name, type }) => ({ setting: 'secrets' as const, name, kind: type, where: type })),
+      ...this.#logs
         .report()
-        .map(({ name, url }) => ({ setting: 'prometheus' as const, name, where: url })),
+        .map(({ name, where }) => ({ setting: 'logs' as const, name, kind: 'files', where })),
+      ...this.#metrics.report().map(({ name, url }) => ({
+        setting: 'prometheus' as const,
+        name,
+        kind: 'prometheus',
+        where: url,
+      })),
     ]
   }
 }

@@ -2,6 +2,7 @@ import type { AgentSettings } from '../../config/agent-settings.ts'
 import type { DataPlaneSettings } from '../../config/data-plane-settings.ts'
 import type { Clock } from '../../base/clock.ts'
 import { plainData, type CallData } from '../../contract/data-type.ts'
+import { clusterOffers, type ClusterDescription } from '../../dataplane/cluster.ts'
 import { diagnosticsOffers } from '../../dataplane/diagnostics.ts'
 import { healthOffers, HealthBoard } from '../../dataplane/health.ts'
 import type { Offer } from '../../rpc/service.ts'
@@ -9,8 +10,12 @@ import type { Ambient } from '../../tunnel/process-parts.ts'
 import { DataPlane } from './data-plane.ts'
 
 /** Returns the methods that every agent offers to callers. */
-export function methodOffers(health: HealthBoard, clock: Clock): Offer[] {
-  return [...healthOffers(health), ...diagnosticsOffers(clock)]
+export function methodOffers(
+  health: HealthBoard,
+  clock: Clock,
+  describe: () => ClusterDescription = () => ({}),
+): Offer[] {
+  return [...healthOffers(health), ...diagnosticsOffers(clock), ...clusterOffers(describe)]
 }
 
 /** Returns what an agent with these services offers under a name, without running one; undefined: nothing. */

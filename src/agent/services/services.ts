@@ -3,9 +3,11 @@ import type { Sample } from '../../base/metrics.ts'
 import { Listeners } from '../../base/listeners.ts'
 import { LogLimiter } from '../../base/log-limiter.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
+import type { ClusterDescription } from '../../dataplane/cluster.ts'
 import { forwardOffer } from '../../dataplane/forwards.ts'
 import { HealthBoard } from '../../dataplane/health.ts'
 import type { Probes, ServiceHealth } from '../../dataplane/probes.ts'
+import type { Identity } from '../../identity/name.ts'
 import type { Guard } from '../../guard/guard.ts'
 import { RpcServer } from '../../rpc/server.ts'
 import type { Offer } from '../../rpc/service.ts'
@@ -14,6 +16,7 @@ import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { judgeAgentServices } from '../../config/agent-rules.ts'
 import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
+import { describeCluster } from './describe.ts'
 import { methodOffers } from './offered.ts'
 import { DataPlane, isSameDataPlane, type BackendReport } from './data-plane.ts'
 import { makeProbes } from './probing.ts'
@@ -55,15 +58,27 @@ export class Services {
   /** Grows with each change of what is offered. */
   version = 0
 
-  /** @throws CONFIG_INVALID */
-  constructor(settings: AgentSettings, ambient: Ambient, { runtime }: ProcessParts, guard: Guard) {
+  /** `identity`: who this is. @throws CONFIG_INVALID */
+  constructor(
+    settings: AgentSettings,
+    ambient: Ambient,
+    { runtime }: ProcessParts,
+    guard: Guard,
+    identity: () => Identity | undefined = () => undefined,
+  ) {
     const { clock, logger } = ambient
     this.#ambient = ambient
     this.#runtime = runtime
     this.#log = new LogLimiter(logger, clock)
     this.#forGateways = new RpcServer(runtime, guard)
     this.server = new RpcServer(runtime, guard, this.#forGateways)
-    for (const offer of methodOffers(this.health, clock)) this.server.offer(offer)
+    const startedAtMs = clock.wallMs()
+    const describe = (): ClusterDescription =>
+      describeCluster({
+        ...{ settings: this.#settings ?? settings, identity: identity(), startedAtMs },
+        ...{ healths: this.healths, backends: this.#dataPlane.report() },
+      })
+    for (const offer of methodOffers(this.health, clock, describe)) this.server.offer(offer)
     this.#probes = this.#makeProbes(settings)
     this.#dataPlane = new DataPlane(settings, ambient)
     for (const offer of this.#dataPlane.offers) this.server.offer(offer)

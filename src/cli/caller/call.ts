@@ -11,6 +11,7 @@ import type { ClusterClient } from '../../caller/gateway-client.ts'
 import { CALLER_SETTINGS } from '../../config/gateway-settings.ts'
 import { parseDuration } from '../../config/setting.ts'
 import { file_grpc_health_v1_health } from '../../gen/grpc/health/v1/health_pb.js'
+import { file_postern_dataplane_v1_cluster } from '../../gen/postern/dataplane/v1/cluster_pb.js'
 import { file_postern_dataplane_v1_logs } from '../../gen/postern/dataplane/v1/logs_pb.js'
 import { file_postern_dataplane_v1_metrics } from '../../gen/postern/dataplane/v1/metrics_pb.js'
 import { file_postern_dataplane_v1_object_store } from '../../gen/postern/dataplane/v1/object_store_pb.js'
@@ -27,6 +28,7 @@ import { type Surroundings, command } from '../program/program.ts'
 const REGISTRY = createRegistry(
   file_grpc_health_v1_health,
   file_postern_v1_diagnostics,
+  file_postern_dataplane_v1_cluster,
   file_postern_dataplane_v1_logs,
   file_postern_dataplane_v1_metrics,
   file_postern_dataplane_v1_object_store,

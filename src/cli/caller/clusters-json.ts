@@ -1,15 +1,29 @@
-import type { AgentTunnel, Cluster } from '../../gen/postern/v1/gateway_pb.js'
+import type { AgentTunnel, AwayAgent, Cluster } from '../../gen/postern/v1/gateway_pb.js'
 import type { Capacity } from '../../gen/postern/v1/tunnel_pb.js'
 
 /** Returns a cluster as `--json` prints it. */
-export function clusterJson({ name, tunnels, errors }: Cluster): object {
+export function clusterJson({ name, tunnels, errors, away }: Cluster): object {
   const told = errors.map(({ atMs, agent, code, text }) => ({
     at: isoTime(atMs),
     agent,
     code,
     text,
   }))
-  return { name, tunnels: tunnels.map(tunnelJson), errors: told }
+  return { name, tunnels: tunnels.map(tunnelJson), errors: told, away: away.map(awayJson) }
+}
+
+function awayJson({ last, ...one }: AwayAgent): object {
+  const { agent, agentVersion, address, gateway, code, text } = one
+  const at = last?.heartbeatAtMs
+  return {
+    ...{ agent, agentVersion, address, gateway },
+    firstSeenAt: isoTime(one.firstSeenAtMs),
+    leftAt: isoTime(one.leftAtMs),
+    ...{ code, text, services: last?.services.map(({ name, dataType }) => ({ name, dataType })) },
+    capacity: last?.capacity === undefined ? null : capacityJson(last.capacity),
+    lockedDown: last?.isLockedDown ?? false,
+    heartbeatAt: at === undefined ? null : isoTime(at),
+  }
 }
 
 /** Returns a time of a message as ISO 8601; null where there is none. */

@@ -1,4 +1,4 @@
-import type { AgentTunnel, Cluster } from '../../gen/postern/v1/gateway_pb.js'
+import type { AgentTunnel, AwayAgent, Cluster } from '../../gen/postern/v1/gateway_pb.js'
 import type { ServiceHealth } from '../../gen/postern/v1/tunnel_pb.js'
 import { isoTime } from './clusters-json.ts'
 import { humanBytes, humanSpan, table } from '../program/program.ts'
@@ -29,7 +29,23 @@ export function listText(clusters: readonly Cluster[], nowMs: number): string {
   const rows = clusters.flatMap(({ name, tunnels }) =>
     tunnels.map((tunnel) => [name, ...tunnelCells(tunnel, nowMs), servicesCell(tunnel)]),
   )
-  return table(['CLUSTER', ...TUNNEL_HEADER, 'SERVICES'], rows)
+  const connected =
+    rows.length === 0
+      ? 'no cluster is connected'
+      : table(['CLUSTER', ...TUNNEL_HEADER, 'SERVICES'], rows)
+  const gone = clusters.flatMap(({ name, away }) =>
+    away.map((one) => [name, ...awayCells(one, nowMs)]),
+  )
+  return gone.length === 0
+    ? connected
+    : `${connected}\n\n${table(['CLUSTER', ...AWAY_HEADER], gone)}`
+}
+
+const AWAY_HEADER = ['AWAY', 'VERSION', 'FROM', 'GATEWAY', 'SINCE', 'CODE', 'WHY']
+
+function awayCells({ leftAtMs, ...one }: AwayAgent, nowMs: number): string[] {
+  const { agent, agentVersion, address, gateway, code, text } = one
+  return [agent, agentVersion, address, gateway, humanSpan(nowMs - Number(leftAtMs)), code, text]
 }
 
 function servicesCell({
@@ -46,7 +62,7 @@ function servicesCell({
 }
 
 /** Returns the text of `gateway clusters show`. */
-export function showText({ name, tunnels, errors }: Cluster, nowMs: number): string {
+export function showText({ name, tunnels, errors, away }: Cluster, nowMs: number): string {
   const offers = tunnels.flatMap(({ agent, methods, services, health }) => [
     ...services.map((service) => [
       agent,
@@ -69,6 +85,13 @@ export function showText({ name, tunnels, errors }: Cluster, nowMs: number): str
     ...capacityParts(tunnels, nowMs),
     table(['AGENT', 'KIND', 'NAME', 'DATA TYPE', 'HEALTH'], offers),
   ]
+  if (away.length > 0)
+    parts.push(
+      table(
+        AWAY_HEADER,
+        away.map((one) => awayCells(one, nowMs)),
+      ),
+    )
   if (errors.length > 0) {
     const rows = errors.map(({ atMs, agent, code, text }) => [isoTime(atMs), agent, code, text])
     parts.push(table(['LAST ERRORS', 'AGENT', 'CODE', 'WHY'], rows))

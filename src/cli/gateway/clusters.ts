@@ -11,12 +11,13 @@ const JSON_TEXT = {
 
 const list = command({
   path: 'list',
-  describe: 'List the connected clusters and their tunnels.',
+  describe:
+    'List the clusters: their tunnels, and the agents that are away, since when and why, where the gateway has a store.',
   settings: { table: CALLER_SETTINGS },
   options: JSON_TEXT,
   run: (args, surroundings) =>
     withGateway(args, surroundings, async (gateway) => {
-      const found = await gateway.listClusters({ timeoutMs: TIMEOUT_MS })
+      const found = await gateway.listClusters({ timeoutMs: TIMEOUT_MS, away: true })
       const json = (): string => JSON.stringify(found.map(clusterJson), null, 2)
       surroundings.output.result(args.json ? json() : listText(found, nowMs(surroundings)))
       return 0

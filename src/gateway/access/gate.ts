@@ -74,6 +74,7 @@ export class Access {
     const retention = {
       eventsKeepMs: settings['records.eventsKeep'],
       eventsMax: settings['records.eventsMax'],
+      clustersKeepMs: settings['records.clustersKeep'],
       certificatesKeepMs: Math.max(
         settings['records.certificatesKeep'],
         settings['enroll.expiredGrace'],

@@ -11,6 +11,8 @@ export interface Retention {
   readonly eventsMax: number
   /** How long a certificate is remembered after its end, in ms. */
   readonly certificatesKeepMs: number
+  /** How long an agent is remembered after it went, in ms. */
+  readonly clustersKeepMs: number
 }
 
 /** Lets go of what is older than it need be, once an hour, so that the store does not grow for ever. */
@@ -27,7 +29,11 @@ export class Pruner {
   /** Does one batch of each where some are due. Resolves to how many rows went. */
   async prune(nowMs: number): Promise<number> {
     if (nowMs < this.#nextAtMs) return 0
-    const counts = [await this.#certificates(nowMs), await this.#events(nowMs)]
+    const counts = [
+      await this.#certificates(nowMs),
+      await this.#events(nowMs),
+      await this.#clusters(nowMs),
+    ]
     if (counts.every((count) => count < BATCH)) this.#nextAtMs = nowMs + HOUR_MS
     return counts.reduce((sum, count) => sum + count, 0)
   }
@@ -46,6 +52,26 @@ export class Pruner {
           .deleteFrom('certificates')
           .where('issuer', '=', issuer)
           .where('serial', '=', serial)
+          .execute()
+      return rows.length
+    })
+  }
+
+  async #clusters(nowMs: number): Promise<number> {
+    const beforeMs = nowMs - this.#retention.clustersKeepMs
+    return await this.#records.database.transaction().execute(async (within) => {
+      const rows = await within
+        .selectFrom('cluster_agents')
+        .select(['cluster', 'agent', 'gateway'])
+        .where('left_at', '<', beforeMs)
+        .limit(BATCH)
+        .execute()
+      for (const { cluster, agent, gateway } of rows)
+        await within
+          .deleteFrom('cluster_agents')
+          .where('cluster', '=', cluster)
+          .where('agent', '=', agent)
+          .where('gateway', '=', gateway)
           .execute()
       return rows.length
     })

@@ -76,6 +76,12 @@ export interface Arrival {
   readonly bundleVersion: number
 }
 
+/** A tunnel that has ended, and why. */
+export interface Departure {
+  readonly tunnel: AgentTunnel
+  readonly error: PosternError
+}
+
 /** An agent's connection that has not registered yet. */
 interface Newcomer {
   readonly connection: RpcConnection
@@ -93,7 +99,9 @@ interface Registered {
 export class AgentSide {
   readonly connections = new Set<RpcConnection>()
   readonly registered = new Listeners<Arrival>()
-  readonly left = new Listeners<AgentTunnel>()
+  readonly left = new Listeners<Departure>()
+  /** An agent has said how it is. */
+  readonly told = new Listeners<AgentTunnel>()
   readonly #options: AgentSidePorts
   #told: readonly ToldGateway[] = []
   readonly #server: RpcServer
@@ -195,7 +203,7 @@ export class AgentSide {
         this.#newcomers.delete(key)
         this.#members.delete(key)
         const tunnel = registry.remove(cluster, closed)
-        if (tunnel !== undefined) this.left.tell(tunnel)
+        if (tunnel !== undefined) this.left.tell({ tunnel, error })
         const { code, rawMessage: reason } = error
         const details = { ...facts, code, reason }
         const agent = identity.role === 'agent' ? identity.agent : ''
@@ -294,6 +302,7 @@ export class AgentSide {
       gatekeeper.note('record.cut', connection.facts, reason)
     }
     tunnel.report = report
+    this.told.tell(tunnel)
     return {}
   }
 

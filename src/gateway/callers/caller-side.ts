@@ -25,7 +25,12 @@ import {
 } from '../../wire/open-head.ts'
 import { gatewayOffers } from './gateway-service.ts'
 import type { Gatekeeper, PeerShare, PeerShares } from '../access/access.ts'
-import { isTunnel, type AgentTunnel, type Registry } from '../clusters/clusters.ts'
+import {
+  isTunnel,
+  type AgentTunnel,
+  type ClusterBook,
+  type Registry,
+} from '../clusters/clusters.ts'
 import { Relay, type ArrivedOpen, type RelayPorts } from './relay.ts'
 
 /** Of the streams that a tunnel can hold, what one caller may use up. */
@@ -42,6 +47,8 @@ interface RelayedCaller extends RelayPorts {
 export interface CallerSidePorts {
   readonly parts: ProcessParts
   readonly registry: Registry
+  /** Undefined: the gateway has no store. */
+  readonly book?: ClusterBook | undefined
   readonly shares: PeerShares
   readonly logger: Logger
   readonly gatekeeper: Gatekeeper
@@ -77,7 +84,7 @@ export class CallerSide {
     // Every verified caller may ask the gateway about itself; clusters have policies of their own.
     this.#server = new RpcServer(runtime, exempt('gateway to callers'))
     const own = [
-      ...gatewayOffers(options.registry),
+      ...gatewayOffers(options.registry, options.book),
       ...healthOffers(new HealthBoard()),
       ...diagnosticsOffers(runtime.clock),
     ]

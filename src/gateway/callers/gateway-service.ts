@@ -3,26 +3,41 @@ import { Gateway } from '../../gen/postern/v1/gateway_pb.js'
 import type { Offer } from '../../rpc/service.ts'
 import { RpcError } from '../../rpc/status.ts'
 import { offersOf } from '../../rpc/typed.ts'
-import type { AgentTunnel, Registry } from '../clusters/clusters.ts'
+import type { AgentTunnel, Away, ClusterBook, Registry } from '../clusters/clusters.ts'
 
 /** postern.v1.Gateway: what the gateway knows of its fleet. */
-export function gatewayOffers(registry: Registry): Offer[] {
-  const listClusters = (): { clusters: object[] } => ({
-    clusters: [...registry.clusters]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, tunnels]) => ({ name, tunnels: tunnels.map(outline) })),
-  })
-  const getCluster = ({ name }: { readonly name: string }): object => {
-    const tunnels = registry.clusters.get(name)
-    if (tunnels === undefined)
+export function gatewayOffers(registry: Registry, book: ClusterBook | undefined): Offer[] {
+  const awayOf = async (cluster?: string): Promise<{ agents: Away[]; leftOut: number }> => {
+    const { agents, leftOut } = (await book?.away(cluster)) ?? { agents: [], leftOut: 0 }
+    // One that came back a moment ago stands in the store as away still.
+    return { agents: agents.filter((one) => !isConnected(registry, one)), leftOut }
+  }
+  const listClusters = async ({ away }: { readonly away: boolean }): Promise<object> => {
+    const { agents, leftOut } = away ? await awayOf() : { agents: [], leftOut: 0 }
+    const names = [...new Set([...registry.clusters.keys(), ...agents.map((one) => one.cluster)])]
+    const clusters = names.sort().map((name) => ({
+      name,
+      tunnels: (registry.clusters.get(name) ?? []).map(outline),
+      away: agents.filter(({ cluster }) => cluster === name),
+    }))
+    return { clusters, awayLeftOut: leftOut }
+  }
+  const getCluster = async ({ name }: { readonly name: string }): Promise<object> => {
+    const tunnels = registry.clusters.get(name) ?? []
+    const { agents: away } = await awayOf(name)
+    if (tunnels.length === 0 && away.length === 0)
       throw new RpcError('NOT_FOUND', `cluster ${printable(name)} is not connected`)
     const errors = registry.errors.of(name).map((error) => ({
       ...error,
       atMs: BigInt(Math.round(error.atMs)),
     }))
-    return { name, tunnels: tunnels.map(describe), errors }
+    return { name, tunnels: tunnels.map(describe), errors, away }
   }
   return offersOf(Gateway, { listClusters, getCluster })
+}
+
+function isConnected(registry: Registry, { cluster, agent }: Away): boolean {
+  return registry.clusters.get(cluster)?.some((tunnel) => tunnel.agent === agent) === true
 }
 
 function outline({ agent, connection, hello, report, canary }: AgentTunnel): object {

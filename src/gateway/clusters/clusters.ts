@@ -1,3 +1,4 @@
+export { type Away, ClusterBook } from './cluster-book.ts'
 export { CallRecord } from './call-record.ts'
 export {
   HEARTBEATS_BURST,

@@ -15,6 +15,12 @@ export declare const file_postern_v1_gateway: GenFile;
  * @generated from message postern.v1.ListClustersRequest
  */
 export declare type ListClustersRequest = Message<"postern.v1.ListClustersRequest"> & {
+  /**
+   * Also agents that are not connected, and clusters of which none is, as the gateway's store has them.
+   *
+   * @generated from field: bool away = 1;
+   */
+  away: boolean;
 };
 
 /**
@@ -47,6 +53,13 @@ export declare type ListClustersResponse = Message<"postern.v1.ListClustersRespo
    * @generated from field: repeated postern.v1.Cluster clusters = 1;
    */
   clusters: Cluster[];
+
+  /**
+   * Agents that are away, beyond the 1000 that were last seen.
+   *
+   * @generated from field: uint32 away_left_out = 2;
+   */
+  awayLeftOut: number;
 };
 
 /**
@@ -75,6 +88,13 @@ export declare type Cluster = Message<"postern.v1.Cluster"> & {
    * @generated from field: repeated postern.v1.ClusterError errors = 3;
    */
   errors: ClusterError[];
+
+  /**
+   * Agents that are not connected, the last seen first.
+   *
+   * @generated from field: repeated postern.v1.AwayAgent away = 4;
+   */
+  away: AwayAgent[];
 };
 
 /**
@@ -82,6 +102,115 @@ export declare type Cluster = Message<"postern.v1.Cluster"> & {
  * Use `create(ClusterSchema)` to create a new message.
  */
 export declare const ClusterSchema: GenMessage<Cluster>;
+
+/**
+ * An agent that was connected, as the gateway's store has it.
+ *
+ * @generated from message postern.v1.AwayAgent
+ */
+export declare type AwayAgent = Message<"postern.v1.AwayAgent"> & {
+  /**
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+
+  /**
+   * @generated from field: string agent_version = 2;
+   */
+  agentVersion: string;
+
+  /**
+   * "address:port" where it last came from, and the gateway that it was last connected to.
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+
+  /**
+   * @generated from field: string gateway = 4;
+   */
+  gateway: string;
+
+  /**
+   * @generated from field: int64 first_seen_at_ms = 5;
+   */
+  firstSeenAtMs: bigint;
+
+  /**
+   * @generated from field: int64 left_at_ms = 6;
+   */
+  leftAtMs: bigint;
+
+  /**
+   * Why it went: of docs/ERRORS.md, and in words.
+   *
+   * @generated from field: string code = 7;
+   */
+  code: string;
+
+  /**
+   * @generated from field: string text = 8;
+   */
+  text: string;
+
+  /**
+   * What it last said, where it did.
+   *
+   * @generated from field: postern.v1.LastReport last = 9;
+   */
+  last?: LastReport | undefined;
+};
+
+/**
+ * Describes the message postern.v1.AwayAgent.
+ * Use `create(AwayAgentSchema)` to create a new message.
+ */
+export declare const AwayAgentSchema: GenMessage<AwayAgent>;
+
+/**
+ * What an agent last said of itself.
+ *
+ * @generated from message postern.v1.LastReport
+ */
+export declare type LastReport = Message<"postern.v1.LastReport"> & {
+  /**
+   * Of its services at most 32.
+   *
+   * @generated from field: repeated postern.v1.Service services = 1;
+   */
+  services: Service[];
+
+  /**
+   * @generated from field: repeated postern.v1.ServiceHealth health = 2;
+   */
+  health: ServiceHealth[];
+
+  /**
+   * @generated from field: postern.v1.Capacity capacity = 3;
+   */
+  capacity?: Capacity | undefined;
+
+  /**
+   * @generated from field: bool is_locked_down = 4;
+   */
+  isLockedDown: boolean;
+
+  /**
+   * @generated from field: string lockdown_reason = 5;
+   */
+  lockdownReason: string;
+
+  /**
+   * @generated from field: optional int64 heartbeat_at_ms = 6;
+   */
+  heartbeatAtMs?: bigint | undefined;
+};
+
+/**
+ * Describes the message postern.v1.LastReport.
+ * Use `create(LastReportSchema)` to create a new message.
+ */
+export declare const LastReportSchema: GenMessage<LastReport>;
 
 /**
  * Why a tunnel of a cluster ended, or was not let in.
@@ -265,7 +394,7 @@ export declare const AgentTunnelSchema: GenMessage<AgentTunnel>;
  */
 export declare const Gateway: GenService<{
   /**
-   * Every connected cluster, without its methods and services.
+   * Every connected cluster, without its methods and services; and, where asked to, those that are away.
    *
    * @generated from rpc postern.v1.Gateway.ListClusters
    */
@@ -275,7 +404,7 @@ export declare const Gateway: GenService<{
     output: typeof ListClustersResponseSchema;
   },
   /**
-   * One cluster with all that is known of it; NOT_FOUND when it is not connected.
+   * One cluster with all that is known of it; NOT_FOUND where it is neither connected nor on record.
    *
    * @generated from rpc postern.v1.Gateway.GetCluster
    */
