@@ -48,7 +48,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'gateway',
   ],
   identity: ['validation'],
-  dataplane: ['objects', 'metrics', 'secrets', 'logs'],
+  dataplane: ['objects', 'metrics', 'secrets', 'logs', 'tasks'],
 }
 /** Runs before anything else is read. */
 const FIRST = 'src/cli/program/early-signals.ts'

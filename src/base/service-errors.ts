@@ -62,6 +62,18 @@ export const SERVICE_ERRORS = {
     'UNKNOWN',
     'A backend was sent a write and did not answer: it may have done it or not. Listing tells.',
   ),
+  TASK_REFUSED: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'The definition of a task is malformed, names an image that the settings of the agent do not list, or holds data in line that belongs into a store.',
+  ),
+  TASK_CONFLICT: row(
+    'give-up',
+    64,
+    'ALREADY_EXISTS',
+    'An attempt was dispatched before, with another definition.',
+  ),
   CREDENTIALS_MISSING: row(
     'retry',
     69,

@@ -1,3 +1,4 @@
+import { readExecutor, showExecutor } from './executor-row.ts'
 import { readLogs } from './logs-row.ts'
 import { readPrometheus, showPrometheus } from './prometheus-row.ts'
 import { readSecrets, showSecrets } from './secrets-row.ts'
@@ -28,6 +29,12 @@ export const DATA_PLANE_SETTINGS = {
     'Logs that callers may be told (docs/DATA-PLANE.md): name, type (files), directory, path below it with labels, such as {run}/{task}.log, and where needed lineMax, and redact (pattern in RE2 syntax, replacement).',
     'list of sources',
     readLogs,
+  ),
+  executors: rows(
+    'Executors that definitions of tasks may be handed to (docs/DATA-PLANE.md): name, url, images (repositories whose images may run, with a star at the end for any end), and where needed type (http, grpc), digests (required), literalMax, caFile, certificateFile, keyFile, tokenFile, timeout, plaintext.',
+    'list of executors',
+    readExecutor,
+    showExecutor,
   ),
 } as const
 

@@ -1,6 +1,6 @@
 import type { PrometheusRow } from '../dataplane/prometheus-row.ts'
 import { backendUrl } from './backend-url.ts'
-import { nameField, pathField, type Row } from './row-fields.ts'
+import { nameField, trustFields, within, type Row } from './row-fields.ts'
 import { parseBytes, parseDuration, rowFields } from './setting.ts'
 
 const FIELDS = [
@@ -16,17 +16,9 @@ export function readPrometheus(row: Row): PrometheusRow {
   rowFields(row, FIELDS)
   const name = nameField(row)
   try {
-    const [certificateFile, keyFile] = [
-      pathField(row, 'certificateFile'),
-      pathField(row, 'keyFile'),
-    ]
-    if ((certificateFile === undefined) !== (keyFile === undefined))
-      throw new Error('certificateFile and keyFile go together')
     return {
-      ...{ name, certificateFile, keyFile },
+      ...{ name, ...trustFields(row) },
       url: backendUrl(row),
-      caFile: pathField(row, 'caFile'),
-      tokenFile: pathField(row, 'tokenFile'),
       metrics: readPatterns(row.metrics),
       labels: readLabels(row.labels),
       rangeMaxMs: within(
@@ -71,11 +63,6 @@ function readLabels(value: unknown): ReadonlyMap<string, readonly string[]> {
       return [label, values] as const
     }),
   )
-}
-
-function within(value: number, min: number, max: number, name: string, form: string): number {
-  if (Number.isFinite(value) && value >= min && value <= max) return value
-  throw new Error(`${name} must be from ${form}`)
 }
 
 /** Formats the row of a source for display. */

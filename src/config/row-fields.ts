@@ -1,4 +1,5 @@
 import { isAbsolute } from 'node:path'
+import type { BackendFiles } from '../dataplane/backend-files.ts'
 
 /** A row of a list in the settings, as YAML gave it. */
 export type Row = Readonly<Record<string, unknown>>
@@ -29,6 +30,37 @@ export function choiceField<const C extends string>(
   const found = choices.find((one) => one === value)
   if (found !== undefined) return found
   throw new Error(`${name} must be one of ${choices.join(', ')}`)
+}
+
+/** Reads a list of texts of a form; empty where it is left out. */
+export function listField(row: Row, name: string, form: RegExp): readonly string[] {
+  const value = row[name] ?? []
+  const isGood =
+    Array.isArray(value) && value.every((one) => typeof one === 'string' && form.test(one))
+  if (isGood) return value as string[]
+  throw new Error(`${name} must be a list of texts, each of the form that the settings describe`)
+}
+
+/** Reads the files by which the agent and what lies behind it know each other. */
+export function trustFields(row: Row): BackendFiles {
+  const certificateFile = pathField(row, 'certificateFile')
+  const keyFile = pathField(row, 'keyFile')
+  if ((certificateFile === undefined) !== (keyFile === undefined))
+    throw new Error('certificateFile and keyFile go together')
+  const [caFile, tokenFile] = [pathField(row, 'caFile'), pathField(row, 'tokenFile')]
+  return { caFile, certificateFile, keyFile, tokenFile }
+}
+
+/** Returns a number that lies between two others. `form`: how a person would write them. */
+export function within(
+  value: number,
+  min: number,
+  max: number,
+  name: string,
+  form: string,
+): number {
+  if (Number.isFinite(value) && value >= min && value <= max) return value
+  throw new Error(`${name} must be from ${form}`)
 }
 
 /** The names of services, stores and the like. */

@@ -1,13 +1,10 @@
+import type { BackendFiles } from './backend-files.ts'
+
 /** One row of `prometheus:`. */
-export interface PrometheusRow {
+export interface PrometheusRow extends BackendFiles {
   readonly name: string
   /** Without a slash at its end. */
   readonly url: URL
-  readonly caFile: string | undefined
-  readonly certificateFile: string | undefined
-  readonly keyFile: string | undefined
-  /** File with a bearer token. */
-  readonly tokenFile: string | undefined
   /** Names of metrics that may be asked for; a star at the end stands for any end. */
   readonly metrics: readonly string[]
   /** Labels that every series must have, with one of these values. */

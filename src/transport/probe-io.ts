@@ -3,13 +3,14 @@ import type { Duplex } from 'node:stream'
 import { readResponse } from './response-body.ts'
 import { PosternError } from '../base/errors.ts'
 import { addressText, type Address } from '../base/address.ts'
-import { on, once } from './edge.ts'
+import { once } from './edge.ts'
 import { secureTarget } from './target-tls.ts'
 import { dialTarget } from './tcp-dial.ts'
 
 const BODY_BYTES_MAX = 64 * 1024
 const GRPC_CHECK = '/grpc.health.v1.Health/Check'
-const GRPC_PREFIX_BYTES = 5
+/** A probe has a time of its own. */
+const MS_MAX = 3_600_000
 
 /** One look at an HTTP service. */
 export interface HttpProbe {
@@ -68,67 +69,28 @@ export async function probeGrpc(
   service: string,
   signal: AbortSignal,
 ): Promise<number> {
-  const { connect } = await import('node:http2')
-  const socket = await dialTarget(target, signal)
-  return await new Promise((resolve, reject) => {
-    const createConnection = (): Duplex => socket
-    const session = connect(`http://${addressText(target)}`, { createConnection })
-    const end = (act: () => void): void => {
-      signal.removeEventListener('abort', onAbort)
-      session.destroy()
-      act()
-    }
-    const fail = (error: Error): void => {
-      end(() => {
-        reject(unreachable(error))
-      })
-    }
-    const onAbort = (): void => {
-      fail(new Error('aborted'))
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    once(session, 'error', fail)
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': GRPC_CHECK,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-    })
-    let answer = Buffer.alloc(0)
-    let grpcStatus = ''
-    const note = (headers: Readonly<Record<string, unknown>>): void => {
-      const status = headers['grpc-status']
-      if (typeof status === 'string') grpcStatus = status
-    }
-    on(stream, 'response', note)
-    on(stream, 'trailers', note)
-    on(stream, 'error', fail)
-    on(stream, 'data', (chunk: Buffer) => {
-      if (answer.length < BODY_BYTES_MAX) answer = Buffer.concat([answer, chunk])
-    })
-    once(stream, 'end', () => {
-      end(() => {
-        if (grpcStatus === '0') resolve(servingStatus(answer))
-        else
-          reject(unreachable(new Error(`gRPC status ${grpcStatus === '' ? 'none' : grpcStatus}`)))
-      })
-    })
-    stream.end(healthRequest(service))
-  })
+  const { askGrpc } = await import('./ask-grpc.ts')
+  const url = new URL(`http://${addressText(target)}${GRPC_CHECK}`)
+  const body = healthRequest(service)
+  try {
+    return servingStatus(
+      await askGrpc({ url, body, bytesMax: BODY_BYTES_MAX, msMax: MS_MAX, signal }),
+    )
+  } catch (error) {
+    if (!(error instanceof PosternError) || error.code === 'TARGET_FORBIDDEN') throw error
+    throw unreachable(new Error(error.rawMessage))
+  }
 }
 
-/** HealthCheckRequest { string service = 1 } with the length prefix of gRPC. */
+/** HealthCheckRequest { string service = 1 }. */
 function healthRequest(service: string): Buffer {
   const name = Buffer.from(service)
-  const body = name.length === 0 ? name : Buffer.concat([Buffer.from([0x0a, name.length]), name])
-  const prefix = Buffer.alloc(GRPC_PREFIX_BYTES)
-  prefix.writeUInt32BE(body.length, 1)
-  return Buffer.concat([prefix, body])
+  return name.length === 0 ? name : Buffer.concat([Buffer.from([0x0a, name.length]), name])
 }
 
 /** HealthCheckResponse { ServingStatus status = 1 }; 0 (UNKNOWN) where the field is absent. */
 function servingStatus(answer: Buffer): number {
-  return answer[GRPC_PREFIX_BYTES] === 0x08 ? (answer[GRPC_PREFIX_BYTES + 1] ?? 0) : 0
+  return answer[0] === 0x08 ? (answer[1] ?? 0) : 0
 }
 
 function unreachable(error: Error): PosternError {

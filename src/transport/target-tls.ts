@@ -7,6 +7,14 @@ import { isIpAddress } from './target-rules.ts'
 import { tlsError } from './tls-errors.ts'
 import { TLS_OPTIONS } from './tls-options.ts'
 
+/** What this side brings into a handshake, where the target asks for it. */
+export interface OwnSide {
+  readonly certificatePem?: string | undefined
+  readonly keyPem?: string | undefined
+  /** Of ALPN (RFC 7301). */
+  readonly protocols?: string[]
+}
+
 /**
  * Speaks TLS to a target of the customer's, over a connection to it: its certificate must hold the host, and chain to these roots.
  * `caPem`: default the roots of the system. @throws TARGET_UNREACHABLE
@@ -16,6 +24,7 @@ export async function secureTarget(
   { host }: Address,
   caPem: string | undefined,
   signal: AbortSignal,
+  own: OwnSide = {},
 ): Promise<Duplex> {
   const name = isIpAddress(host) ? {} : { servername: host }
   const trust = caPem === undefined ? {} : { ca: caPem }
@@ -23,7 +32,7 @@ export async function secureTarget(
     const onAbort = (): void => {
       tls.destroy(new Error('aborted'))
     }
-    const tls = connect({ ...TLS_OPTIONS, socket, host, ...name, ...trust })
+    const tls = connect({ ...TLS_OPTIONS, socket, host, ...name, ...trust, ...sideOf(own) })
     signal.addEventListener('abort', onAbort, { once: true })
     once(tls, 'secureConnect', () => {
       signal.removeEventListener('abort', onAbort)
@@ -38,4 +47,11 @@ export async function secureTarget(
       reject(new PosternError('TARGET_UNREACHABLE', text, {}, { cause: error }))
     })
   })
+}
+
+function sideOf({ certificatePem, keyPem, protocols }: OwnSide): object {
+  return {
+    ...(certificatePem === undefined ? {} : { cert: certificatePem, key: keyPem }),
+    ...(protocols === undefined ? {} : { ALPNProtocols: protocols }),
+  }
 }

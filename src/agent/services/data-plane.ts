@@ -1,5 +1,6 @@
 import { DATA_PLANE_KEYS, type DataPlaneSettings } from '../../config/data-plane-settings.ts'
 import { sameSetting } from '../../config/reload.ts'
+import { Executors } from '../../dataplane/tasks/tasks.ts'
 import { LogSources } from '../../dataplane/logs/logs.ts'
 import { MetricSources } from '../../dataplane/metrics/metrics.ts'
 import { SecretBackends } from '../../dataplane/secrets/secrets.ts'
@@ -31,9 +32,10 @@ export class DataPlane {
   readonly #metrics: MetricSources
   readonly #secrets: SecretBackends
   readonly #logs: LogSources
+  readonly #executors: Executors
 
   constructor(
-    { stores, prometheus, secrets, logs }: DataPlaneSettings,
+    { stores, prometheus, secrets, logs, executors }: DataPlaneSettings,
     { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
   ) {
     const ports = { clock, random, logger }
@@ -41,11 +43,13 @@ export class DataPlane {
     this.#metrics = new MetricSources(prometheus, ports)
     this.#secrets = new SecretBackends(secrets, ports)
     this.#logs = new LogSources(logs, ports)
+    this.#executors = new Executors(executors, ports)
     this.offers = [
       ...(stores.length === 0 ? [] : this.#objects.offers()),
       ...(prometheus.length === 0 ? [] : this.#metrics.offers()),
       ...(secrets.length === 0 ? [] : this.#secrets.offers()),
       ...(logs.length === 0 ? [] : this.#logs.offers()),
+      ...(executors.length === 0 ? [] : this.#executors.offers()),
     ]
   }
 
@@ -56,6 +60,9 @@ export class DataPlane {
 
   report(): BackendReport[] {
     return [
+      ...this.#executors.report().map(({ name, type, url }) => ({
+        ...{ setting: 'executors' as const, name, kind: type, where: url },
+      })),
       ...this.#objects.report().map(({ name, type, bucket, endpoint, region }) => ({
         ...{
           setting: 'stores' as const,

@@ -16,6 +16,7 @@ import { file_postern_dataplane_v1_logs } from '../../gen/postern/dataplane/v1/l
 import { file_postern_dataplane_v1_metrics } from '../../gen/postern/dataplane/v1/metrics_pb.js'
 import { file_postern_dataplane_v1_object_store } from '../../gen/postern/dataplane/v1/object_store_pb.js'
 import { file_postern_dataplane_v1_secrets } from '../../gen/postern/dataplane/v1/secrets_pb.js'
+import { file_postern_dataplane_v1_tasks } from '../../gen/postern/dataplane/v1/tasks_pb.js'
 import { file_postern_v1_diagnostics } from '../../gen/postern/v1/diagnostics_pb.js'
 import { file_postern_v1_gateway } from '../../gen/postern/v1/gateway_pb.js'
 import type { CallOptions } from '../../rpc/channel.ts'
@@ -33,6 +34,7 @@ const REGISTRY = createRegistry(
   file_postern_dataplane_v1_metrics,
   file_postern_dataplane_v1_object_store,
   file_postern_dataplane_v1_secrets,
+  file_postern_dataplane_v1_tasks,
   file_postern_v1_gateway,
 )
 const ITSELF = '-'

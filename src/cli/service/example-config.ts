@@ -121,6 +121,12 @@ trustDomain: example.com
 # replacement). (list of sources)
 #logs: []
 
+# Executors that definitions of tasks may be handed to (docs/DATA-PLANE.md): name, url, images
+# (repositories whose images may run, with a star at the end for any end), and where needed type
+# (http, grpc), digests (required), literalMax, caFile, certificateFile, keyFile, tokenFile, timeout,
+# plaintext. (list of executors)
+#executors: []
+
 # A tunnel that is down counts as a reason after this: it is often back in a moment. (0s to 5m)
 #health.delay: 3s
 

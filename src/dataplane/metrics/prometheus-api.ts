@@ -1,6 +1,6 @@
 import { PosternError } from '../../base/errors.ts'
-import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
 import { askBackend } from '../../transport/ask-backend.ts'
+import { readBackendFiles } from '../backend-files.ts'
 import type { PrometheusRow } from '../prometheus-row.ts'
 
 const OK = 200
@@ -19,7 +19,7 @@ export interface ApiCall {
 
 /** Judges the files that a source names. @throws FILE_UNREADABLE, KEY_EXPOSED */
 export function judgePrometheusFiles(row: PrometheusRow): void {
-  filesOf(row)
+  readBackendFiles(row)
 }
 
 /**
@@ -27,7 +27,7 @@ export function judgePrometheusFiles(row: PrometheusRow): void {
  * further. @throws BACKEND_UNREACHABLE, BACKEND_REFUSED, CREDENTIALS_MISSING, QUERY_REFUSED
  */
 export async function askPrometheus(row: PrometheusRow, call: ApiCall): Promise<unknown> {
-  const { caPem, certificatePem, keyPem, token } = filesOf(row)
+  const { caPem, certificatePem, keyPem, token } = readBackendFiles(row)
   const msMax = Math.min(row.timeoutMs, call.leftMs)
   const parameters = new URLSearchParams(call.parameters.map(([name, value]) => [name, value]))
   const isQuery = call.path.startsWith('query')
@@ -67,23 +67,4 @@ function dataOf(body: Buffer): unknown {
     // As any other that is no answer.
   }
   throw new PosternError('BACKEND_REFUSED', 'its answer is none of Prometheus')
-}
-
-interface Files {
-  readonly caPem: string | undefined
-  readonly certificatePem: string | undefined
-  readonly keyPem: string | undefined
-  readonly token: string | undefined
-}
-
-/** Read for each call: tokens of Kubernetes change every hour. */
-function filesOf({ caFile, certificateFile, keyFile, tokenFile }: PrometheusRow): Files {
-  const read = (path: string | undefined): string | undefined =>
-    path === undefined ? undefined : readPublicFile(path)
-  return {
-    caPem: read(caFile),
-    certificatePem: read(certificateFile),
-    keyPem: keyFile === undefined ? undefined : readSecretFile(keyFile),
-    token: tokenFile === undefined ? undefined : readSecretFile(tokenFile).trim(),
-  }
 }
