@@ -28,6 +28,11 @@ export class BodyCollector {
     this.#bytes = total
   }
 
+  /** Nothing was added. */
+  get isEmpty(): boolean {
+    return this.#bytes === 0
+  }
+
   /** The whole body. It stays reserved until `drop`, as whoever has it holds it. */
   take(): Buffer {
     return this.#block.subarray(0, this.#bytes)

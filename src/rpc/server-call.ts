@@ -208,7 +208,9 @@ export class ServerCall implements StreamSink, Deadlined {
       return
     }
     if (!this.#passes('out', body.length)) return
-    if (body.length <= ANSWER_BYTES_MAX) this.#finish(0, '', NONE, body)
+    // Callers of version 0.1.0 take the DATA, if any, of a stream that was accepted for a long request, and no body behind it.
+    const isPlain = this.#collector === undefined || body.length === 0
+    if (isPlain && body.length <= ANSWER_BYTES_MAX) this.#finish(0, '', NONE, body)
     else if (this.#accept()) {
       this.#stream.write(body)
       // Without room in the budget the stream is reset.

@@ -76,8 +76,8 @@ export class UnaryCall implements StreamSink, Deadlined {
     }
     if (!stream.hasLocalEnded) stream.reset('CANCELLED')
     if (trailer.status !== 0) this.#fail(errorOfTrailer(trailer))
-    else if (this.#collector === undefined) this.#succeed(bytes.subarray(trailer.bodyStart, end))
-    else this.#succeed(this.#collector.take())
+    else if (this.#collector?.isEmpty === false) this.#succeed(this.#collector.take())
+    else this.#succeed(bytes.subarray(trailer.bodyStart, end))
   }
 
   onRefuse(_stream: MuxStream, code: ErrorCode, _canRetry: boolean, text: string): void {

@@ -54,6 +54,17 @@ describe('calls through caller, gateway and agent', function () {
     return error as RpcError
   }
 
+  it('brings short answers to requests of any length, made at once or later', async () => {
+    const name = offer({
+      kind: 'unary',
+      handle: (request) => Promise.resolve(Buffer.from(String(request.length))),
+    })
+    for (const size of [0, 16_000, 16_400, 60_000]) {
+      const answer = await cluster().channel.unary(name, Buffer.alloc(size), { timeoutMs: 10_000 })
+      expect(answer.toString()).to.equal(String(size))
+    }
+  })
+
   it('answers unary calls from empty to larger than any window', async () => {
     for (const size of [0, 1, 100, 16_000, 16_400, 300_000, 3_900_000]) {
       const payload = Buffer.alloc(size, size & 0xff)
