@@ -312,6 +312,8 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   'join.tokenFile': '/etc/postern/join-token',
   'join.caPins': '["sha256:0000000000000000000000000000000000000000000000000000000000000000"]',
   'join.caBundleFile': '/etc/postern/roots.pem',
+  'events.socket': '/run/postern/events/events.sock',
+  'events.spill': '/var/lib/postern/events',
   'metrics.listen': '127.0.0.1:9464',
   'tracing.url': 'http://127.0.0.1:4318/v1/traces',
   services: '[{ name: prometheus, target: "http://127.0.0.1:9090", dataType: metric }]',

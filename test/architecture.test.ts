@@ -28,10 +28,10 @@ const FLOORS: readonly (readonly string[])[] = [
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
     ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'seal'],
-    ...['prove', 'tunnels', 'changes', 'notices', 'control'],
+    ...['prove', 'tunnels', 'events', 'changes', 'notices', 'control'],
   ],
   gateway: [
-    ...['access', 'clusters', 'ca', 'operations', 'agents', 'callers'],
+    ...['access', 'clusters', 'runs', 'ca', 'operations', 'agents', 'callers'],
     ...['enrolment', 'control'],
   ],
   cli: [
@@ -48,7 +48,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'gateway',
   ],
   identity: ['validation'],
-  dataplane: ['objects', 'metrics', 'secrets', 'logs', 'tasks'],
+  dataplane: ['objects', 'metrics', 'secrets', 'logs', 'tasks', 'events'],
 }
 /** Runs before anything else is read. */
 const FIRST = 'src/cli/program/early-signals.ts'

@@ -1,8 +1,7 @@
 import { asPosternError, type PosternError } from '../base/errors.ts'
 import { VERSION } from '../base/version.ts'
 import type { AgentSettings } from '../config/agent-settings.ts'
-import { DATA_PLANE_KEYS } from '../config/data-plane-settings.ts'
-import { mergeSettings } from '../config/reload.ts'
+import { mergeSettings, saysOffers } from '../config/reload.ts'
 import type { Recorder } from '../guard/recorder.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { Tunnel } from '../tunnel/tunnel.ts'
@@ -12,9 +11,6 @@ import type { AgentReport, AgentRooms } from './control/control.ts'
 import type { AgentCredential } from './credential/credential.ts'
 import { policyOf } from './guard/guard.ts'
 import type { Health } from './health/health.ts'
-
-/** Settings that say what is offered. */
-const OFFERING: readonly string[] = ['services', ...DATA_PLANE_KEYS]
 
 /** The data-plane end: keeps a tunnel to the gateway, and serves what the customer's policy allows. */
 export class Agent implements AgentRooms {
@@ -28,6 +24,7 @@ export class Agent implements AgentRooms {
   readonly seal: Rooms['seal']
   readonly prover: Rooms['prover']
   readonly tunnels: Rooms['tunnels']
+  readonly events: Rooms['events']
   readonly changes: Rooms['changes']
   readonly canaries: Rooms['canaries']
   readonly notices: Rooms['notices']
@@ -51,6 +48,7 @@ export class Agent implements AgentRooms {
     this.seal = rooms.seal
     this.prover = rooms.prover
     this.tunnels = rooms.tunnels
+    this.events = rooms.events
     this.changes = rooms.changes
     this.canaries = rooms.canaries
     this.notices = rooms.notices
@@ -77,8 +75,8 @@ export class Agent implements AgentRooms {
 
   start(): void {
     this.timeline.note('started', `version ${VERSION}`)
-    const { health, guard, seal, tunnels, changes, services } = this
-    for (const room of [guard, seal, health, tunnels, changes, services, this.#heartbeat])
+    const { health, guard, seal, tunnels, events, changes, services } = this
+    for (const room of [guard, seal, health, tunnels, events, changes, services, this.#heartbeat])
       room.start()
   }
 
@@ -115,8 +113,9 @@ export class Agent implements AgentRooms {
 
   #stopRooms(): void {
     this.timeline.note('stopping', 'told to stop')
-    const { services, seal, changes, health, guard } = this
-    for (const room of [this.#heartbeat, services, seal, changes, health, guard]) room.stop()
+    const { services, events, seal, changes, health, guard } = this
+    for (const room of [this.#heartbeat, services, events, seal, changes, health, guard])
+      room.stop()
   }
 
   #apply(next: AgentSettings): void {
@@ -130,7 +129,7 @@ export class Agent implements AgentRooms {
     this.settings = settings
     this.timeline.note('settings', `in force: ${changed.join(', ')}`)
     logger.info({ reason: changed.join(', ') }, 'settings have changed')
-    if (changed.some((key) => OFFERING.includes(key))) void this.#registerAnew()
+    if (saysOffers(changed)) void this.#registerAnew()
     this.tunnels.use(settings)
     if (changed.some((key) => key.startsWith('seal.'))) this.seal.use(settings)
     this.#heartbeat.use(settings)

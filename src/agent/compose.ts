@@ -9,6 +9,7 @@ import type { ProcessParts } from '../tunnel/rpc-connection.ts'
 import { CredentialChanges } from './changes/changes.ts'
 import type { AgentReport } from './control/control.ts'
 import { CredentialStore } from './credential/credential.ts'
+import { AgentEvents } from './events/events.ts'
 import { AgentGuard, AgentRecord } from './guard/guard.ts'
 import { Health, Timeline, type Reason } from './health/health.ts'
 import { Canaries, canaryReasons, Heartbeat, Notices } from './notices/notices.ts'
@@ -27,6 +28,7 @@ export interface Rooms {
   readonly seal: AgentSeal
   readonly prover: LateProver
   readonly tunnels: Tunnels
+  readonly events: AgentEvents
   readonly changes: CredentialChanges
   readonly canaries: Canaries
   readonly notices: Notices
@@ -55,6 +57,7 @@ export function composeRooms(
   const prover = new LateProver({ settings, process: parts, guard, services, seal, credential })
   const common = { settings, ambient, store, guard, egress }
   const tunnels = new Tunnels({ ...common, process: parts, services, seal })
+  const events = new AgentEvents({ settings, ambient, logger: log('events'), guard, tunnels })
   const changes = new CredentialChanges({ ...common, prover: tunnels })
   const canaries = new Canaries(clock)
   const logger = log('notices')
@@ -71,6 +74,7 @@ export function composeRooms(
     seal,
     prover,
     tunnels,
+    events,
     canaries,
     heartbeat,
     ...renewal,
@@ -79,7 +83,7 @@ export function composeRooms(
 
 /** Judges how the agent is by what its rooms say; `own`: the agent's own reasons. */
 export function composeHealth(
-  { tunnels, canaries, store, guard, services, seal, changes, notices, timeline }: Rooms,
+  { tunnels, events, canaries, store, guard, services, seal, changes, notices, timeline }: Rooms,
   settings: AgentSettings,
   { clock }: Ambient,
   own: () => { readonly latencyMsMax: number; readonly reasons: readonly Reason[] },
@@ -95,6 +99,7 @@ export function composeHealth(
       ...seal.reasons(),
       ...changes.reasons(),
       ...notices.reasons(nowMs),
+      ...events.reasons(),
       ...others,
     ]
   }
@@ -107,7 +112,7 @@ export function reportRooms(
   health: Health,
   startedAtMs: number,
 ): AgentReport {
-  const { parts, timeline, store, guard, services, seal, tunnels, changes, notices } = rooms
+  const { parts, timeline, store, guard, services, seal, tunnels, changes, notices, events } = rooms
   const { reservedBytes, bytesMax } = parts.budget
   return {
     startedAtMs,
@@ -120,6 +125,7 @@ export function reportRooms(
     seal: seal.report(),
     tunnels: tunnels.report(),
     notices: notices.report(),
+    runs: events.report(),
     events: timeline.events,
   }
 }

@@ -3,13 +3,14 @@ import type { Health } from './health/health.ts'
 
 /** Says who hears of what happens in the agent's rooms. */
 export function connectRooms(rooms: Rooms & { readonly health: Health }): void {
-  const { timeline, guard, tunnels, changes, services, notices, heartbeat, health } = rooms
+  const { timeline, guard, tunnels, events, changes, services, notices, heartbeat, health } = rooms
   guard.taken.add(() => {
     tunnels.judgeGateways()
     tunnels.hurry()
   })
   guard.changed.add((reason) => {
     timeline.note('lockdown', reason === undefined ? 'lifted' : `locked down: ${reason}`)
+    if (reason === undefined) events.hurry()
     heartbeat.tell()
     health.judge()
   })
@@ -18,6 +19,7 @@ export function connectRooms(rooms: Rooms & { readonly health: Health }): void {
   })
   tunnels.up.add((gateways) => {
     timeline.note('tunnel-up', `with ${gateways.join(', ')}`)
+    events.hurry()
     heartbeat.tell()
     health.judge()
   })
@@ -26,6 +28,9 @@ export function connectRooms(rooms: Rooms & { readonly health: Health }): void {
       timeline.note('tunnel-down', `${cause.code}: ${cause.rawMessage}`)
     changes.explain(cause)
     health.judge()
+  })
+  services.dispatched.add((request) => {
+    events.dispatched(request)
   })
   services.changed.add(({ name, isDown, reason }) => {
     timeline.note('service', `${name} is ${isDown ? `down: ${reason}` : 'up'}`)

@@ -1,3 +1,4 @@
+import type { DataType } from '../contract/data-type.ts'
 import type { Clock } from '../base/clock.ts'
 import { every } from '../base/every.ts'
 import { callerText } from '../contract/caller.ts'
@@ -99,9 +100,16 @@ export class AuditRecorder implements Recorder {
     this.#writer.add(this.#lines.closed(stream, ended))
   }
 
-  own(name: string, bytesIn: number, bytesOut: number, isAllowed: boolean): void {
+  own(
+    name: string,
+    bytesIn: number,
+    bytesOut: number,
+    isAllowed: boolean,
+    type: DataType = 'own',
+  ): void {
     const key = this.#own.has(name) || this.#own.size < KINDS_MAX ? name : 'others'
-    const sum = this.#own.get(key) ?? { calls: 0, refused: 0, in: 0, out: 0 }
+    const typed = type === 'own' || key !== name ? {} : { type }
+    const sum = this.#own.get(key) ?? { ...typed, calls: 0, refused: 0, in: 0, out: 0 }
     this.#own.set(key, sum)
     if (isAllowed) sum.calls++
     else sum.refused++

@@ -100,8 +100,8 @@ export class Summing {
     if (isWithin) this.#count(type, at, 1, {}, callerOf(line))
   }
 
-  #own({ calls, refused, in: bytesIn, out: bytesOut }: Line, at: string): void {
-    for (const row of this.#rows('own', at)) {
+  #own({ type, calls, refused, in: bytesIn, out: bytesOut }: Line, at: string): void {
+    for (const row of this.#rows(typeOf(type) ?? 'own', at)) {
       row.calls += numberOf(calls)
       row.refused += numberOf(refused)
       row.bytesIn += numberOf(bytesIn)

@@ -74,6 +74,18 @@ export const SERVICE_ERRORS = {
     'ALREADY_EXISTS',
     'An attempt was dispatched before, with another definition.',
   ),
+  EVENT_REFUSED: row(
+    'give-up',
+    64,
+    'INVALID_ARGUMENT',
+    'An event of a run names no action, attempt or phase, or has more or longer attributes than are taken.',
+  ),
+  EVENTS_FULL: row(
+    'retry',
+    69,
+    'RESOURCE_EXHAUSTED',
+    'The agent keeps no more events of runs until the control plane has taken some; or the gateway takes no more of this agent for now.',
+  ),
   CREDENTIALS_MISSING: row(
     'retry',
     69,

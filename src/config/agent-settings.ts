@@ -1,4 +1,5 @@
 import { KEY_KINDS } from '../identity/keys.ts'
+import { readRedaction } from './logs-row.ts'
 import { readSealCaller } from './seal-row.ts'
 import { readProbe, showProbe } from './probe-row.ts'
 import { DATA_PLANE_SETTINGS } from './data-plane-settings.ts'
@@ -155,6 +156,36 @@ export const AGENT_SETTINGS = {
     ['refused', 'allowed'],
   ),
   ...DATA_PLANE_SETTINGS,
+  'events.socket': optional(
+    path(
+      'Unix socket where workloads post what happened to their runs, by gRPC or JSON (docs/DATA-PLANE.md); it goes on to the control plane. Default: none.',
+    ),
+  ),
+  'events.openers': choice(
+    'Who may open that socket: the user of the daemon, its group too, or all on this machine.',
+    'group',
+    ['owner', 'group', 'all'],
+  ),
+  'events.texts': choice(
+    'What becomes of messages, failures and attributes of events: pass (cut at 2 KiB, and redacted), or drop.',
+    'pass',
+    ['pass', 'drop'],
+  ),
+  'events.redact': rows(
+    'What no text of an event may say: pattern in RE2 syntax, replacement.',
+    'list of rules',
+    readRedaction,
+  ),
+  'events.queueMax': bytes('Bytes of events that wait in memory for the control plane.', '8MiB', [
+    '64KiB',
+    '1GiB',
+  ]),
+  'events.spill': optional(
+    path(
+      'Folder where events are kept, encrypted, until the control plane has them: over restarts, and beyond what memory may hold. Default: none; what waits ends with the process.',
+    ),
+  ),
+  'events.spillMax': bytes('Bytes of that folder.', '256MiB', ['1MiB', '1024GiB']),
   'health.delay': duration(
     'A tunnel that is down counts as a reason after this: it is often back in a moment.',
     '3s',

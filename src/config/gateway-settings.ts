@@ -99,6 +99,12 @@ export const GATEWAY_SETTINGS = {
     '720h',
     ['1h', '87600h'],
   ),
+  'records.runsKeep': duration('How long events of runs are kept.', '720h', ['1h', '87600h']),
+  'records.runsMax': integer(
+    'How many events of runs are kept of one cluster; the oldest go first.',
+    100_000,
+    { min: 100, max: 100_000_000 },
+  ),
   'enroll.listen': listenAddress(
     'Where agents enrol: EST (RFC 7030) over HTTPS. No certificate is asked for here.',
     '0.0.0.0:7445',

@@ -48,14 +48,16 @@ function readRedact(value: unknown): readonly Redaction[] {
   const form = 'redact must be a list of { pattern, replacement }'
   if (value === undefined) return []
   if (!Array.isArray(value)) throw new Error(form)
-  return value.map((one: unknown) => {
-    const { pattern, replacement = '[redacted]' } = (one ?? {}) as Row
-    if (typeof pattern !== 'string' || pattern === '' || typeof replacement !== 'string')
-      throw new Error(form)
-    if (!isRe2(pattern))
-      throw new Error(`redact: ${JSON.stringify(pattern)} is no regular expression of RE2`)
-    return { pattern, replacement }
-  })
+  return value.map((one: unknown) => readRedaction((one ?? {}) as Row))
+}
+
+/** Reads one rule on what no line may say. Throws a plain Error for the loader to place. */
+export function readRedaction({ pattern, replacement = '[redacted]' }: Row): Redaction {
+  if (typeof pattern !== 'string' || pattern === '' || typeof replacement !== 'string')
+    throw new Error('redact must be a list of { pattern, replacement }')
+  if (!isRe2(pattern))
+    throw new Error(`redact: ${JSON.stringify(pattern)} is no regular expression of RE2`)
+  return { pattern, replacement }
 }
 
 /**

@@ -45,6 +45,11 @@ export function mergeSettings(now: AgentSettings, next: AgentSettings): Merged {
   }
 }
 
+/** Whether settings that have changed say what is offered. */
+export function saysOffers(changed: readonly string[]): boolean {
+  return changed.some((key) => key === 'services' || DATA_PLANE_KEYS.some((one) => one === key))
+}
+
 /** Whether two values of a setting are the same. */
 export function sameSetting(a: unknown, b: unknown): boolean {
   return textOf(a) === textOf(b)

@@ -169,13 +169,21 @@ export class OwnPermit extends Permit {
   #bytesOut = 0
   #hasEnded = false
 
-  constructor(name: string, recorder: Recorder, counts: TypeCounts, messageBytesMax: number) {
+  readonly #type: DataType
+
+  constructor(
+    name: string,
+    recorder: Recorder,
+    counts: TypeCounts,
+    bounds: { readonly type: DataType; readonly messageBytesMax: number },
+  ) {
     super()
+    this.#type = bounds.type
     this.#name = name
     this.#recorder = recorder
     this.#counts = counts
-    this.messageBytesMax = messageBytesMax
-    counts.called('own')
+    this.messageBytesMax = bounds.messageBytesMax
+    counts.called(bounds.type)
   }
 
   override mayTell(): boolean {
@@ -185,7 +193,7 @@ export class OwnPermit extends Permit {
   override pass(direction: Direction, bytes: number): undefined {
     if (direction === 'in') this.#bytesIn += bytes
     else this.#bytesOut += bytes
-    this.#counts.passed('own', direction, bytes)
+    this.#counts.passed(this.#type, direction, bytes)
     return undefined
   }
 
@@ -208,6 +216,6 @@ export class OwnPermit extends Permit {
   override ended(): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    this.#recorder.own(this.#name, this.#bytesIn, this.#bytesOut, true)
+    this.#recorder.own(this.#name, this.#bytesIn, this.#bytesOut, true, this.#type)
   }
 }

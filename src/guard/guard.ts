@@ -176,10 +176,10 @@ export class Guard implements CallGuard {
     return explain(this.#policy, this.lockdown, ask, this.#moment(), http)
   }
 
-  /** The permit for what the agent itself tells a gateway. */
-  permitOwn(name: string): Permit {
-    const bytesMax = CATALOG.own.messageBytesMax ?? Infinity
-    return new OwnPermit(name, this.#ports.recorder, this.#counts, bytesMax)
+  /** The permit for what the agent itself tells a gateway. `type`: what it is, where it is not our own control traffic. */
+  permitOwn(name: string, type: 'own' | 'run-metadata' = 'own'): Permit {
+    const messageBytesMax = CATALOG[type].messageBytesMax ?? Infinity
+    return new OwnPermit(name, this.#ports.recorder, this.#counts, { type, messageBytesMax })
   }
 
   #decideOwn({ name, data }: Ask): Permit | Denial {

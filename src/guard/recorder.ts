@@ -48,8 +48,8 @@ export interface Recorder {
   /** A stream or forward begins. Returns the name by which `closed` ends it. */
   opened(decided: Decided): string
   closed(stream: string, ended: Ended): void
-  /** One of our own calls, either way: summed up by the hour. */
-  own(name: string, bytesIn: number, bytesOut: number, isAllowed: boolean): void
+  /** One of our own calls, either way: summed up by the hour. `type`: default own. */
+  own(name: string, bytesIn: number, bytesOut: number, isAllowed: boolean, type?: DataType): void
   event(event: GuardEvent): void
 }
 

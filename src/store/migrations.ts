@@ -145,6 +145,34 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute()
     },
   },
+  '005-runs': {
+    async up(database: Kysely<Tables>): Promise<void> {
+      await database.schema
+        .createTable('run_events')
+        .addColumn('id', 'integer', (column) => column.primaryKey().autoIncrement())
+        .addColumn('cluster', 'varchar(63)', (column) => column.notNull())
+        .addColumn('place', 'bigint', (column) => column.notNull())
+        .addColumn('agent', 'varchar(63)', (column) => column.notNull())
+        .addColumn('stream', 'varchar(32)', (column) => column.notNull())
+        .addColumn('number', 'bigint', (column) => column.notNull())
+        .addColumn('run', 'varchar(255)', (column) => column.notNull())
+        .addColumn('received_at', 'bigint', (column) => column.notNull())
+        .addColumn('event', 'text', (column) => column.notNull())
+        .addUniqueConstraint('run_events_once', ['cluster', 'stream', 'number'])
+        .execute()
+      for (const [name, columns] of [
+        ['run_events_by_place', ['cluster', 'place']],
+        ['run_events_by_cluster', ['cluster', 'id']],
+        ['run_events_by_run', ['cluster', 'run', 'id']],
+        ['run_events_by_time', ['received_at']],
+      ] as const)
+        await database.schema
+          .createIndex(name)
+          .on('run_events')
+          .columns([...columns])
+          .execute()
+    },
+  },
 }
 
 const INDICES = [

@@ -11,6 +11,7 @@ export interface Tables {
   bundles: BundleRow
   agents: AgentRow
   cluster_agents: ClusterAgentRow
+  run_events: Omit<RunEventRow, 'id'> & { id: Generated<number> }
 }
 
 /** A row of the table of join tokens; the token itself is in no column. */
@@ -135,6 +136,22 @@ export interface ClusterAgentRow {
   left_text: string | null
   /** LastReport in protobuf's JSON. */
   report: string
+}
+
+/** An event of a run, as an agent has told it. */
+export interface RunEventRow {
+  id: number
+  cluster: string
+  /** Counted within the cluster: the oldest go first. */
+  place: number
+  agent: string
+  /** Drawn by the agent's process, and counted within it: what comes twice is kept once. */
+  stream: string
+  number: number
+  run: string
+  received_at: number
+  /** RunEvent in protobuf's JSON. */
+  event: string
 }
 
 /** A row of the record of events. */

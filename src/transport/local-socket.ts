@@ -5,8 +5,12 @@ import { PosternError } from '../base/errors.ts'
 import { ignoreErrors, on, once } from './edge.ts'
 import type { WireListener } from './tls-wire.ts'
 
-const OWNER_ONLY_DIRECTORY = 0o700
-const OWNER_ONLY_MASK = 0o177
+/** Of each: the mask of the socket, which nobody opens without leave to write, and the mode of a folder that is made for it. */
+const OPENERS = {
+  owner: { mask: 0o177, folder: 0o700 },
+  group: { mask: 0o117, folder: 0o710 },
+  all: { mask: 0o111, folder: 0o711 },
+} as const
 const OTHERS_MAY_WRITE = 0o022
 const STICKY = 0o1000
 const ROOT = 0
@@ -49,19 +53,43 @@ export class LocalWire {
   }
 }
 
+/** Who may open a unix socket: the user of the process and root, the process's group too, or all on this machine. */
+export type Openers = keyof typeof OPENERS
+
 /** Listens on a unix socket that only the user of the process and root can open. */
 export class LocalListener {
+  readonly #listener: UnixListener
+
+  constructor(path: string, onWire: (wire: LocalWire) => void) {
+    this.#listener = new UnixListener(path, 'owner', (socket) => {
+      onWire(new LocalWire(socket))
+    })
+  }
+
+  /** Makes the unix socket, and listens on it. @throws LISTEN_FAILED when the path is in use or cannot be made */
+  async listen(): Promise<void> {
+    await this.#listener.listen()
+  }
+
+  /** Removes its own socket; a successor's, which may stand there by then, stays. */
+  close(): void {
+    this.#listener.close()
+  }
+}
+
+/** Listens on a unix socket. */
+export class UnixListener {
   readonly #path: string
   readonly #server: Server
+  readonly #openers: Openers
   /** Of our socket, once it listens. */
   #inode: number | undefined
 
-  constructor(path: string, onWire: (wire: LocalWire) => void) {
+  constructor(path: string, openers: Openers, onSocket: (socket: Socket) => void) {
     this.#path = path
+    this.#openers = openers
     this.#server = createServer()
-    on(this.#server, 'connection', (socket: Socket) => {
-      onWire(new LocalWire(socket))
-    })
+    on(this.#server, 'connection', onSocket)
   }
 
   /** Makes the unix socket, and listens on it. @throws LISTEN_FAILED when the path is in use or cannot be made */
@@ -69,7 +97,8 @@ export class LocalListener {
     const path = this.#path
     judgeLength(path)
     try {
-      mkdirSync(dirname(path), { recursive: true, mode: OWNER_ONLY_DIRECTORY })
+      const { mask: forSocket, folder } = OPENERS[this.#openers]
+      mkdirSync(dirname(path), { recursive: true, mode: folder })
       judgeDirectory(dirname(path))
       await removeStale(path)
       // Node removes the name that it listens at when it closes, whoever has taken it by then: so it never has ours.
@@ -78,7 +107,7 @@ export class LocalListener {
       await new Promise<void>((resolve, reject) => {
         once(this.#server, 'error', reject)
         // Without write permission nobody connects: the mask holds from the moment of creation.
-        const mask = process.umask(OWNER_ONLY_MASK)
+        const mask = process.umask(forSocket)
         this.#server.listen(own, resolve)
         process.umask(mask)
       })
@@ -104,7 +133,7 @@ export class LocalListener {
 function judgeLength(path: string): void {
   const bytes = Buffer.byteLength(path)
   if (bytes <= PATH_BYTES_MAX) return
-  const text = `${path}: the path of a socket has at most ${String(PATH_BYTES_MAX)} bytes here, and this has ${String(bytes)} (status.socket)`
+  const text = `${path}: the path of a socket has at most ${String(PATH_BYTES_MAX)} bytes here, and this has ${String(bytes)} (status.socket, events.socket)`
   throw new PosternError('LISTEN_FAILED', text, { path })
 }
 
@@ -115,8 +144,8 @@ function judgeDirectory(path: string): void {
   const isOpen = (mode & OTHERS_MAY_WRITE) !== 0 && (mode & STICKY) === 0
   if (isOurs && !isOpen) return
   const text = isOurs
-    ? `${path} may be written by others: name a folder of its own for the socket, such as ${join(path, 'agent')}, which is made then (status.socket)`
-    : `${path} belongs to somebody else: name a folder of its own for the socket (status.socket)`
+    ? `${path} may be written by others: name a folder of its own for the socket, such as ${join(path, 'agent')}, which is made then (status.socket, events.socket)`
+    : `${path} belongs to somebody else: name a folder of its own for the socket (status.socket, events.socket)`
   throw new PosternError('LISTEN_FAILED', text, { path })
 }
 

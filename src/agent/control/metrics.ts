@@ -3,6 +3,7 @@ import { Metrics, type MetricRow, type Sample } from '../../base/metrics.ts'
 import { BUILD_METRIC, buildSample } from '../../base/build-info.ts'
 import { TYPE_METRICS, typeSamples } from '../../guard/type-counts.ts'
 import { CALL_METRICS } from '../../rpc/call-counts.ts'
+import type { EventsReport } from '../../dataplane/events/events.ts'
 import type { AgentReport } from './report.ts'
 import type { AgentRooms } from './rooms.ts'
 
@@ -44,6 +45,22 @@ export const AGENT_METRICS: readonly MetricRow[] = [
     kind: 'gauge',
     help: 'How long the last probe of a service took.',
     labels: ['service'],
+  },
+  {
+    name: 'postern_run_events_total',
+    kind: 'counter',
+    help: 'Events of runs by what became of them (accepted, delivered, refused).',
+    labels: ['result'],
+  },
+  {
+    name: 'postern_run_events_waiting',
+    kind: 'gauge',
+    help: 'Events of runs that wait in memory for the control plane.',
+  },
+  {
+    name: 'postern_run_events_spilled_bytes',
+    kind: 'gauge',
+    help: 'Bytes of events of runs on disk.',
   },
   {
     name: 'postern_certificate_expiry_seconds',
@@ -106,6 +123,7 @@ function samples(report: AgentReport, nowMs: number): Sample[] {
     },
     { name: 'postern_trust_bundle_version', value: credential.bundleVersion },
     ...services.services.flatMap(probeSamples),
+    ...(report.runs === undefined ? [] : eventSamples(report.runs)),
   ]
   const { clockSkewMs, renewal } = changes
   if (clockSkewMs !== undefined)
@@ -119,6 +137,17 @@ function samples(report: AgentReport, nowMs: number): Sample[] {
     { name: renewals, value: succeeded, labels: { result: 'succeeded' } },
     { name: renewals, value: failed, labels: { result: 'failed' } },
   ]
+}
+
+function eventSamples({ waiting, spilled, ...counts }: EventsReport): Sample[] {
+  const total = (['accepted', 'delivered', 'refused'] as const).map((result) => ({
+    name: 'postern_run_events_total',
+    value: counts[result],
+    labels: { result },
+  }))
+  const now = { name: 'postern_run_events_waiting', value: waiting }
+  if (spilled === undefined) return [...total, now]
+  return [...total, now, { name: 'postern_run_events_spilled_bytes', value: spilled }]
 }
 
 function probeSamples({ health }: AgentReport['services']['services'][number]): Sample[] {

@@ -1,5 +1,6 @@
 import type { ChangesReport } from '../changes/changes.ts'
 import type { CredentialReport } from '../credential/credential.ts'
+import type { EventsReport } from '../../dataplane/events/events.ts'
 import type { GuardReport } from '../guard/guard.ts'
 import type { AgentEvent, Verdict } from '../health/health.ts'
 import type { NoticesReport } from '../notices/notices.ts'
@@ -20,6 +21,8 @@ export interface AgentReport {
   readonly seal: SealReport
   readonly tunnels: TunnelsReport
   readonly notices: NoticesReport
+  /** Events of runs, as workloads tell them; undefined: none are taken. */
+  readonly runs?: EventsReport | undefined
   /** Oldest first. */
   readonly events: readonly AgentEvent[]
 }

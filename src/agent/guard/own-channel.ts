@@ -7,15 +7,17 @@ import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
 export class OwnChannel implements Pick<RpcChannel, 'unary'> {
   readonly #guard: Guard
   readonly #channel: RpcChannel
+  readonly #type: 'own' | 'run-metadata'
 
-  constructor(guard: Guard, connection: RpcConnection) {
+  constructor(guard: Guard, connection: RpcConnection, type: 'own' | 'run-metadata' = 'own') {
+    this.#type = type
     this.#guard = guard
     this.#channel = connection.channel()
   }
 
   /** One request, one response. @throws RpcError */
   async unary(method: string, request: Uint8Array, options?: CallOptions): Promise<Buffer> {
-    const permit = this.#guard.permitOwn(method)
+    const permit = this.#guard.permitOwn(method, this.#type)
     try {
       if (request.length > permit.messageBytesMax)
         throw rpcErrorOfCode('MESSAGE_TOO_LARGE', `${method} would send more than it may`, true)

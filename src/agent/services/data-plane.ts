@@ -5,6 +5,7 @@ import { LogSources } from '../../dataplane/logs/logs.ts'
 import { MetricSources } from '../../dataplane/metrics/metrics.ts'
 import { SecretBackends } from '../../dataplane/secrets/secrets.ts'
 import { ObjectStores } from '../../dataplane/objects/objects.ts'
+import type { DispatchRequest } from '../../gen/postern/dataplane/v1/tasks_pb.js'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 
@@ -37,13 +38,14 @@ export class DataPlane {
   constructor(
     { stores, prometheus, secrets, logs, executors }: DataPlaneSettings,
     { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
+    onDispatched: (request: DispatchRequest) => void = () => undefined,
   ) {
     const ports = { clock, random, logger }
     this.#objects = new ObjectStores(stores, ports)
     this.#metrics = new MetricSources(prometheus, ports)
     this.#secrets = new SecretBackends(secrets, ports)
     this.#logs = new LogSources(logs, ports)
-    this.#executors = new Executors(executors, ports)
+    this.#executors = new Executors(executors, { ...ports, onDispatched })
     this.offers = [
       ...(stores.length === 0 ? [] : this.#objects.offers()),
       ...(prometheus.length === 0 ? [] : this.#metrics.offers()),

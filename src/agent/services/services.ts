@@ -7,6 +7,7 @@ import type { ClusterDescription } from '../../dataplane/cluster.ts'
 import { forwardOffer } from '../../dataplane/forwards.ts'
 import { HealthBoard } from '../../dataplane/health.ts'
 import type { Probes, ServiceHealth } from '../../dataplane/probes.ts'
+import type { DispatchRequest } from '../../gen/postern/dataplane/v1/tasks_pb.js'
 import type { Identity } from '../../identity/name.ts'
 import type { Guard } from '../../guard/guard.ts'
 import { RpcServer } from '../../rpc/server.ts'
@@ -44,6 +45,8 @@ export class Services {
   readonly health = new HealthBoard()
   /** A probed service went up or down. */
   readonly changed = new Listeners<ServiceHealth>()
+  /** An executor has taken a task. */
+  readonly dispatched = new Listeners<DispatchRequest>()
   readonly #ambient: Ambient
   readonly #runtime: ProcessParts['runtime']
   readonly #log: LogLimiter
@@ -80,7 +83,7 @@ export class Services {
       })
     for (const offer of methodOffers(this.health, clock, describe)) this.server.offer(offer)
     this.#probes = this.#makeProbes(settings)
-    this.#dataPlane = new DataPlane(settings, ambient)
+    this.#dataPlane = this.#makeDataPlane(settings)
     for (const offer of this.#dataPlane.offers) this.server.offer(offer)
     this.apply(settings)
   }
@@ -131,9 +134,15 @@ export class Services {
     this.version++
   }
 
+  #makeDataPlane(settings: AgentSettings): DataPlane {
+    return new DataPlane(settings, this.#ambient, (request) => {
+      this.dispatched.tell(request)
+    })
+  }
+
   #offerData(settings: AgentSettings): void {
     const names = this.#dataPlane.offers.map(({ name }) => name)
-    this.#dataPlane = new DataPlane(settings, this.#ambient)
+    this.#dataPlane = this.#makeDataPlane(settings)
     for (const name of names) this.server.withdraw(name)
     for (const offer of this.#dataPlane.offers) this.server.offer(offer)
     if (this.#isStarted) this.#dataPlane.start()

@@ -19,6 +19,7 @@ import { file_postern_dataplane_v1_secrets } from '../../gen/postern/dataplane/v
 import { file_postern_dataplane_v1_tasks } from '../../gen/postern/dataplane/v1/tasks_pb.js'
 import { file_postern_v1_diagnostics } from '../../gen/postern/v1/diagnostics_pb.js'
 import { file_postern_v1_gateway } from '../../gen/postern/v1/gateway_pb.js'
+import { file_postern_v1_runs } from '../../gen/postern/v1/runs_pb.js'
 import type { CallOptions } from '../../rpc/channel.ts'
 import { methodKind, splitMethodName } from '../../rpc/typed.ts'
 import { SEAL_OPTIONS, sealOf, USER_OPTION, userTokenOf } from './seal.ts'
@@ -36,6 +37,7 @@ const REGISTRY = createRegistry(
   file_postern_dataplane_v1_secrets,
   file_postern_dataplane_v1_tasks,
   file_postern_v1_gateway,
+  file_postern_v1_runs,
 )
 const ITSELF = '-'
 

@@ -127,6 +127,31 @@ trustDomain: example.com
 # plaintext. (list of executors)
 #executors: []
 
+# Unix socket where workloads post what happened to their runs, by gRPC or JSON (docs/DATA-PLANE.md);
+# it goes on to the control plane. Default: none. (path)
+#events.socket: /run/postern/events/events.sock
+
+# Who may open that socket: the user of the daemon, its group too, or all on this machine. (owner |
+# group | all)
+#events.openers: group
+
+# What becomes of messages, failures and attributes of events: pass (cut at 2 KiB, and redacted), or
+# drop. (pass | drop)
+#events.texts: pass
+
+# What no text of an event may say: pattern in RE2 syntax, replacement. (list of rules)
+#events.redact: []
+
+# Bytes of events that wait in memory for the control plane. (64KiB to 1GiB)
+#events.queueMax: 8MiB
+
+# Folder where events are kept, encrypted, until the control plane has them: over restarts, and beyond
+# what memory may hold. Default: none; what waits ends with the process. (path)
+#events.spill: /var/lib/postern/events
+
+# Bytes of that folder. (1MiB to 1024GiB)
+#events.spillMax: 256MiB
+
 # A tunnel that is down counts as a reason after this: it is often back in a moment. (0s to 5m)
 #health.delay: 3s
 

@@ -1,27 +1,22 @@
 import type { Action, DispatchRequest, Task } from '../../gen/postern/dataplane/v1/tasks_pb.js'
+import { actionFault, runName } from '../../contract/run-event.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import type { ExecutorRow } from '../executor-row.ts'
 import { holdsImage, readImage } from './image.ts'
 
-const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 const WORD = /^[\x20-\x7e]{0,255}$/
 const NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/
 /** Of RFC 3986, without query, fragment and user. */
 const URI = /^(?:s3|gs|abfss?|https|file):\/\/[A-Za-z0-9._~!$&()*+,;=:%/-]{1,2048}$/
-const ATTEMPTS_MAX = 1_000_000
 const COUNT_MAX = 256
 const ARGUMENT_BYTES_MAX = 4096
 const UPLOAD = 'postern.dataplane.v1.ObjectStore/CreateUploadUrl'
 
 /** Judges which attempt at which action is meant, and returns its name. @throws RpcError TASK_REFUSED */
 export function attemptName(action: Action | undefined, attempt: number): string {
-  if (action === undefined) throw refused('it names no action')
-  const { organisation, project, domain, run, action: name } = action
-  const segments = [organisation, project, domain, run, name]
-  if (!segments.every((one) => SEGMENT.test(one)))
-    throw refused('the parts of an action are 1 to 63 of letters, digits, ".", "_" and "-"')
-  if (attempt < 1 || attempt > ATTEMPTS_MAX) throw refused('attempts are counted from 1')
-  return `${segments.join('/')}/${String(attempt)}`
+  const fault = actionFault(action, attempt)
+  if (action === undefined || fault !== undefined) throw refused(fault ?? 'it names no action')
+  return `${runName(action)}/${action.action}/${String(attempt)}`
 }
 
 /** Judges a definition by what the customer's row of its executor allows. @throws RpcError TASK_REFUSED */

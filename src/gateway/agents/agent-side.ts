@@ -34,13 +34,19 @@ import {
   type AgentTunnel,
   type Registry,
 } from '../clusters/clusters.ts'
-import { CANARY_FEATURE, HEARTBEAT_FEATURE } from '../../contract/features.ts'
+import { CANARY_FEATURE, HEARTBEAT_FEATURE, RUNS_FEATURE } from '../../contract/features.ts'
+import { RunSink, type AppendRequest } from '../../gen/postern/v1/runs_pb.js'
 import type { Issuer } from '../ca/ca.ts'
+import { RunTaker, type RunBook } from '../runs/runs.ts'
 import type { Gatekeeper, PeerShare, PeerShares } from '../access/access.ts'
 import type { Admission } from './admission.ts'
 
 const REGISTER = 'postern.v1.Tunnel/Register'
-const AFTER_REGISTER = ['postern.v1.Tunnel/Renew', 'postern.v1.Tunnel/Heartbeat']
+const AFTER_REGISTER = [
+  'postern.v1.Tunnel/Renew',
+  'postern.v1.Tunnel/Heartbeat',
+  'postern.v1.RunSink/Append',
+]
 const FEATURES = [CANARY_FEATURE, HEARTBEAT_FEATURE]
 /** Renewals of one tunnel: what a retry after a lost answer needs, and no more. */
 const RENEWALS_PER_SECOND = 0.5
@@ -62,6 +68,8 @@ export interface AgentSidePorts {
   readonly registerTimeoutMs: number
   /** Lets agents in at a rate. */
   readonly admission: Admission
+  /** Keeps events of runs; undefined: this gateway has no store. */
+  readonly runs?: RunBook | undefined
   /** Makes certificates; undefined: this gateway has no CA. */
   readonly issuer: Issuer | undefined
   readonly gatekeeper: Gatekeeper
@@ -93,6 +101,7 @@ interface Registered {
   readonly tunnel: AgentTunnel
   readonly renewals: TokenBucket
   readonly heartbeats: TokenBucket
+  readonly runs: RunTaker | undefined
 }
 
 /** The gateway towards its agents: takes their connections, and registers them. */
@@ -130,6 +139,19 @@ export class AgentSide {
     const heartbeat = (request: HeartbeatRequest, { caller }: CallContext): object =>
       this.#heartbeat(request, keyOf(caller))
     for (const offer of offersOf(Tunnel, { register, renew, heartbeat }))
+      this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
+    if (options.runs !== undefined) this.#offerRuns()
+  }
+
+  #offerRuns(): void {
+    const append = async (request: AppendRequest, { caller }: CallContext): Promise<object> => {
+      const member = this.#members.get(keyOf(caller))
+      if (member?.runs === undefined)
+        throw rpcErrorOfCode('PROTOCOL_VIOLATION', 'it has not registered')
+      const nowMs = this.#options.parts.runtime.clock.nowMs()
+      return await member.runs.append(member.tunnel, request, nowMs)
+    }
+    for (const offer of offersOf(RunSink, { append }))
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
   }
 
@@ -259,7 +281,8 @@ export class AgentSide {
     }
     const renewals = new TokenBucket(RENEWALS_PER_SECOND, RENEWALS_BURST)
     const heartbeats = new TokenBucket(HEARTBEATS_PER_SECOND, HEARTBEATS_BURST)
-    this.#members.set(key, { tunnel, renewals, heartbeats })
+    const { runs } = this.#options
+    this.#members.set(key, { tunnel, renewals, heartbeats, runs: runs && new RunTaker(runs) })
     void this.#noteUse(connection)
     const { tlsVersion, cipher, address } = connection.facts
     const facts = {
@@ -281,7 +304,7 @@ export class AgentSide {
       gateway,
       region,
       timeMs,
-      features: FEATURES,
+      features: this.#options.runs === undefined ? FEATURES : [...FEATURES, RUNS_FEATURE],
       gateways,
       zone,
     }

@@ -23,6 +23,7 @@ import {
   readHead,
   type OpenHead,
 } from '../../wire/open-head.ts'
+import { runOffers, type RunBook } from '../runs/runs.ts'
 import { gatewayOffers } from './gateway-service.ts'
 import type { Gatekeeper, PeerShare, PeerShares } from '../access/access.ts'
 import {
@@ -47,6 +48,7 @@ interface RelayedCaller extends RelayPorts {
 export interface CallerSidePorts {
   readonly parts: ProcessParts
   readonly registry: Registry
+  readonly runs?: RunBook | undefined
   /** Undefined: the gateway has no store. */
   readonly book?: ClusterBook | undefined
   readonly shares: PeerShares
@@ -85,6 +87,7 @@ export class CallerSide {
     this.#server = new RpcServer(runtime, exempt('gateway to callers'))
     const own = [
       ...gatewayOffers(options.registry, options.book),
+      ...(options.runs === undefined ? [] : runOffers(options.runs, runtime.clock)),
       ...healthOffers(new HealthBoard()),
       ...diagnosticsOffers(runtime.clock),
     ]
