@@ -273,6 +273,12 @@ async function shown(agentFile: string): Promise<void> {
       () => command('agent', 'audit', verb, '--config', agentFile),
       (text) => `\n${text}`,
     )
+  for (const verb of ['posture', 'prove'])
+    await perform(
+      `agent ${verb}`,
+      () => command('agent', verb, '--config', agentFile),
+      (text) => `\n${text}`,
+    )
 }
 
 async function stop(): Promise<void> {

@@ -28,10 +28,10 @@ const FLOORS: readonly (readonly string[])[] = [
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
     ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'seal'],
-    ...['prove', 'tunnels', 'events', 'changes', 'notices', 'control'],
+    ...['posture', 'prove', 'tunnels', 'events', 'changes', 'notices', 'control'],
   ],
   gateway: [
-    ...['access', 'clusters', 'runs', 'ca', 'operations', 'agents', 'callers'],
+    ...['access', 'clusters', 'runs', 'posture', 'ca', 'operations', 'agents', 'callers'],
     ...['enrolment', 'control'],
   ],
   cli: [
@@ -43,6 +43,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'agent-guard',
     'agent-audit',
     'agent-prove',
+    'posture',
     'agent',
     'caller',
     'gateway',

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { connect } from 'node:tls'
+import { connect, type TLSSocket } from 'node:tls'
 import type { Address } from '../base/address.ts'
 import { PosternError } from '../base/errors.ts'
 import { ignoreErrors, once } from './edge.ts'
@@ -25,7 +25,7 @@ export async function secureTarget(
   caPem: string | undefined,
   signal: AbortSignal,
   own: OwnSide = {},
-): Promise<Duplex> {
+): Promise<TLSSocket> {
   const name = isIpAddress(host) ? {} : { servername: host }
   const trust = caPem === undefined ? {} : { ca: caPem }
   return await new Promise((resolve, reject) => {

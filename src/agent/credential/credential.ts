@@ -1,4 +1,10 @@
-export { enrolledFiles, type IdentitySettings, isManaged, namedFiles } from './files.ts'
+export {
+  enrolledFiles,
+  identityKeyFile,
+  type IdentitySettings,
+  isManaged,
+  namedFiles,
+} from './files.ts'
 export { GatewayCrls } from './gateway-crls.ts'
 export { decoded, invalidAnswer, judgeIssued } from './judge-issued.ts'
 export {

@@ -1,6 +1,6 @@
 import { PosternError } from '../../base/errors.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
-import type { Generations } from '../../identity/generations.ts'
+import { Generations } from '../../identity/generations.ts'
 import type { KeyFilePaths } from '../../identity/key-files.ts'
 
 /** The settings that say where the agent's identity lies. */
@@ -44,4 +44,10 @@ export function enrolledFiles({ current }: Generations, settings: IdentitySettin
   if (current !== undefined) return current
   const folder = settings['state.directory']
   throw new PosternError('NOT_ENROLLED', `${folder} holds no identity`, { path: folder })
+}
+
+/** The private key of the identity; undefined: there is none yet. @throws CONFIG_INVALID */
+export function identityKeyFile(settings: IdentitySettings): string | undefined {
+  const named = namedFiles(settings)?.keyFile
+  return named ?? new Generations(settings['state.directory']).current?.keyFile
 }

@@ -60,7 +60,7 @@ export async function* experiments(ports: ProofPorts): AsyncGenerator<Experiment
   yield notShown(
     'at-rest',
     'what is stored is encrypted',
-    "the stores are not the agent's: ask their owners",
+    'agent posture shows what stores, hops and the machine tell of it',
   )
 }
 

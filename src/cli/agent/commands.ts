@@ -7,6 +7,7 @@ import { agentHealth } from './health.ts'
 import { agentAudit } from '../agent-audit/agent-audit.ts'
 import { agentLockdown, agentPolicy, agentSeal } from '../agent-guard/agent-guard.ts'
 import { agentProve } from '../agent-prove/agent-prove.ts'
+import { agentPosture } from '../posture/posture.ts'
 import { agentDiag } from './diag.ts'
 import { agentDoctor } from './doctor.ts'
 import { agentService } from '../service/service.ts'
@@ -26,6 +27,7 @@ export const AGENT_COMMANDS: readonly (Command | CommandGroup)[] = [
   agentSeal,
   agentAudit,
   agentProve,
+  agentPosture,
   agentDoctor,
   agentDiag,
   agentService,

@@ -1,3 +1,4 @@
+import { postureOffers } from '../../agent/posture/posture.ts'
 import { Agent } from '../../agent/agent.ts'
 import { joinWhenNeeded } from '../../agent/enrolment/enrolment.ts'
 import { asPosternError } from '../../base/errors.ts'
@@ -89,6 +90,12 @@ async function runAgent(
     const recentLog = (): readonly string[] => ambient.logger.recent?.() ?? []
     const { clock } = ambient
     for (const offer of operatorOffers({ agent, clock, reload, recentLog }))
+      local.server.offer(offer)
+    for (const offer of postureOffers({
+      settings: () => agent.settings,
+      clock,
+      random: ambient.random,
+    }))
       local.server.offer(offer)
     state = () => daemonState(agent, ambient.clock.wallMs())
     return await serve({ agent, reload }, ambient, settings, surroundings, systemd)

@@ -9,6 +9,7 @@ import { gatewayDrain, gatewayStatus } from './drain.ts'
 import { gatewayEvents } from './events.ts'
 import { gatewayInit } from './init.ts'
 import { gatewayRun } from './run.ts'
+import { gatewayPosture } from '../posture/posture.ts'
 import { gatewayService } from '../service/service.ts'
 import { gatewayStore } from './store-backup.ts'
 import { gatewayTokens } from './tokens.ts'
@@ -20,6 +21,7 @@ export const GATEWAY_COMMANDS: readonly (Command | CommandGroup)[] = [
   gatewayRun,
   gatewayStatus,
   gatewayDrain,
+  gatewayPosture,
   gatewayService,
   gatewayTokens,
   gatewayCerts,

@@ -1,6 +1,7 @@
 import { GATEWAY_SETTINGS, type GatewaySettings } from '../../config/gateway-settings.ts'
 import { Gateway } from '../../gateway/gateway.ts'
 import { adminOffers } from '../../gateway/control/control.ts'
+import { postureOffers } from '../../gateway/posture/posture.ts'
 import { LocalServer } from '../../tunnel/local-rpc.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import {
@@ -94,6 +95,9 @@ async function listenForOrders(
     orders.drain()
   }
   for (const offer of adminOffers({ gateway, clock: ambient.clock, drain }))
+    local.server.offer(offer)
+  const { region } = gateway.own.credential.identity
+  for (const offer of postureOffers({ settings: () => gateway.settings, region }))
     local.server.offer(offer)
   try {
     await local.listen()

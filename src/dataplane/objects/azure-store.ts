@@ -10,7 +10,8 @@ import {
   type UserDelegationKey,
 } from '@azure/storage-blob'
 import type { Clock } from '../../base/clock.ts'
-import { PosternError } from '../../base/errors.ts'
+import { asPosternError, PosternError } from '../../base/errors.ts'
+import { seen, type Seen } from '../../base/finding.ts'
 import type { Random } from '../../base/random.ts'
 import type { Life, Part, SignedUrl, StoreBackend, Upload, WrittenPart } from './store-backend.ts'
 import type { StoreRow } from '../store-row.ts'
@@ -115,6 +116,36 @@ export class AzureStore implements StoreBackend {
   /** Nothing that a storage account tells of itself names its region. */
   region(): Promise<undefined> {
     return Promise.resolve(undefined)
+  }
+
+  async posture(signal: AbortSignal): Promise<readonly Seen[]> {
+    const { bucket, encryptionKey } = this.#row
+    const always = seen(
+      'encryption at rest',
+      'OK',
+      'Azure Storage encrypts all that it keeps (AES-256), and nothing turns that off',
+    )
+    try {
+      const container = this.#service.getContainerClient(bucket)
+      const found = await this.#known(() => container.getProperties({ abortSignal: signal }))
+      const scope = encryptionKey ?? found.defaultEncryptionScope
+      const isPublic = found.blobPublicAccess !== undefined
+      return [
+        always,
+        seen(
+          'whose key',
+          scope === undefined ? 'UNKNOWN' : 'OK',
+          scope === undefined ? 'its API of objects does not tell' : `encryption scope ${scope}`,
+        ),
+        seen(
+          'no public access',
+          isPublic ? 'FAIL' : 'OK',
+          isPublic ? `public: ${found.blobPublicAccess ?? ''}` : 'the container is private',
+        ),
+      ]
+    } catch (error) {
+      return [always, seen('no public access', 'UNKNOWN', asPosternError(error).rawMessage)]
+    }
   }
 
   #blob(key: string): BlockBlobClient {

@@ -12,6 +12,8 @@ import type {
   Upload,
   WrittenPart,
 } from './store-backend.ts'
+import type { Seen } from '../../base/finding.ts'
+import { gcsPosture } from './gcs-posture.ts'
 import type { StoreRow } from '../store-row.ts'
 import {
   askStore,
@@ -94,6 +96,18 @@ export class GcsStore implements StoreBackend {
     if (answer.status !== OK) throw refusedBy(answer)
     const found = /"location"\s*:\s*"([A-Za-z0-9-]{1,63})"/.exec(answer.body.toString('latin1'))
     return found?.[1]?.toLowerCase()
+  }
+
+  async posture(signal: AbortSignal): Promise<readonly Seen[]> {
+    const { endpoint, bucket } = this.#row
+    return await gcsPosture(async () => {
+      const fields = 'fields=encryption,versioning,iamConfiguration'
+      const url = new URL(`/storage/v1/b/${encoded(bucket)}?${fields}`, endpoint)
+      const headers = await this.#bearer()
+      const answer = await askBackend({ url, method: 'GET', headers, caPem: this.#caPem, signal })
+      if (answer.status !== OK) throw refusedBy(answer)
+      return JSON.parse(answer.body.toString()) as unknown
+    })
   }
 
   #objectHeaders(contentType: string): Record<string, string> {

@@ -22,6 +22,8 @@ import {
   judgeWritten,
 } from './judge-terms.ts'
 import { judgeKey } from '../object-key.ts'
+import { seen, type Seen } from '../../base/finding.ts'
+import { openStore, type StorePorts } from './open-store.ts'
 import { Store } from './store.ts'
 import type { Life, SignedUrl } from './store-backend.ts'
 import { STORED_TYPES, type StoreRow } from '../store-row.ts'
@@ -150,4 +152,19 @@ function message(
   life: Life,
 ): MessageInitShape<typeof SignedUrlSchema> {
   return { url, method, headers: { ...headers }, expiresAt: endOf(life) }
+}
+
+/** Looks how a store keeps what is in it, by its own word. @throws FILE_UNREADABLE, KEY_EXPOSED */
+export async function storePosture(
+  row: StoreRow,
+  ports: StorePorts,
+  signal: AbortSignal,
+): Promise<readonly Seen[]> {
+  const backend = await openStore(row, ports)
+  const region = await backend.region(signal).catch(() => undefined)
+  const told = region ?? 'the store does not tell where it lies'
+  return [
+    ...(await backend.posture(signal)),
+    seen('region', region === undefined ? 'UNKNOWN' : 'OK', told),
+  ]
 }

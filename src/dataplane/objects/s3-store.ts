@@ -15,6 +15,8 @@ import type {
   Upload,
   WrittenPart,
 } from './store-backend.ts'
+import type { Seen } from '../../base/finding.ts'
+import { s3Posture } from './s3-posture.ts'
 import type { StoreRow } from '../store-row.ts'
 import {
   askStore,
@@ -139,6 +141,16 @@ export class S3Store implements StoreBackend {
     const found = /<LocationConstraint[^>]*>([a-z0-9-]{0,40})<\/LocationConstraint>/.exec(text)?.[1]
     // An empty one is that of the first region there was.
     return found === '' || /<LocationConstraint[^>]*\/>/.test(text) ? 'us-east-1' : found
+  }
+
+  posture(signal: AbortSignal): Promise<readonly Seen[]> {
+    return s3Posture(async (question) => {
+      const query = { [question]: '' }
+      const { url, headers } = await this.#authorise({ method: 'GET', key: undefined, query })
+      const caPem = this.#caPem
+      const { status, body } = await askBackend({ url, headers, caPem, signal, method: 'GET' })
+      return { status, text: body.toString('latin1') }
+    })
   }
 
   /** Some servers do not look at the condition that the completion itself goes with. @throws BACKEND_REFUSED */

@@ -1,3 +1,5 @@
+import type { Seen } from '../../base/finding.ts'
+
 /** A request that a store takes from whoever has its URL. */
 export interface SignedUrl {
   readonly url: string
@@ -69,6 +71,8 @@ export interface StoreBackend {
   abort(key: string, uploadId: string, signal: AbortSignal): Promise<void>
   /** Asks the store where the bucket lies. Undefined: it does not tell. */
   region(signal: AbortSignal): Promise<string | undefined>
+  /** Looks how it keeps what is in it, by its own word. It does not throw. */
+  posture(signal: AbortSignal): Promise<readonly Seen[]>
 }
 
 /** Whether ids of uploads of a store have a form that can stand in a URL. */
