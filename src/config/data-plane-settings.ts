@@ -1,3 +1,4 @@
+import { readClickhouse, showClickhouse } from './clickhouse-row.ts'
 import { readExecutor, showExecutor } from './executor-row.ts'
 import { readLogs } from './logs-row.ts'
 import { readPrometheus, showPrometheus } from './prometheus-row.ts'
@@ -29,6 +30,12 @@ export const DATA_PLANE_SETTINGS = {
     'Logs that callers may be told (docs/DATA-PLANE.md): name, type (files), directory, path below it with labels, such as {run}/{task}.log, and where needed lineMax, and redact (pattern in RE2 syntax, replacement).',
     'list of sources',
     readLogs,
+  ),
+  clickhouse: rows(
+    'ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries (name, sql: it begins with SELECT or WITH, and holds parameters as {name:Type}), and where needed user, passwordFile, database, rowsMax, bytesMax, timeout, caFile, certificateFile, keyFile, plaintext.',
+    'list of servers',
+    readClickhouse,
+    showClickhouse,
   ),
   executors: rows(
     'Executors that definitions of tasks may be handed to (docs/DATA-PLANE.md): name, url, images (repositories whose images may run, with a star at the end for any end), and where needed type (http, grpc), digests (required), literalMax, caFile, certificateFile, keyFile, tokenFile, timeout, plaintext.',

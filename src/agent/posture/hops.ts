@@ -31,7 +31,8 @@ async function look({ area, name, target, isTls, caFile }: Way): Promise<Finding
 }
 
 function ways(settings: AgentSettings): Way[] {
-  const { services, prometheus, executors, stores, secrets, 'tracing.url': tracing } = settings
+  const { services, prometheus, executors, stores, secrets, clickhouse } = settings
+  const { 'tracing.url': tracing } = settings
   const ofUrl = (area: string, name: string, url: URL, caFile?: string): Way => ({
     ...{ area, name, target: addressOf(url), isTls: url.protocol === 'https:' },
     caFile,
@@ -42,6 +43,7 @@ function ways(settings: AgentSettings): Way[] {
       isTls: protocol === 'tls' || protocol === 'https',
     })),
     ...prometheus.map(({ name, url, caFile }) => ofUrl('metrics', name, url, caFile)),
+    ...clickhouse.map(({ name, url, caFile }) => ofUrl('ClickHouse', name, url, caFile)),
     ...executors.map(({ name, url, caFile }) => ofUrl('executor', name, url, caFile)),
     ...stores.map(({ name, endpoint, caFile }) => ofUrl('object store', name, endpoint, caFile)),
     ...secrets.flatMap((row) => {

@@ -30,16 +30,23 @@ export async function agentPosture(
   ports: Pick<PosturePorts, 'clock' | 'random'>,
   signal: AbortSignal,
 ): Promise<Finding[]> {
-  const [{ storeFindings }, { secretFindings }, { hopFindings }, { ownFindings }] =
-    await Promise.all([
-      import('./stores.ts'),
-      import('./secrets.ts'),
-      import('./hops.ts'),
-      import('./own.ts'),
-    ])
+  const [
+    { storeFindings },
+    { clickhouseFindings },
+    { secretFindings },
+    { hopFindings },
+    { ownFindings },
+  ] = await Promise.all([
+    import('./stores.ts'),
+    import('./clickhouse.ts'),
+    import('./secrets.ts'),
+    import('./hops.ts'),
+    import('./own.ts'),
+  ])
   return [
     ...(await storeFindings(settings.stores, ports, signal)),
     ...registryFindings(settings),
+    ...(await clickhouseFindings(settings.clickhouse, ports.random, signal)),
     ...(await secretFindings(settings.secrets)),
     ...(await hopFindings(settings)),
     ...ownFindings(settings),

@@ -34,21 +34,23 @@ export class DataPlane {
   readonly #secrets: SecretBackends
   readonly #logs: LogSources
   readonly #executors: Executors
+  readonly #clickhouse: DataPlaneSettings['clickhouse']
 
   constructor(
-    { stores, prometheus, secrets, logs, executors }: DataPlaneSettings,
+    { stores, prometheus, secrets, logs, executors, clickhouse }: DataPlaneSettings,
     { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
     onDispatched: (request: DispatchRequest) => void = () => undefined,
   ) {
     const ports = { clock, random, logger }
     this.#objects = new ObjectStores(stores, ports)
-    this.#metrics = new MetricSources(prometheus, ports)
+    this.#metrics = new MetricSources(prometheus, ports, clickhouse)
     this.#secrets = new SecretBackends(secrets, ports)
     this.#logs = new LogSources(logs, ports)
+    this.#clickhouse = clickhouse
     this.#executors = new Executors(executors, { ...ports, onDispatched })
     this.offers = [
       ...(stores.length === 0 ? [] : this.#objects.offers()),
-      ...(prometheus.length === 0 ? [] : this.#metrics.offers()),
+      ...(prometheus.length + clickhouse.length === 0 ? [] : this.#metrics.offers()),
       ...(secrets.length === 0 ? [] : this.#secrets.offers()),
       ...(logs.length === 0 ? [] : this.#logs.offers()),
       ...(executors.length === 0 ? [] : this.#executors.offers()),
@@ -62,6 +64,9 @@ export class DataPlane {
 
   report(): BackendReport[] {
     return [
+      ...this.#clickhouse.map(({ name, url }) => ({
+        ...{ setting: 'clickhouse' as const, name, kind: 'clickhouse', where: url.origin },
+      })),
       ...this.#executors.report().map(({ name, type, url }) => ({
         ...{ setting: 'executors' as const, name, kind: type, where: url },
       })),

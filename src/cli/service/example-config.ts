@@ -121,6 +121,12 @@ trustDomain: example.com
 # replacement). (list of sources)
 #logs: []
 
+# ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries
+# (name, sql: it begins with SELECT or WITH, and holds parameters as {name:Type}), and where needed
+# user, passwordFile, database, rowsMax, bytesMax, timeout, caFile, certificateFile, keyFile,
+# plaintext. (list of servers)
+#clickhouse: []
+
 # Executors that definitions of tasks may be handed to (docs/DATA-PLANE.md): name, url, images
 # (repositories whose images may run, with a star at the end for any end), and where needed type
 # (http, grpc), digests (required), literalMax, caFile, certificateFile, keyFile, tokenFile, timeout,

@@ -1,17 +1,20 @@
 import { timestampMs, type Timestamp } from '@bufbuild/protobuf/wkt'
 import type { Clock } from '../../base/clock.ts'
-import { Metrics } from '../../gen/postern/dataplane/v1/metrics_pb.js'
+import { Metrics, type SelectRequest } from '../../gen/postern/dataplane/v1/metrics_pb.js'
 import type { CallContext } from '../../rpc/call-context.ts'
 import type { Offer } from '../../rpc/service.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import { offersOf } from '../../rpc/typed.ts'
 import { backendFault, type FaultPorts } from '../backend-fault.ts'
+import type { ClickhouseRow } from '../clickhouse-row.ts'
 import type { PrometheusRow } from '../prometheus-row.ts'
 import { decodeLabelSets, decodeResult, decodeTexts } from './answers.ts'
 import { askPrometheus, type ApiCall } from './prometheus-api.ts'
+import type { Selected } from './clickhouse.ts'
 import { Promql } from './promql.ts'
 
 const MATCHES_MAX = 20
+const QUERY_ID_BYTES = 16
 const LABEL = /^[\p{L}_][\p{L}\p{N}_.:-]{0,127}$/u
 
 /** The collaborators of the sources of metrics. */
@@ -33,10 +36,16 @@ interface Asking {
 /** The customer's sources of metrics: passes on queries that it has judged and written anew, and what comes back. */
 export class MetricSources {
   readonly #rows: ReadonlyMap<string, PrometheusRow>
+  readonly #clickhouse: ReadonlyMap<string, ClickhouseRow>
   readonly #ports: MetricPorts
 
-  constructor(rows: readonly PrometheusRow[], ports: MetricPorts) {
+  constructor(
+    rows: readonly PrometheusRow[],
+    ports: MetricPorts,
+    clickhouse: readonly ClickhouseRow[] = [],
+  ) {
     this.#rows = new Map(rows.map((row) => [row.name, row]))
+    this.#clickhouse = new Map(clickhouse.map((row) => [row.name, row]))
     this.#ports = ports
   }
 
@@ -93,7 +102,27 @@ export class MetricSources {
           const matches = all ?? [['match[]', promql.everything()] as const]
           return { values: decodeTexts(await ask(path, [...matches, ...times(request, row)])) }
         }),
+      select: (request, context) => this.#select(request, context),
     })
+  }
+
+  async #select(
+    { source, query: name, parameters }: SelectRequest,
+    { signal, deadlineAtMs }: CallContext,
+  ): Promise<Selected> {
+    const row = this.#clickhouse.get(source)
+    if (row === undefined) throw rpcErrorOfCode('SOURCE_UNKNOWN', 'no ClickHouse has that name')
+    const query = row.queries.find((one) => one.name === name)
+    if (query === undefined)
+      throw rpcErrorOfCode('QUERY_REFUSED', 'the query: the settings list none of that name')
+    try {
+      const { selectNamed } = await import('./clickhouse.ts')
+      const leftMs = (deadlineAtMs ?? Infinity) - this.#ports.clock.nowMs()
+      const queryId = `postern-${this.#ports.random.hex(QUERY_ID_BYTES)}`
+      return await selectNamed(row, query, parameters, { leftMs, signal, queryId })
+    } catch (error) {
+      throw backendFault(error, `source ${source}`, this.#ports)
+    }
   }
 
   report(): { readonly name: string; readonly url: string }[] {

@@ -153,6 +153,116 @@ export declare type LabelsRequest = Message<"postern.dataplane.v1.LabelsRequest"
 export declare const LabelsRequestSchema: GenMessage<LabelsRequest>;
 
 /**
+ * @generated from message postern.dataplane.v1.SelectRequest
+ */
+export declare type SelectRequest = Message<"postern.dataplane.v1.SelectRequest"> & {
+  /**
+   * Name of a row of `clickhouse` in the agent's settings.
+   *
+   * @generated from field: string source = 1;
+   */
+  source: string;
+
+  /**
+   * Name of one of its queries.
+   *
+   * @generated from field: string query = 2;
+   */
+  query: string;
+
+  /**
+   * Every parameter that stands in it, in the form of its type: 2026-01-31 12:00:00 of a DateTime.
+   *
+   * @generated from field: map<string, string> parameters = 3;
+   */
+  parameters: { [key: string]: string };
+};
+
+/**
+ * Describes the message postern.dataplane.v1.SelectRequest.
+ * Use `create(SelectRequestSchema)` to create a new message.
+ */
+export declare const SelectRequestSchema: GenMessage<SelectRequest>;
+
+/**
+ * @generated from message postern.dataplane.v1.SelectResponse
+ */
+export declare type SelectResponse = Message<"postern.dataplane.v1.SelectResponse"> & {
+  /**
+   * @generated from field: repeated postern.dataplane.v1.SelectResponse.Column columns = 1;
+   */
+  columns: SelectResponse_Column[];
+
+  /**
+   * @generated from field: repeated postern.dataplane.v1.SelectResponse.Row rows = 2;
+   */
+  rows: SelectResponse_Row[];
+};
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.
+ * Use `create(SelectResponseSchema)` to create a new message.
+ */
+export declare const SelectResponseSchema: GenMessage<SelectResponse>;
+
+/**
+ * @generated from message postern.dataplane.v1.SelectResponse.Column
+ */
+export declare type SelectResponse_Column = Message<"postern.dataplane.v1.SelectResponse.Column"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * As ClickHouse names it.
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+};
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.Column.
+ * Use `create(SelectResponse_ColumnSchema)` to create a new message.
+ */
+export declare const SelectResponse_ColumnSchema: GenMessage<SelectResponse_Column>;
+
+/**
+ * @generated from message postern.dataplane.v1.SelectResponse.Row
+ */
+export declare type SelectResponse_Row = Message<"postern.dataplane.v1.SelectResponse.Row"> & {
+  /**
+   * @generated from field: repeated postern.dataplane.v1.SelectResponse.Cell cells = 1;
+   */
+  cells: SelectResponse_Cell[];
+};
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.Row.
+ * Use `create(SelectResponse_RowSchema)` to create a new message.
+ */
+export declare const SelectResponse_RowSchema: GenMessage<SelectResponse_Row>;
+
+/**
+ * @generated from message postern.dataplane.v1.SelectResponse.Cell
+ */
+export declare type SelectResponse_Cell = Message<"postern.dataplane.v1.SelectResponse.Cell"> & {
+  /**
+   * Numbers in digits, lists and the like as JSON; absent: NULL.
+   *
+   * @generated from field: optional string text = 1;
+   */
+  text?: string | undefined;
+};
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.Cell.
+ * Use `create(SelectResponse_CellSchema)` to create a new message.
+ */
+export declare const SelectResponse_CellSchema: GenMessage<SelectResponse_Cell>;
+
+/**
  * One series, with values at moments: the two lists go together.
  *
  * @generated from message postern.dataplane.v1.TimeSeries
@@ -329,6 +439,16 @@ export declare const Metrics: GenService<{
     methodKind: "unary";
     input: typeof LabelsRequestSchema;
     output: typeof LabelsResponseSchema;
+  },
+  /**
+   * Runs a query of ClickHouse that the customer's settings list, by its name. No caller writes SQL.
+   *
+   * @generated from rpc postern.dataplane.v1.Metrics.Select
+   */
+  select: {
+    methodKind: "unary";
+    input: typeof SelectRequestSchema;
+    output: typeof SelectResponseSchema;
   },
 }>;
 

@@ -10,7 +10,7 @@ import { file_postern_v1_data } from "../../v1/data_pb.js";
  * Describes the file postern/dataplane/v1/metrics.proto.
  */
 export const file_postern_dataplane_v1_metrics = /*@__PURE__*/
-  fileDesc("CiJwb3N0ZXJuL2RhdGFwbGFuZS92MS9tZXRyaWNzLnByb3RvEhRwb3N0ZXJuLmRhdGFwbGFuZS52MSJXCgxRdWVyeVJlcXVlc3QSDgoGc291cmNlGAEgASgJEg0KBXF1ZXJ5GAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpcBChFRdWVyeVJhbmdlUmVxdWVzdBIOCgZzb3VyY2UYASABKAkSDQoFcXVlcnkYAiABKAkSKQoFc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA2VuZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc3RlcF9tcxgFIAEoDSKCAQoNU2VyaWVzUmVxdWVzdBIOCgZzb3VyY2UYASABKAkSDQoFbWF0Y2gYAiADKAkSKQoFc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA2VuZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikQEKDUxhYmVsc1JlcXVlc3QSDgoGc291cmNlGAEgASgJEg0KBWxhYmVsGAIgASgJEg0KBW1hdGNoGAMgAygJEikKBXN0YXJ0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgNlbmQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpgBCgpUaW1lU2VyaWVzEjwKBmxhYmVscxgBIAMoCzIsLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlRpbWVTZXJpZXMuTGFiZWxzRW50cnkSDQoFYXRfbXMYAiADKBISDgoGdmFsdWVzGAMgAygBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibAoNUXVlcnlSZXNwb25zZRIwCgZzZXJpZXMYASADKAsyIC5wb3N0ZXJuLmRhdGFwbGFuZS52MS5UaW1lU2VyaWVzEgwKBGtpbmQYAiABKAkSGwoTaGlzdG9ncmFtc19sZWZ0X291dBgDIAEoDSJjChJRdWVyeVJhbmdlUmVzcG9uc2USMAoGc2VyaWVzGAEgAygLMiAucG9zdGVybi5kYXRhcGxhbmUudjEuVGltZVNlcmllcxIbChNoaXN0b2dyYW1zX2xlZnRfb3V0GAIgASgNItYBCg5TZXJpZXNSZXNwb25zZRI9CgZzZXJpZXMYASADKAsyLS5wb3N0ZXJuLmRhdGFwbGFuZS52MS5TZXJpZXNSZXNwb25zZS5MYWJlbFNldBqEAQoITGFiZWxTZXQSSQoGbGFiZWxzGAEgAygLMjkucG9zdGVybi5kYXRhcGxhbmUudjEuU2VyaWVzUmVzcG9uc2UuTGFiZWxTZXQuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIgCg5MYWJlbHNSZXNwb25zZRIOCgZ2YWx1ZXMYASADKAkyhgMKB01ldHJpY3MSWAoFUXVlcnkSIi5wb3N0ZXJuLmRhdGFwbGFuZS52MS5RdWVyeVJlcXVlc3QaIy5wb3N0ZXJuLmRhdGFwbGFuZS52MS5RdWVyeVJlc3BvbnNlIgbCwRgCCAcSZwoKUXVlcnlSYW5nZRInLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlF1ZXJ5UmFuZ2VSZXF1ZXN0GigucG9zdGVybi5kYXRhcGxhbmUudjEuUXVlcnlSYW5nZVJlc3BvbnNlIgbCwRgCCAcSWwoGU2VyaWVzEiMucG9zdGVybi5kYXRhcGxhbmUudjEuU2VyaWVzUmVxdWVzdBokLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlNlcmllc1Jlc3BvbnNlIgbCwRgCCAcSWwoGTGFiZWxzEiMucG9zdGVybi5kYXRhcGxhbmUudjEuTGFiZWxzUmVxdWVzdBokLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLkxhYmVsc1Jlc3BvbnNlIgbCwRgCCAdiBnByb3RvMw", [file_google_protobuf_timestamp, file_postern_v1_data]);
+  fileDesc("CiJwb3N0ZXJuL2RhdGFwbGFuZS92MS9tZXRyaWNzLnByb3RvEhRwb3N0ZXJuLmRhdGFwbGFuZS52MSJXCgxRdWVyeVJlcXVlc3QSDgoGc291cmNlGAEgASgJEg0KBXF1ZXJ5GAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpcBChFRdWVyeVJhbmdlUmVxdWVzdBIOCgZzb3VyY2UYASABKAkSDQoFcXVlcnkYAiABKAkSKQoFc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA2VuZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHc3RlcF9tcxgFIAEoDSKCAQoNU2VyaWVzUmVxdWVzdBIOCgZzb3VyY2UYASABKAkSDQoFbWF0Y2gYAiADKAkSKQoFc3RhcnQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKA2VuZBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikQEKDUxhYmVsc1JlcXVlc3QSDgoGc291cmNlGAEgASgJEg0KBWxhYmVsGAIgASgJEg0KBW1hdGNoGAMgAygJEikKBXN0YXJ0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBInCgNlbmQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIqoBCg1TZWxlY3RSZXF1ZXN0Eg4KBnNvdXJjZRgBIAEoCRINCgVxdWVyeRgCIAEoCRJHCgpwYXJhbWV0ZXJzGAMgAygLMjMucG9zdGVybi5kYXRhcGxhbmUudjEuU2VsZWN0UmVxdWVzdC5QYXJhbWV0ZXJzRW50cnkaMQoPUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEikQIKDlNlbGVjdFJlc3BvbnNlEjwKB2NvbHVtbnMYASADKAsyKy5wb3N0ZXJuLmRhdGFwbGFuZS52MS5TZWxlY3RSZXNwb25zZS5Db2x1bW4SNgoEcm93cxgCIAMoCzIoLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlNlbGVjdFJlc3BvbnNlLlJvdxokCgZDb2x1bW4SDAoEbmFtZRgBIAEoCRIMCgR0eXBlGAIgASgJGj8KA1JvdxI4CgVjZWxscxgBIAMoCzIpLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlNlbGVjdFJlc3BvbnNlLkNlbGwaIgoEQ2VsbBIRCgR0ZXh0GAEgASgJSACIAQFCBwoFX3RleHQimAEKClRpbWVTZXJpZXMSPAoGbGFiZWxzGAEgAygLMiwucG9zdGVybi5kYXRhcGxhbmUudjEuVGltZVNlcmllcy5MYWJlbHNFbnRyeRINCgVhdF9tcxgCIAMoEhIOCgZ2YWx1ZXMYAyADKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJsCg1RdWVyeVJlc3BvbnNlEjAKBnNlcmllcxgBIAMoCzIgLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlRpbWVTZXJpZXMSDAoEa2luZBgCIAEoCRIbChNoaXN0b2dyYW1zX2xlZnRfb3V0GAMgASgNImMKElF1ZXJ5UmFuZ2VSZXNwb25zZRIwCgZzZXJpZXMYASADKAsyIC5wb3N0ZXJuLmRhdGFwbGFuZS52MS5UaW1lU2VyaWVzEhsKE2hpc3RvZ3JhbXNfbGVmdF9vdXQYAiABKA0i1gEKDlNlcmllc1Jlc3BvbnNlEj0KBnNlcmllcxgBIAMoCzItLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlNlcmllc1Jlc3BvbnNlLkxhYmVsU2V0GoQBCghMYWJlbFNldBJJCgZsYWJlbHMYASADKAsyOS5wb3N0ZXJuLmRhdGFwbGFuZS52MS5TZXJpZXNSZXNwb25zZS5MYWJlbFNldC5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIiAKDkxhYmVsc1Jlc3BvbnNlEg4KBnZhbHVlcxgBIAMoCTLjAwoHTWV0cmljcxJYCgVRdWVyeRIiLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlF1ZXJ5UmVxdWVzdBojLnBvc3Rlcm4uZGF0YXBsYW5lLnYxLlF1ZXJ5UmVzcG9uc2UiBsLBGAIIBxJnCgpRdWVyeVJhbmdlEicucG9zdGVybi5kYXRhcGxhbmUudjEuUXVlcnlSYW5nZVJlcXVlc3QaKC5wb3N0ZXJuLmRhdGFwbGFuZS52MS5RdWVyeVJhbmdlUmVzcG9uc2UiBsLBGAIIBxJbCgZTZXJpZXMSIy5wb3N0ZXJuLmRhdGFwbGFuZS52MS5TZXJpZXNSZXF1ZXN0GiQucG9zdGVybi5kYXRhcGxhbmUudjEuU2VyaWVzUmVzcG9uc2UiBsLBGAIIBxJbCgZMYWJlbHMSIy5wb3N0ZXJuLmRhdGFwbGFuZS52MS5MYWJlbHNSZXF1ZXN0GiQucG9zdGVybi5kYXRhcGxhbmUudjEuTGFiZWxzUmVzcG9uc2UiBsLBGAIIBxJbCgZTZWxlY3QSIy5wb3N0ZXJuLmRhdGFwbGFuZS52MS5TZWxlY3RSZXF1ZXN0GiQucG9zdGVybi5kYXRhcGxhbmUudjEuU2VsZWN0UmVzcG9uc2UiBsLBGAIIB2IGcHJvdG8z", [file_google_protobuf_timestamp, file_postern_v1_data]);
 
 /**
  * Describes the message postern.dataplane.v1.QueryRequest.
@@ -41,46 +41,81 @@ export const LabelsRequestSchema = /*@__PURE__*/
   messageDesc(file_postern_dataplane_v1_metrics, 3);
 
 /**
+ * Describes the message postern.dataplane.v1.SelectRequest.
+ * Use `create(SelectRequestSchema)` to create a new message.
+ */
+export const SelectRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_dataplane_v1_metrics, 4);
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.
+ * Use `create(SelectResponseSchema)` to create a new message.
+ */
+export const SelectResponseSchema = /*@__PURE__*/
+  messageDesc(file_postern_dataplane_v1_metrics, 5);
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.Column.
+ * Use `create(SelectResponse_ColumnSchema)` to create a new message.
+ */
+export const SelectResponse_ColumnSchema = /*@__PURE__*/
+  messageDesc(file_postern_dataplane_v1_metrics, 5, 0);
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.Row.
+ * Use `create(SelectResponse_RowSchema)` to create a new message.
+ */
+export const SelectResponse_RowSchema = /*@__PURE__*/
+  messageDesc(file_postern_dataplane_v1_metrics, 5, 1);
+
+/**
+ * Describes the message postern.dataplane.v1.SelectResponse.Cell.
+ * Use `create(SelectResponse_CellSchema)` to create a new message.
+ */
+export const SelectResponse_CellSchema = /*@__PURE__*/
+  messageDesc(file_postern_dataplane_v1_metrics, 5, 2);
+
+/**
  * Describes the message postern.dataplane.v1.TimeSeries.
  * Use `create(TimeSeriesSchema)` to create a new message.
  */
 export const TimeSeriesSchema = /*@__PURE__*/
-  messageDesc(file_postern_dataplane_v1_metrics, 4);
+  messageDesc(file_postern_dataplane_v1_metrics, 6);
 
 /**
  * Describes the message postern.dataplane.v1.QueryResponse.
  * Use `create(QueryResponseSchema)` to create a new message.
  */
 export const QueryResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_dataplane_v1_metrics, 5);
+  messageDesc(file_postern_dataplane_v1_metrics, 7);
 
 /**
  * Describes the message postern.dataplane.v1.QueryRangeResponse.
  * Use `create(QueryRangeResponseSchema)` to create a new message.
  */
 export const QueryRangeResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_dataplane_v1_metrics, 6);
+  messageDesc(file_postern_dataplane_v1_metrics, 8);
 
 /**
  * Describes the message postern.dataplane.v1.SeriesResponse.
  * Use `create(SeriesResponseSchema)` to create a new message.
  */
 export const SeriesResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_dataplane_v1_metrics, 7);
+  messageDesc(file_postern_dataplane_v1_metrics, 9);
 
 /**
  * Describes the message postern.dataplane.v1.SeriesResponse.LabelSet.
  * Use `create(SeriesResponse_LabelSetSchema)` to create a new message.
  */
 export const SeriesResponse_LabelSetSchema = /*@__PURE__*/
-  messageDesc(file_postern_dataplane_v1_metrics, 7, 0);
+  messageDesc(file_postern_dataplane_v1_metrics, 9, 0);
 
 /**
  * Describes the message postern.dataplane.v1.LabelsResponse.
  * Use `create(LabelsResponseSchema)` to create a new message.
  */
 export const LabelsResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_dataplane_v1_metrics, 8);
+  messageDesc(file_postern_dataplane_v1_metrics, 10);
 
 /**
  * Relays queries to the customer's Prometheus, or a store that speaks its API, in memory alone. Each query is parsed, held to the
