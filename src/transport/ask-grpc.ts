@@ -1,7 +1,7 @@
 import { connect, type ClientHttp2Session } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { PosternError } from '../base/errors.ts'
-import { on, once } from './edge.ts'
+import { ignoreErrors, on, once } from './edge.ts'
 import { secureTarget } from './target-tls.ts'
 import { dialTarget } from './tcp-dial.ts'
 
@@ -41,6 +41,7 @@ export async function askGrpc(call: GrpcCall): Promise<Buffer> {
   try {
     const socket = await dial(call, ended)
     session = connect(call.url.origin, { createConnection: (): Duplex => socket })
+    ignoreErrors(session)
     return await ask(session, call, ended)
   } catch (error) {
     if (error instanceof PosternError && error.code !== 'TARGET_UNREACHABLE') throw error

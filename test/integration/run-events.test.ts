@@ -197,6 +197,22 @@ describe('events of runs', () => {
       expect(stack.agents[0]?.report().runs?.accepted).to.equal(0)
     })
 
+  it('are refused where they come faster than they are taken', async () => {
+    await startAgent()
+    const codes = await Promise.all(
+      Array.from({ length: 320 }, async () => {
+        // The oldest of over 64 connections may be hung up on.
+        return await post({ events: [] }).then(
+          ([code]) => code,
+          () => 0,
+        )
+      }),
+    )
+    for (let i = 0; !codes.includes(429) && i < 400; i++)
+      codes.push((await post({ events: [] }))[0])
+    expect(codes).to.include(429)
+  })
+
   it('end their connection where they are bytes of nothing, and no other', async () => {
     await startAgent()
     for (const odd of [
@@ -219,5 +235,29 @@ describe('events of runs', () => {
     const reason = async (promise: Promise<unknown>) => await promise.then(() => '', reasonOfError)
     expect(await reason(runs.list({ cluster: 'c-1', cursor: 'x' }))).to.include('CURSOR_INVALID')
     expect(await reason(runs.list({ cluster: 'c-1', limit: 501 }))).to.include('QUERY_REFUSED')
+  })
+
+  it('are told in as many answers as it takes, each of a bounded size', async () => {
+    const agent = await startAgent()
+    const argument = 'x'.repeat(4000)
+    const task = {
+      name: 'train',
+      image: 'registry.internal/x',
+      arguments: Array(10).fill(argument),
+    }
+    for (let attempt = 1; attempt <= 80; attempt++)
+      agent.events.dispatched(
+        create(DispatchRequestSchema, { executor: 'e', action, attempt, task }),
+      )
+    await eventually(() => agent.report().runs?.delivered === 80, 'all are delivered')
+    const told: number[] = []
+    for (let cursor = ''; ;) {
+      const page = await runs.list({ cluster: 'c-1', limit: 500, cursor })
+      if (page.events.length === 0) break
+      expect(page.events.length).to.be.below(80)
+      told.push(...page.events.map((one) => one.event?.attempt ?? 0))
+      cursor = page.cursor
+    }
+    expect(told).to.deep.equal(Array.from({ length: 80 }, (_, i) => i + 1))
   })
 })

@@ -66,7 +66,7 @@ export class AgentEvents {
     const path = settings['events.socket']
     if (path === undefined) return
     const { localEvents } = await import('./local-events.ts')
-    const socket = localEvents(path, settings['events.openers'], queue)
+    const socket = localEvents(path, settings['events.openers'], queue, ambient.clock)
     this.#socket = socket
     await socket.listen()
   }

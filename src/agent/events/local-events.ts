@@ -1,5 +1,7 @@
 import { fromBinary, fromJsonString, toBinary, toJsonString, create } from '@bufbuild/protobuf'
-import { printable } from '../../base/errors.ts'
+import type { Clock } from '../../base/clock.ts'
+import { PosternError, printable } from '../../base/errors.ts'
+import { TokenBucket } from '../../base/token-bucket.ts'
 import type { EventQueue } from '../../dataplane/events/events.ts'
 import {
   Events,
@@ -12,6 +14,9 @@ import type { Openers } from '../../transport/local-socket.ts'
 
 const PATH = `/${Events.typeName}/${Events.method.post.name}`
 const TEXT_MAX = 300
+/** Each post may cost time: no workload has all of the agent's. */
+const POSTS_PER_SECOND = 100
+const POSTS_BURST = 300
 /** connectrpc.com/docs/protocol, "Error codes". */
 const HTTP: Partial<Record<StatusName, number>> = {
   INVALID_ARGUMENT: 400,
@@ -20,9 +25,17 @@ const HTTP: Partial<Record<StatusName, number>> = {
 }
 
 /** Makes the socket where workloads post events. */
-export function localEvents(path: string, openers: Openers, queue: EventQueue): LocalHttp {
+export function localEvents(
+  path: string,
+  openers: Openers,
+  queue: EventQueue,
+  clock: Pick<Clock, 'nowMs'>,
+): LocalHttp {
+  const rate = new TokenBucket(POSTS_PER_SECOND, POSTS_BURST)
   return new LocalHttp(path, openers, (call) => {
     try {
+      if (!rate.spend(clock.nowMs()))
+        throw new PosternError('EVENTS_FULL', 'posts come faster than they are taken')
       return good(post(call, queue), call)
     } catch (error) {
       return bad(error)

@@ -14,6 +14,9 @@ import type { Database } from '../../store/records.ts'
 const ENTRIES_MAX = 200
 const STREAM = /^[0-9a-f]{1,32}$/
 const PRUNE_BATCH = 500
+/** Rows that are read at once, and bytes that one answer holds. */
+const PAGE = 25
+const ANSWER_BYTES_MAX = 2 * 1024 * 1024
 
 /** An event that is kept. */
 export interface KeptRun {
@@ -80,19 +83,32 @@ export class RunBook {
     return entries.length
   }
 
-  /** Events behind an id, oldest first. */
+  /** Events behind an id, oldest first: fewer than the limit where they would be more than one answer holds. */
   async list({ cluster, run, after, limit }: RunQuery): Promise<readonly KeptRun[]> {
-    let query = this.#database
+    const kept: KeptRun[] = []
+    let [from, bytes] = [after, 0]
+    while (kept.length < limit) {
+      const page = await this.#page({ cluster, run, after: from, limit: PAGE })
+      for (const { id, agent, received_at: receivedAtMs, event: text } of page) {
+        bytes += text.length
+        if (kept.length === limit || (kept.length > 0 && bytes > ANSWER_BYTES_MAX)) return kept
+        const event = fromJsonString(RunEventSchema, text, { ignoreUnknownFields: true })
+        kept.push({ id, agent, receivedAtMs, event })
+        from = id
+      }
+      if (page.length < PAGE) return kept
+    }
+    return kept
+  }
+
+  async #page({ cluster, run, after, limit }: RunQuery) {
+    const query = this.#database
       .selectFrom('run_events')
       .select(['id', 'agent', 'received_at', 'event'])
       .where('cluster', '=', cluster)
       .where('id', '>', after)
-    if (run !== undefined) query = query.where('run', '=', run)
-    const rows = await query.orderBy('id').limit(limit).execute()
-    return rows.map(({ id, agent, received_at: receivedAtMs, event }) => ({
-      ...{ id, agent, receivedAtMs },
-      event: fromJsonString(RunEventSchema, event, { ignoreUnknownFields: true }),
-    }))
+    const wanted = run === undefined ? query : query.where('run', '=', run)
+    return await wanted.orderBy('id').limit(limit).execute()
   }
 
   /** The id of the newest event of all; 0: there is none. */
