@@ -1,6 +1,7 @@
 /** The data plane's own services on one machine: an object store, a secret, a log and metrics. */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { request as requestPlain } from 'node:http'
 import { request } from 'node:https'
 import { fileURLToPath } from 'node:url'
 import { BlobServiceClient, StorageSharedKeyCredential } from '@azure/storage-blob'
@@ -11,6 +12,7 @@ import { freePort } from './free-port.ts'
 const AZURITE = fileURLToPath(
   new URL('../node_modules/azurite/dist/src/blob/main.js', import.meta.url),
 )
+const EXECUTOR = fileURLToPath(new URL('./quickstart-executor.ts', import.meta.url))
 /** The account that every Azurite has, and its key, which everybody knows. */
 const ACCOUNT = 'devstoreaccount1'
 const ACCOUNT_KEY =
@@ -27,6 +29,9 @@ export const DATA_RULES = `  - name: the data plane's services for the console
       - postern.dataplane.v1.Logs/Tail
       - postern.dataplane.v1.Metrics/*
     sealed: required
+  - name: what the console tells and asks of runs
+    callers: [console]
+    methods: [postern.dataplane.v1.Tasks/*, postern.dataplane.v1.Cluster/Describe]
 `
 
 /** Starts an object store, and returns the settings of an agent that has it, a backend for secrets, a log, and metrics where there are any. */
@@ -62,6 +67,9 @@ export async function startDataPlane(
   mkdirSync(`${folder}/logs`)
   const lines = [1, 2, 3].map((i) => `epoch ${String(i)} token=abc${String(i)}\n`)
   writeFileSync(`${folder}/logs/train.log`, lines.join(''))
+  const executorPort = await freePort()
+  const executor = children.start('executor', process.execPath, [EXECUTOR, String(executorPort)])
+  await executor.waitFor('the executor listens', WAIT_MS)
   const recipient = await identityToRecipient(await generateIdentity())
   return {
     stores: [
@@ -78,6 +86,13 @@ export async function startDataPlane(
         redact: [{ pattern: 'token=\\S+', replacement: 'token=…' }],
       },
     ],
+    executors: [
+      {
+        ...{ name: 'local', url: `http://127.0.0.1:${String(executorPort)}` },
+        images: ['registry.internal/team/*'],
+      },
+    ],
+    events: { socket: `${folder}/events.sock`, openers: 'owner' },
     prometheus:
       prometheusPort === undefined
         ? []
@@ -88,10 +103,19 @@ export async function startDataPlane(
 /** One call of the console: method, request, and more flags; `input`: the request, where it holds a secret. */
 export type Call = (method: string, data: object, more?: readonly string[]) => Promise<string>
 
+/** Where the steps happen. */
+export interface DataPlace {
+  readonly folder: string
+  readonly certs: string
+  readonly hasPrometheus: boolean
+  /** Waits until the gateway has kept an event of a workload of a run, and says so. */
+  readonly kept: (run: string) => Promise<string>
+}
+
 /** The steps: what each is called, does, and says. */
 export function dataSteps(
   call: Call,
-  { folder, certs, hasPrometheus }: { folder: string; certs: string; hasPrometheus: boolean },
+  { folder, certs, hasPrometheus, kept }: DataPlace,
 ): readonly { readonly name: string; readonly act: () => Promise<string> }[] {
   const object = { store: 'artifacts', dataType: 'DATA_TYPE_TASK_IO', key: 'runs/17/output.txt' }
   const scope = { organisation: 'acme' }
@@ -135,6 +159,40 @@ export function dataSteps(
       },
     },
   ]
+  const action = {
+    organisation: 'acme',
+    project: 'billing',
+    domain: 'dev',
+    run: 'r-17',
+    action: 'train',
+  }
+  const attempt = { executor: 'local', action, attempt: 1 }
+  const runs = [
+    {
+      name: 'a task handed to an executor',
+      act: async () => {
+        const inputs = [{ name: 'rows', uri: 's3://acme-artifacts/runs/17/rows' }]
+        const task = {
+          name: 'train',
+          version: '3',
+          image: 'registry.internal/team/train:3',
+          inputs,
+        }
+        await call('Tasks/Dispatch', { ...attempt, task })
+        const { phase } = JSON.parse(await call('Tasks/Status', attempt)) as { phase: string }
+        return `train, attempt 1: ${phase}`
+      },
+    },
+    {
+      name: 'an event of its run, posted by a workload and kept by the gateway',
+      act: async () => {
+        const event = { action, attempt: 1, phase: 'PHASE_RUNNING', message: 'epoch 1' }
+        await postEvent(`${folder}/events.sock`, { events: [event] })
+        return await kept('acme/billing/dev/r-17')
+      },
+    },
+  ]
+  steps.push(...runs)
   const metrics = {
     name: 'a query of metrics',
     act: async () => {
@@ -172,5 +230,21 @@ async function use(
     })
     sent.on('error', reject)
     sent.end(body)
+  })
+}
+
+/** Posts to the agent's socket, as a workload does. */
+async function postEvent(socketPath: string, body: object): Promise<void> {
+  const text = JSON.stringify(body)
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+  const path = '/postern.dataplane.v1.Events/Post'
+  await new Promise<void>((resolve, reject) => {
+    const sent = requestPlain({ socketPath, path, method: 'POST', headers }, (response) => {
+      response.resume()
+      if (response.statusCode === 200) resolve()
+      else reject(new Error(`the agent answered ${String(response.statusCode)}`))
+    })
+    sent.on('error', reject)
+    sent.end(text)
   })
 }

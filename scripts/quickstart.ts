@@ -75,7 +75,7 @@ async function main(once: boolean): Promise<void> {
     ({ what, port }) => `${what} on 127.0.0.1:${String(port)}`,
   )
   const hasPrometheus = target.what === 'Prometheus'
-  const at = { folder: FOLDER, certs: CERTS, hasPrometheus }
+  const at = { folder: FOLDER, certs: CERTS, hasPrometheus, kept: keptEvent }
   const dataPlane = await perform(
     'object store',
     () =>
@@ -88,6 +88,7 @@ async function main(once: boolean): Promise<void> {
     agents: { listen: `127.0.0.1:${String(agentPort)}` },
     callers: { listen: `127.0.0.1:${String(callerPort)}` },
     status: { socket: `${FOLDER}/gateway.sock` },
+    records: { file: `${FOLDER}/records.db` },
   })
   const sealKey = `${FOLDER}/console-seal.key`
   const { pin } = JSON.parse(
@@ -215,6 +216,25 @@ async function dataThrough(
     return runToEnd(process.execPath, program, JSON.stringify(data))
   }
   for (const { name, act } of dataSteps(call, at)) await perform(name, act, (text) => text)
+}
+
+/** Asks the gateway for events of a run until one of a workload is there. */
+async function keptEvent(run: string): Promise<string> {
+  const data = JSON.stringify({ cluster: 'dev', run })
+  const file = `${FOLDER}/caller.yaml`
+  const list = ['call', '-', 'postern.v1.Runs/List', '--json', '--config', file, '--data', data]
+  const endAtMs = Date.now() + WAIT_MS
+  for (;;) {
+    const { events = [] } = JSON.parse(await command('gateway', ...list)) as {
+      events?: { event: { phase: string; message?: string; task?: object } }[]
+    }
+    const told = events.find(({ event }) => event.phase === 'PHASE_RUNNING')
+    if (told !== undefined) {
+      const definitions = events.filter(({ event }) => (event.task ?? null) !== null).length
+      return `${told.event.phase}, "${told.event.message ?? ''}"; and ${String(definitions)} definition`
+    }
+    if (Date.now() > endAtMs) throw new Error('the gateway has kept no event')
+  }
 }
 
 async function forwardThrough(

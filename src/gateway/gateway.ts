@@ -118,6 +118,8 @@ export class Gateway implements GatewayRooms {
     const { agents, callers } = this.#rooms
     const all = [[...agents.connections], [...callers.connections]] as const
     await drainConnections(...all, this.#settings, this.#ambient.clock)
+    // Who went with us, and that they went: a store that fails has said so.
+    await this.#rooms.book?.write().catch(() => undefined)
     this.stop()
   }
 
@@ -128,13 +130,7 @@ export class Gateway implements GatewayRooms {
     this.#rooms.canary.stop()
     for (const connection of this.#connections())
       connection.close(new PosternError('SHUTDOWN', 'the gateway is stopping'))
-    void this.#closeStore()
-  }
-
-  /** Who went with us is written down before. */
-  async #closeStore(): Promise<void> {
-    await this.#rooms.book?.write().catch(() => undefined)
-    await this.access?.close()
+    void this.access?.close()
   }
 
   #tell(): void {

@@ -14,6 +14,7 @@ import type { Database } from '../../store/records.ts'
 const ENTRIES_MAX = 200
 const STREAM = /^[0-9a-f]{1,32}$/
 const PRUNE_BATCH = 500
+const HOUR_MS = 3_600_000
 /** Rows that are read at once, and bytes that one answer holds. */
 const PAGE = 25
 const ANSWER_BYTES_MAX = 2 * 1024 * 1024
@@ -41,6 +42,7 @@ export class RunBook {
   readonly #database: Database
   readonly #clock: Clock
   readonly #perClusterMax: number
+  #pruneAtMs = 0
 
   constructor(database: Database, clock: Clock, perClusterMax: number) {
     this.#database = database
@@ -122,8 +124,10 @@ export class RunBook {
     return row?.id ?? 0
   }
 
-  /** Lets go of what was taken before a moment: one batch. Returns how many went. */
+  /** Lets go of what was taken before a moment, once an hour: one batch. Returns how many went. */
   async prune(beforeMs: number): Promise<number> {
+    const nowMs = this.#clock.nowMs()
+    if (nowMs < this.#pruneAtMs) return 0
     const old = await this.#database
       .selectFrom('run_events')
       .select('id')
@@ -132,6 +136,7 @@ export class RunBook {
       .limit(PRUNE_BATCH)
       .execute()
     const ids = old.map(({ id }) => id)
+    if (ids.length < PRUNE_BATCH) this.#pruneAtMs = nowMs + HOUR_MS
     if (ids.length > 0)
       await this.#database.transaction().execute(async (within) => {
         await within.deleteFrom('run_events').where('id', 'in', ids).execute()
