@@ -226,13 +226,10 @@ async function keptEvent(run: string): Promise<string> {
   const endAtMs = Date.now() + WAIT_MS
   for (;;) {
     const { events = [] } = JSON.parse(await command('gateway', ...list)) as {
-      events?: { event: { phase: string; message?: string; task?: object } }[]
+      events?: { event: { phase: string; message?: string } }[]
     }
     const told = events.find(({ event }) => event.phase === 'PHASE_RUNNING')
-    if (told !== undefined) {
-      const definitions = events.filter(({ event }) => (event.task ?? null) !== null).length
-      return `${told.event.phase}, "${told.event.message ?? ''}"; and ${String(definitions)} definition`
-    }
+    if (told !== undefined) return `${told.event.phase}, "${told.event.message ?? ''}"`
     if (Date.now() > endAtMs) throw new Error('the gateway has kept no event')
   }
 }

@@ -8,6 +8,7 @@ import type { DispatchRequestSchema } from '../../src/gen/postern/dataplane/v1/t
 import { GrpcExecutor, HttpExecutor } from '../support/executor-server.ts'
 import { GATEWAY } from '../support/pki.ts'
 import { reasonOfError } from '../support/reason-of-error.ts'
+import { SealedStack } from '../support/sealed-stack.ts'
 import { Stack } from '../support/stack.ts'
 
 type Request = MessageInitShape<typeof DispatchRequestSchema>
@@ -28,6 +29,7 @@ describe('tasks', () => {
   let stack: Stack
   let executor: HttpExecutor
   let grpc: GrpcExecutor
+  let grpcUrl: string
   let tasks: Client<typeof Tasks>
 
   before(async () => {
@@ -39,6 +41,7 @@ describe('tasks', () => {
     writeFileSync(tokenFile, 'executor-token\n')
     chmodSync(tokenFile, 0o600)
     const images = ['registry.internal/team/*']
+    grpcUrl = await grpc.start()
     const rows = [
       {
         name: 'local',
@@ -47,7 +50,7 @@ describe('tasks', () => {
         tokenFile,
         images,
       },
-      { name: 'grpc', type: 'grpc', url: await grpc.start(), images, digests: 'required' },
+      { name: 'grpc', type: 'grpc', url: grpcUrl, images, digests: 'required' },
       { name: 'away', url: 'http://127.0.0.1:1', images },
     ]
     await stack.startAgent({ executors: JSON.stringify(rows) })
@@ -76,6 +79,30 @@ describe('tasks', () => {
     const other = { ...whole, task: { ...task, version: '4' } }
     expect(await reasonOf(other)).to.include('TASK_CONFLICT')
     expect(executor.begun.length).to.equal(2)
+  })
+
+  it('are told to the control plane with their definition, once for each that has begun', async () => {
+    await tasks.dispatch({ ...whole, attempt: 30 })
+    const accepted = stack.agents[0]?.report().runs?.accepted ?? 0
+    expect(accepted).to.be.above(0)
+    await tasks.dispatch({ ...whole, attempt: 30 })
+    expect(stack.agents[0]?.report().runs?.accepted).to.equal(accepted)
+  })
+
+  it('are told to nobody where the call was sealed', async () => {
+    const row = { name: 'grpc', type: 'grpc', url: grpcUrl, images: ['registry.internal/team/*'] }
+    const sealed = await SealedStack.start({ executors: JSON.stringify([row]) })
+    try {
+      const before = grpc.begun.length
+      await sealed
+        .cluster()
+        .service(Tasks)
+        .dispatch({ ...whole, executor: 'grpc' })
+      expect(grpc.begun.length).to.equal(before + 1)
+      expect(sealed.agent.report().runs?.accepted).to.equal(0)
+    } finally {
+      sealed.stop()
+    }
   })
 
   it('are aborted, and tell how they are, in bounded words', async () => {

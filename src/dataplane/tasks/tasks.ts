@@ -23,7 +23,7 @@ const TEXT_MAX = 1000
 /** The collaborators of the executors. */
 export interface TaskPorts extends FaultPorts {
   readonly clock: Pick<Clock, 'nowMs'>
-  /** Hears of each attempt that has begun, once. */
+  /** Hears of each attempt that has begun, once; not of sealed calls, as the control plane is told of it in clear. */
   readonly onDispatched?: (request: DispatchRequest) => void
 }
 
@@ -73,7 +73,7 @@ export class Executors {
     judgeTask(request, row)
     const { answer, isRepeated } = await this.#attempts.once(name, request, async () => {
       const begun = await this.#ask(Tasks.method.dispatch, request, context)
-      this.#ports.onDispatched?.(request)
+      if (!isSealed(context)) this.#ports.onDispatched?.(request)
       return begun
     })
     const message = printable(answer.message, TEXT_MAX)
@@ -100,4 +100,9 @@ export class Executors {
       throw backendFault(error, `executor ${row.name}`, this.#ports)
     }
   }
+}
+
+/** Whom the agent knows first-hand has sealed its call, so that no gateway reads it. */
+function isSealed({ caller }: CallContext): boolean {
+  return caller.kind === 'service' && caller.known === 'first-hand'
 }
