@@ -27,6 +27,15 @@ export async function secureTarget(
   own: OwnSide = {},
 ): Promise<TLSSocket> {
   const name = isIpAddress(host) ? {} : { servername: host }
+  if (signal.aborted) {
+    socket.destroy()
+    throw new PosternError('TARGET_UNREACHABLE', 'the dial was given up')
+  }
+  // Node takes the roots of the system in place of none: an empty file is no leave to trust them.
+  if (caPem?.includes('-----BEGIN CERTIFICATE-----') === false) {
+    socket.destroy()
+    throw new PosternError('TARGET_UNREACHABLE', 'the roots of the target hold no certificate')
+  }
   const trust = caPem === undefined ? {} : { ca: caPem }
   return await new Promise((resolve, reject) => {
     const onAbort = (): void => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { readFileSync, renameSync } from 'node:fs'
+import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createServer as createHttps } from 'node:https'
 import { connect, createServer as createTcp, type AddressInfo, type Server } from 'node:net'
 import { once } from 'node:events'
@@ -54,10 +54,13 @@ describe('a forward to a target that speaks TLS', () => {
       ...{ name, target, dataType: 'service-traffic' },
       ...rest,
     })
+    const emptyRoots = `${roots}.empty`
+    writeFileSync(emptyRoots, '')
     const services = [
       row('echo', `tls://localhost:${String(echoPort)}`, { caFile: roots }),
       row('foreign', `tls://localhost:${String(echoPort)}`, { caFile: stack.pki.bundleFile }),
       row('other-name', `tls://127.0.0.1:${String(echoPort)}`, { caFile: roots }),
+      row('empty-roots', `tls://localhost:${String(echoPort)}`, { caFile: emptyRoots }),
       row('no-roots', `tls://localhost:${String(echoPort)}`, { caFile: `${roots}.none` }),
       row('web', `https://localhost:${String(webPort)}`, { caFile: roots, dataType: 'metric' }),
       row('rude', `http://localhost:${String(rudePort)}`, { dataType: 'metric' }),
@@ -101,6 +104,7 @@ describe('a forward to a target that speaks TLS', () => {
   for (const [service, why] of [
     ['foreign', 'does not chain to a trusted CA'],
     ['other-name', 'does not name the host'],
+    ['empty-roots', 'hold no certificate'],
     ['no-roots', 'roots of the target cannot be read (ENOENT)'],
   ] as const) {
     it(`is refused where ${service === 'no-roots' ? 'its roots are not there' : `it is ${service}`}`, async () => {

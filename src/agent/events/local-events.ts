@@ -50,7 +50,7 @@ function post({ path, form, body }: LocalCall, queue: EventQueue): number {
     request =
       form === 'json'
         ? fromJsonString(PostRequestSchema, body.toString())
-        : fromBinary(PostRequestSchema, body)
+        : fromBinary(PostRequestSchema, body, { readUnknownFields: false })
   } catch (error) {
     throw new Refused('INVALID_ARGUMENT', `it is no PostRequest: ${(error as Error).message}`)
   }
