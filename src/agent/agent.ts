@@ -132,6 +132,7 @@ export class Agent implements AgentRooms {
     if (saysOffers(changed)) void this.#registerAnew()
     this.tunnels.use(settings)
     if (changed.some((key) => key.startsWith('seal.'))) this.seal.use(settings)
+    this.events.use(settings)
     this.#heartbeat.use(settings)
   }
 

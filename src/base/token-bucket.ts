@@ -17,13 +17,13 @@ export class TokenBucket {
     this.#tokens = Math.min(this.#burst, this.#tokens + 1)
   }
 
-  /** Takes one token; false when none is left. */
-  spend(nowMs: number): boolean {
+  /** Takes tokens, by default one; false, and takes none, where so many are not left. */
+  spend(nowMs: number, count = 1): boolean {
     const elapsedMs = nowMs - (this.#atMs ?? nowMs)
     this.#atMs = nowMs
     this.#tokens = Math.min(this.#burst, this.#tokens + elapsedMs * this.#perMs)
-    if (this.#tokens < 1) return false
-    this.#tokens -= 1
+    if (this.#tokens < count) return false
+    this.#tokens -= count
     return true
   }
 }

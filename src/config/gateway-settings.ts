@@ -105,6 +105,11 @@ export const GATEWAY_SETTINGS = {
     100_000,
     { min: 100, max: 100_000_000 },
   ),
+  'records.runsBytes': bytes(
+    'Bytes of those events, of one cluster, as JSON: the store takes about twice this for each cluster that tells as much as it may.',
+    '64MiB',
+    ['1MiB', '1024GiB'],
+  ),
   'enroll.listen': listenAddress(
     'Where agents enrol: EST (RFC 7030) over HTTPS. No certificate is asked for here.',
     '0.0.0.0:7445',

@@ -21,7 +21,7 @@ import {
 import { caOf, type CertificateAuthority, type OwnIdentity } from './ca/ca.ts'
 import { CallerSide } from './callers/callers.ts'
 import { ClusterBook, Registry } from './clusters/clusters.ts'
-import { RunBook } from './runs/runs.ts'
+import { openRuns } from './runs/runs.ts'
 import { Enrolment } from './enrolment/enrolment.ts'
 
 /** Parts of the memory budget that one agent, and one caller, may use. */
@@ -65,25 +65,21 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
   const ca = caOf(settings, own, access, ambient)
   const book = access && new ClusterBook(access.records.database, identity.gateway, clock)
   if (book !== undefined) access?.addTask(() => book.write())
-  const runs = access && new RunBook(access.records.database, clock, settings['records.runsMax'])
-  const runsKeepMs = settings['records.runsKeep']
-  if (runs !== undefined)
-    access?.addTask(async () => {
-      await runs.prune(clock.wallMs() - runsKeepMs)
-    })
+  const runs = access && openRuns(access, settings, clock)
   const gatekeeper = gatekeeperOf(access, (issuer) => ca?.isRetired(issuer) === true, clock)
   const admission = new Admission(settings['admission.rate'], settings['admission.burst'])
   const shares = (fraction: number, connectionsMax: number): PeerShares =>
     new PeerShares({ whole: parts.budget, fraction, connectionsMax })
   const agents = new AgentSide({
-    ...{ parts, registry, runs, identity, gatekeeper, admission, issuer: ca?.issuer },
+    ...{ parts, registry, runs: runs?.intake, identity },
+    ...{ gatekeeper, admission, issuer: ca?.issuer },
     shares: shares(AGENT_SHARE, settings['limits.tunnelsPerAgentMax']),
     zone: settings.zone ?? '',
     logger: log('agents'),
     registerTimeoutMs: settings['handshake.timeout'],
   })
   const callers = new CallerSide({
-    ...{ parts, registry, book, runs, gatekeeper, logger: log('callers') },
+    ...{ parts, registry, book, runs: runs?.book, gatekeeper, logger: log('callers') },
     shares: shares(CALLER_SHARE, settings['limits.connectionsPerCallerMax']),
   })
   const intervalMs = settings['canary.interval']

@@ -173,6 +173,21 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
           .execute()
     },
   },
+
+  '006-run-bytes': {
+    async up(database: Kysely<Tables>): Promise<void> {
+      // What was kept before counts for nothing, and goes first.
+      await database.schema
+        .alterTable('run_events')
+        .addColumn('upto', 'bigint', (column) => column.notNull().defaultTo(0))
+        .execute()
+      await database.schema
+        .createIndex('run_events_by_bytes')
+        .on('run_events')
+        .columns(['cluster', 'upto'])
+        .execute()
+    },
+  },
 }
 
 const INDICES = [

@@ -144,6 +144,8 @@ export interface RunEventRow {
   cluster: string
   /** Counted within the cluster: the oldest go first. */
   place: number
+  /** Bytes of the cluster's events up to this one and with it. */
+  upto: number
   agent: string
   /** Drawn by the agent's process, and counted within it: what comes twice is kept once. */
   stream: string

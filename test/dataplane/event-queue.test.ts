@@ -1,9 +1,18 @@
 import { expect } from 'chai'
 import { create } from '@bufbuild/protobuf'
 import fc from 'fast-check'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { judgeEvent } from '../../src/contract/run-event.ts'
 import { EventQueue, type EventQueuePorts } from '../../src/dataplane/events/events.ts'
 import { RunEventSchema, type RunEvent } from '../../src/gen/postern/dataplane/v1/events_pb.js'
 import { Phase } from '../../src/gen/postern/dataplane/v1/tasks_pb.js'
@@ -136,6 +145,70 @@ describe('the queue of events', () => {
     expect([told(dropping)?.message, told(dropping)?.failure?.text]).to.deep.equal(['', ''])
   })
 
+  it('tells nothing that the other end would refuse, whatever redaction makes of it', () => {
+    const rules = {
+      texts: 'pass' as const,
+      redact: (text: string) => ({ text: text.replaceAll('x', '[redacted]'), count: 1 }),
+    }
+    const queue = queueOf({ rules, bytesMax: 1_000_000 })
+    const attributes = Object.fromEntries(
+      Array.from({ length: 32 }, (_, i) => [`a${String(i)}`, 'x'.repeat(256)]),
+    )
+    const long = 'x'.repeat(5000)
+    queue.post([event(long, { attributes, failure: { kind: 'x'.repeat(256), text: long } })])
+    const told = queue.next(1, 1)[0]?.event
+    expect(told?.cut).to.equal(true)
+    if (told !== undefined) judgeEvent(told)
+  })
+
+  it('tells of a task without its definition where that is too long', () => {
+    const queue = queueOf({ bytesMax: 1_000_000 })
+    const task = {
+      name: 't',
+      version: '1',
+      image: 'i',
+      arguments: Array(100).fill('x'.repeat(1000)),
+    }
+    queue.tell(event('', { task }))
+    queue.tell(event('', { task: { name: 'odd', command: ['\u0001'.repeat(20_000)] } }))
+    const told = queue.next(2, 100_000).map((one) => one.event)
+    expect(told.map((one) => one?.task?.name)).to.deep.equal(['t', 'odd'])
+    expect(told.map((one) => one?.task?.arguments.length)).to.deep.equal([0, 0])
+    expect(told.every((one) => one?.cut)).to.equal(true)
+  })
+
+  it('goes on behind one that nobody takes, and counts it', () => {
+    const queue = queueOf()
+    queue.post([event('1'), event('2')])
+    queue.drop()
+    expect(drain(queue)).to.deep.equal(['2'])
+    expect(queue.report()).to.deep.include({ delivered: 1, dropped: 1 })
+  })
+
+  it('keeps nothing of a post that the disk did not take, and all of those after it', () => {
+    const queue = queueOf({ spill: spill() })
+    symlinkSync('/dev/full', join(folder, 'events', '000000000001.events'))
+    codeOf(() => {
+      queue.post([event('lost 1'), event('lost 2')])
+    }, 'STATE_UNWRITABLE')
+    queue.post([event('after 1')])
+    queue.post([event('after 2')])
+    expect(queue.report().accepted).to.equal(2)
+    const next = queueOf({ spill: spill() })
+    expect(drain(next)).to.deep.equal(['after 1', 'after 2'])
+  })
+
+  it('gives the room of what it cannot read back', () => {
+    const bytes = 1000
+    const queue = queueOf({ bytesMax: 100_000, spill: spill(bytes) })
+    queue.post([event('x'.repeat(800))])
+    writeFileSync(join(folder, 'events.key'), Buffer.alloc(32, 1))
+    const next = queueOf({ bytesMax: 100_000, spill: spill(bytes) })
+    expect(next.report()).to.deep.include({ damaged: 1, spilled: 0 })
+    next.post([event('y'.repeat(800))])
+    expect(drain(next).length).to.equal(1)
+  })
+
   for (const [what, odd] of [
     ['without an action', event('x', { action: undefined })],
     ['of a run that is a path', event('x', { action: { ...action, run: '../r' } })],
@@ -143,6 +216,8 @@ describe('the queue of events', () => {
     ['without a phase', event('x', { phase: Phase.UNSPECIFIED })],
     ['of a phase that nobody knows', event('x', { phase: 99 })],
     ['with long attributes', event('x', { attributes: { a: 'b'.repeat(257) } })],
+    ['at a time before all time', event('x', { at: { seconds: -(10n ** 17n), nanos: 0 } })],
+    ['at a time of no second', event('x', { at: { seconds: 0n, nanos: 2 ** 30 } })],
     ['with an attribute of no name', event('x', { attributes: { 'a b': '' } })],
     ['with a definition, which only the agent tells', event('x', { task: { name: 't' } })],
   ] as const)

@@ -5,6 +5,9 @@ import { mkdirSync, statSync } from 'node:fs'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { systemRandom } from '../../src/base/random.ts'
+import { readExecutor } from '../../src/config/executor-row.ts'
+import { Spill } from '../../src/dataplane/events/spill.ts'
 import { Phase, Runs, type Client, type GatewayClient } from '../../src/client.ts'
 import {
   PostRequestSchema,
@@ -13,7 +16,7 @@ import {
   type PostRequest,
 } from '../../src/gen/postern/dataplane/v1/events_pb.js'
 import { DispatchRequestSchema } from '../../src/gen/postern/dataplane/v1/tasks_pb.js'
-import type { KeptEvent } from '../../src/gen/postern/v1/runs_pb.js'
+import { EntrySchema, type KeptEvent } from '../../src/gen/postern/v1/runs_pb.js'
 import { eventually } from '../support/eventually.ts'
 import { reasonOfError } from '../support/reason-of-error.ts'
 import { Stack } from '../support/stack.ts'
@@ -161,6 +164,48 @@ describe('events of runs', () => {
     for (const message of all.slice(20)) await post({ events: [event(message)] })
     await eventually(async () => (await kept()).length === 60, 'all are kept')
     expect((await messages()).filter((one) => one !== '')).to.deep.equal(all)
+  })
+
+  it('hold up none behind them where the gateway does not take them', async () => {
+    const directory = join(stack.pki.folder, 'spill')
+    const keyFile = join(stack.pki.folder, 'state', 'events.key')
+    // As an agent of another version may have left it.
+    mkdirSync(join(stack.pki.folder, 'state'), { recursive: true, mode: 0o700 })
+    const left = new Spill({ directory, keyFile, bytesMax: 1_000_000 }, systemRandom)
+    left.append(
+      ['1', 'x'.repeat(3000), '3', '4', 'y'.repeat(3000)].map((message, i) =>
+        toBinary(
+          EntrySchema,
+          create(EntrySchema, {
+            ...{ stream: 'ab', number: BigInt(i + 1) },
+            event: create(RunEventSchema, { action, attempt: 1, phase: Phase.RUNNING, message }),
+          }),
+        ),
+      ),
+    )
+    const agent = await startAgent({ 'events.spill': directory })
+    await post({ events: [event('after')] })
+    await eventually(async () => (await kept()).length === 4, 'they are kept')
+    expect(await messages()).to.deep.equal(['1', '3', '4', 'after'])
+    expect(agent.report().runs).to.deep.include({ delivered: 4, dropped: 2, waiting: 0 })
+  })
+
+  it('are taken of an executor that a reload has brought', async () => {
+    const agent = await stack.startAgent()
+    expect(agent.report().runs).to.equal(undefined)
+    const row = readExecutor({
+      name: 'e',
+      type: 'grpc',
+      url: 'http://127.0.0.1:1',
+      images: ['registry.internal/*'],
+    })
+    await agent.reload(() => ({ ...agent.settings, executors: [row] }))
+    await eventually(() => agent.report().runs !== undefined, 'the queue is open')
+    const task = { name: 'train', image: 'registry.internal/x' }
+    agent.events.dispatched(
+      create(DispatchRequestSchema, { executor: 'e', action, attempt: 1, task }),
+    )
+    await eventually(async () => (await kept()).length === 1, 'it is kept')
   })
 
   it('stay at the agent while it is locked down', async () => {

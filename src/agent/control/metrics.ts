@@ -49,7 +49,7 @@ export const AGENT_METRICS: readonly MetricRow[] = [
   {
     name: 'postern_run_events_total',
     kind: 'counter',
-    help: 'Events of runs by what became of them (accepted, delivered, refused).',
+    help: 'Events of runs by what became of them (accepted, delivered; refused for want of room; dropped as the control plane does not take them).',
     labels: ['result'],
   },
   {
@@ -140,7 +140,7 @@ function samples(report: AgentReport, nowMs: number): Sample[] {
 }
 
 function eventSamples({ waiting, spilled, ...counts }: EventsReport): Sample[] {
-  const total = (['accepted', 'delivered', 'refused'] as const).map((result) => ({
+  const total = (['accepted', 'delivered', 'refused', 'dropped'] as const).map((result) => ({
     name: 'postern_run_events_total',
     value: counts[result],
     labels: { result },

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { create } from '@bufbuild/protobuf'
-import { asPosternError } from '../../base/errors.ts'
+import { asPosternError, PosternError } from '../../base/errors.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { EventQueue, redactorOf, type EventsReport } from '../../dataplane/events/events.ts'
@@ -24,6 +24,9 @@ export interface AgentEventsPorts {
 /** What workloads and executors tell of runs: taken over a socket, queued, and handed on to the control plane. */
 export class AgentEvents {
   readonly #ports: AgentEventsPorts
+  #settings: AgentSettings
+  #isOpen = false
+  #isStopped = false
   #queue: EventQueue | undefined
   #sender: EventSender | undefined
   #socket: { close(): void } | undefined
@@ -31,12 +34,15 @@ export class AgentEvents {
 
   constructor(ports: AgentEventsPorts) {
     this.#ports = ports
+    this.#settings = ports.settings
   }
 
   /** Opens queue and socket, where the settings name one or a task could be told of. */
   start(): void {
-    const { settings } = this.#ports
+    const settings = this.#settings
+    if (this.#isOpen || this.#isStopped) return
     if (settings['events.socket'] === undefined && settings.executors.length === 0) return
+    this.#isOpen = true
     this.#open().catch((error: unknown) => {
       const { code, rawMessage: reason } = asPosternError(error)
       this.#failure = reason
@@ -44,11 +50,23 @@ export class AgentEvents {
     })
   }
 
+  /** Settings were read anew: the first executor of all brings events. */
+  use(settings: AgentSettings): void {
+    this.#settings = settings
+    this.start()
+  }
+
   async #open(): Promise<void> {
-    const { settings, ambient, logger, guard, tunnels } = this.#ports
+    const { ambient, logger, guard, tunnels } = this.#ports
+    const settings = this.#settings
     const directory = settings['events.spill']
     const keyFile = join(settings['state.directory'], 'events.key')
-    const redact = await redactorOf(settings['events.redact'])
+    const path = settings['events.socket']
+    const [redact, local] = await Promise.all([
+      redactorOf(settings['events.redact']),
+      path === undefined ? undefined : import('./local-events.ts'),
+    ])
+    if (this.#isStopped) return
     const queue = new EventQueue({
       ...{ clock: ambient.clock, random: ambient.random, bytesMax: settings['events.queueMax'] },
       rules: { texts: settings['events.texts'], redact },
@@ -63,10 +81,8 @@ export class AgentEvents {
     this.#queue = queue
     this.#sender = new EventSender({ clock: ambient.clock, logger, guard, tunnels, queue })
     this.#sender.wake()
-    const path = settings['events.socket']
-    if (path === undefined) return
-    const { localEvents } = await import('./local-events.ts')
-    const socket = localEvents(path, settings['events.openers'], queue, ambient.clock)
+    if (path === undefined || local === undefined) return
+    const socket = local.localEvents(path, settings['events.openers'], queue, ambient.clock)
     this.#socket = socket
     await socket.listen()
   }
@@ -77,7 +93,9 @@ export class AgentEvents {
     if (action !== undefined) event.action = action
     if (task !== undefined) event.task = task
     try {
-      this.#queue?.tell(event)
+      if (this.#queue === undefined)
+        throw new PosternError('EVENTS_FULL', this.#failure ?? 'events of runs are not taken yet')
+      this.#queue.tell(event)
     } catch (error) {
       const { code, rawMessage: reason } = asPosternError(error)
       this.#ports.logger.warn({ code, reason }, 'a dispatch could not be told of')
@@ -90,6 +108,7 @@ export class AgentEvents {
   }
 
   stop(): void {
+    this.#isStopped = true
     this.#sender?.stop()
     this.#socket?.close()
   }

@@ -1,4 +1,4 @@
-import { EVENT_TEXT_BYTES_MAX } from '../../contract/run-event.ts'
+import { EVENT_TEXT_BYTES_MAX, EVENT_WORD_BYTES_MAX } from '../../contract/run-event.ts'
 import type { RunEvent } from '../../gen/postern/dataplane/v1/events_pb.js'
 
 /** What becomes of the free texts of events. */
@@ -11,18 +11,18 @@ export interface TextRules {
 
 /** Cuts, redacts or leaves out the free texts of an event, and says so in it. */
 export function limitTexts(event: RunEvent, { texts, redact }: TextRules): void {
-  event.cut = false
   event.redacted = 0
-  const limited = (text: string): string => {
+  const limited = (text: string, bytesMax = EVENT_TEXT_BYTES_MAX): string => {
     if (text === '') return text
     if (texts === 'drop') {
       event.cut = true
       return ''
     }
     // Cut before: what is read takes time by its length.
-    const short = cutAt(text, EVENT_TEXT_BYTES_MAX)
+    const short = cutAt(text, bytesMax)
     const { text: told, count } = redact(short)
-    const result = cutAt(told, EVENT_TEXT_BYTES_MAX)
+    // And after: what replaces a place may be longer than it.
+    const result = cutAt(told, bytesMax)
     if (short !== text || result !== told) event.cut = true
     event.redacted += count
     return result
@@ -30,10 +30,10 @@ export function limitTexts(event: RunEvent, { texts, redact }: TextRules): void 
   event.message = limited(event.message)
   if (event.failure !== undefined) {
     event.failure.text = limited(event.failure.text)
-    event.failure.kind = limited(event.failure.kind)
+    event.failure.kind = limited(event.failure.kind, EVENT_WORD_BYTES_MAX)
   }
   for (const [name, value] of Object.entries(event.attributes))
-    event.attributes[name] = limited(value)
+    event.attributes[name] = limited(value, EVENT_WORD_BYTES_MAX)
 }
 
 /** Cuts between characters. */

@@ -1,16 +1,16 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { clone, create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { Clock } from '../../base/clock.ts'
-import { PosternError } from '../../base/errors.ts'
+import { asPosternError, PosternError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
-import { EVENT_BYTES_MAX, eventFault } from '../../contract/run-event.ts'
-import type { RunEvent } from '../../gen/postern/dataplane/v1/events_pb.js'
+import { ENTRIES_MAX, eventFault, eventRefused, judgeEvent } from '../../contract/run-event.ts'
+import { RunEventSchema, type RunEvent } from '../../gen/postern/dataplane/v1/events_pb.js'
+import { TaskSchema } from '../../gen/postern/dataplane/v1/tasks_pb.js'
 import { EntrySchema, type Entry } from '../../gen/postern/v1/runs_pb.js'
 import { limitTexts, type TextRules } from './event-texts.ts'
 import { Spill, type SpillPlace } from './spill.ts'
 
 const STREAM_BYTES = 8
-const EVENTS_MAX = 100
 
 /** The values and collaborators that EventQueue is given. */
 export interface EventQueuePorts {
@@ -36,6 +36,8 @@ export interface EventsReport {
   readonly delivered: number
   /** That were refused because there was no more room. */
   readonly refused: number
+  /** That the control plane did not take, and does not take the next time either. */
+  readonly dropped: number
   /** Segments on disk with a record that could not be read. */
   readonly damaged: number
 }
@@ -60,6 +62,7 @@ export class EventQueue {
   #accepted = 0
   #delivered = 0
   #refused = 0
+  #dropped = 0
 
   /** @throws STATE_UNWRITABLE, FILE_UNREADABLE */
   constructor(ports: EventQueuePorts) {
@@ -73,30 +76,40 @@ export class EventQueue {
 
   /** Takes events, all of them or none. @throws EVENT_REFUSED, EVENTS_FULL */
   post(events: readonly RunEvent[]): void {
-    if (events.length > EVENTS_MAX) throw refused(`at most ${String(EVENTS_MAX)} at once`)
+    if (events.length > ENTRIES_MAX) throw eventRefused(`at most ${String(ENTRIES_MAX)} at once`)
     for (const event of events) {
       const fault = event.task === undefined ? eventFault(event) : 'only the agent tells of tasks'
-      if (fault !== undefined) throw refused(fault)
+      if (fault !== undefined) throw eventRefused(fault)
+      event.cut = false
     }
     this.#add(events)
   }
 
-  /** An event of the agent's own. */
+  /** An event of the agent's own. Of a task that is too long to tell, the name and image are. @throws EVENT_REFUSED, EVENTS_FULL */
   tell(event: RunEvent): void {
-    this.#add([event])
+    try {
+      this.#add([clone(RunEventSchema, event)])
+    } catch (error) {
+      const { code } = asPosternError(error)
+      if (code !== 'EVENT_REFUSED' || event.task === undefined) throw error
+      const { name, version, image } = event.task
+      const task = create(TaskSchema, { name, version, image })
+      this.#add([{ ...event, task, cut: true }])
+    }
   }
 
   #add(events: readonly RunEvent[]): void {
     const { clock, rules, onAdded, bytesMax } = this.#ports
-    const entries = events.map((event) => {
+    for (const event of events) {
       event.at ??= timestampFromMs(clock.wallMs())
       limitTexts(event, rules)
-      return create(EntrySchema, { stream: this.#stream, number: ++this.#number, event })
+      judgeEvent(event)
+    }
+    const records = events.map((event) => {
+      const entry = create(EntrySchema, { stream: this.#stream, number: ++this.#number, event })
+      return { entry, bytes: toBinary(EntrySchema, entry, { writeUnknownFields: false }) }
     })
-    const records = entries.map((entry) => ({ entry, bytes: toBinary(EntrySchema, entry) }))
     const length = records.reduce((sum, { bytes }) => sum + bytes.length, 0)
-    if (records.some(({ bytes }) => bytes.length > EVENT_BYTES_MAX))
-      throw refused(`one has over ${String(EVENT_BYTES_MAX)} bytes`)
     const isRoom = this.#bytes + length <= bytesMax
     const isKept = this.#spill?.fits(records.length, length) ?? isRoom
     if (!isKept) throw this.#full(events.length)
@@ -105,10 +118,9 @@ export class EventQueue {
       this.#isAhead = true
       this.#spill?.cut()
     }
-    for (const { entry, bytes } of records) {
-      const segment = this.#spill?.append(bytes)
-      if (!this.#isAhead) this.#hold({ entry, length: bytes.length, segment })
-    }
+    const segment = this.#spill?.append(records.map(({ bytes }) => bytes))
+    if (!this.#isAhead)
+      for (const { entry, bytes } of records) this.#hold({ entry, length: bytes.length, segment })
     this.#accepted += events.length
     onAdded()
   }
@@ -140,11 +152,24 @@ export class EventQueue {
 
   /** The control plane has so many of the next ones. */
   acknowledge(count: number): void {
-    for (const { length } of this.#waiting.splice(0, count)) {
-      this.#bytes -= length
-      this.#delivered++
-    }
+    this.#delivered += this.#remove(count)
+  }
+
+  /** The control plane does not take the next one, now or later: what waits behind it goes on. */
+  drop(): void {
+    this.#dropped += this.#remove(1)
+  }
+
+  #remove(count: number): number {
+    const gone = this.#waiting.splice(0, count)
+    for (const { length } of gone) this.#bytes -= length
     if (this.#waiting.length === 0) this.#load()
+    this.#forget()
+    return gone.length
+  }
+
+  /** Lets go of what the disk holds in front of the first that waits. */
+  #forget(): void {
     const [first] = this.#waiting
     this.#spill?.dropBefore(first?.segment ?? this.#loaded + 1)
   }
@@ -160,6 +185,8 @@ export class EventQueue {
       this.#loaded = segment
       for (const bytes of records)
         this.#hold({ entry: fromBinary(EntrySchema, bytes), length: bytes.length, segment })
+      // Of what cannot be read nothing waits, and nothing comes back for it.
+      if (this.#waiting.length === 0) this.#forget()
     }
   }
 
@@ -168,13 +195,9 @@ export class EventQueue {
     return {
       ...{ waiting: this.#waiting.length, bytes: this.#bytes, spilled: spill?.bytes },
       ...{ accepted: this.#accepted, delivered: this.#delivered, refused: this.#refused },
-      damaged: spill?.damaged ?? 0,
+      ...{ dropped: this.#dropped, damaged: spill?.damaged ?? 0 },
     }
   }
-}
-
-function refused(why: string): Error {
-  return new PosternError('EVENT_REFUSED', `the event: ${why}`)
 }
 
 export { redactorOf } from './redactor.ts'

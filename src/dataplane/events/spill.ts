@@ -1,5 +1,13 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { PosternError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
@@ -64,21 +72,41 @@ export class Spill {
     return [...this.#segments.values()].reduce((sum, bytes) => sum + bytes, 0)
   }
 
-  /** Writes a record down, and returns its segment. @throws STATE_UNWRITABLE */
-  append(record: Uint8Array): number {
-    const length = HEAD_BYTES + NONCE_BYTES + record.length + TAG_BYTES
-    const segment = this.#segmentFor(length)
+  /** Writes records down, all of them or none, and returns their segment. @throws STATE_UNWRITABLE */
+  append(records: readonly Uint8Array[]): number {
+    const bytes = Buffer.concat(records.flatMap((record) => this.#seal(record)))
+    const segment = this.#segmentFor(bytes.length)
+    const before = this.#segments.get(segment) ?? 0
+    const path = this.#path(segment)
+    try {
+      attempt(path, () => {
+        appendFileSync(path, bytes, { mode: FOR_OWNER })
+      })
+    } catch (error) {
+      this.#takeBack(segment, before)
+      throw error
+    }
+    this.#segments.set(segment, before + bytes.length)
+    return segment
+  }
+
+  #seal(record: Uint8Array): Buffer[] {
     const nonce = Buffer.from(this.#random.hex(NONCE_BYTES), 'hex')
     const cipher = createCipheriv(CIPHER, this.#key, nonce)
     const head = Buffer.alloc(HEAD_BYTES)
     head.writeUInt32BE(NONCE_BYTES + record.length + TAG_BYTES)
-    const sealed = [nonce, cipher.update(record), cipher.final(), cipher.getAuthTag()]
-    const path = this.#path(segment)
-    attempt(path, () => {
-      appendFileSync(path, Buffer.concat([head, ...sealed]), { mode: FOR_OWNER })
-    })
-    this.#segments.set(segment, (this.#segments.get(segment) ?? 0) + length)
-    return segment
+    return [head, nonce, cipher.update(record), cipher.final(), cipher.getAuthTag()]
+  }
+
+  /** A disk that is full has taken a part: nothing is written behind that, and it goes where that can be done. */
+  #takeBack(segment: number, bytes: number): void {
+    this.cut()
+    try {
+      if (bytes === 0) rmSync(this.#path(segment), { force: true })
+      else truncateSync(this.#path(segment), bytes)
+    } catch {
+      // The part stays, and ends its segment for whoever reads it: no record follows it.
+    }
   }
 
   /** What an earlier process has left ends where it was cut off: nothing is written behind that. */

@@ -37,7 +37,7 @@ import {
 import { CANARY_FEATURE, HEARTBEAT_FEATURE, RUNS_FEATURE } from '../../contract/features.ts'
 import { RunSink, type AppendRequest } from '../../gen/postern/v1/runs_pb.js'
 import type { Issuer } from '../ca/ca.ts'
-import { RunTaker, type RunBook } from '../runs/runs.ts'
+import type { RunIntake } from '../runs/runs.ts'
 import type { Gatekeeper, PeerShare, PeerShares } from '../access/access.ts'
 import type { Admission } from './admission.ts'
 
@@ -69,7 +69,7 @@ export interface AgentSidePorts {
   /** Lets agents in at a rate. */
   readonly admission: Admission
   /** Keeps events of runs; undefined: this gateway has no store. */
-  readonly runs?: RunBook | undefined
+  readonly runs?: RunIntake | undefined
   /** Makes certificates; undefined: this gateway has no CA. */
   readonly issuer: Issuer | undefined
   readonly gatekeeper: Gatekeeper
@@ -101,7 +101,6 @@ interface Registered {
   readonly tunnel: AgentTunnel
   readonly renewals: TokenBucket
   readonly heartbeats: TokenBucket
-  readonly runs: RunTaker | undefined
 }
 
 /** The gateway towards its agents: takes their connections, and registers them. */
@@ -140,16 +139,14 @@ export class AgentSide {
       this.#heartbeat(request, keyOf(caller))
     for (const offer of offersOf(Tunnel, { register, renew, heartbeat }))
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
-    if (options.runs !== undefined) this.#offerRuns()
+    if (options.runs !== undefined) this.#offerRuns(options.runs)
   }
 
-  #offerRuns(): void {
+  #offerRuns(runs: RunIntake): void {
     const append = async (request: AppendRequest, { caller }: CallContext): Promise<object> => {
       const member = this.#members.get(keyOf(caller))
-      if (member?.runs === undefined)
-        throw rpcErrorOfCode('PROTOCOL_VIOLATION', 'it has not registered')
-      const nowMs = this.#options.parts.runtime.clock.nowMs()
-      return await member.runs.append(member.tunnel, request, nowMs)
+      if (member === undefined) throw rpcErrorOfCode('PROTOCOL_VIOLATION', 'it has not registered')
+      return await runs.append(member.tunnel, request)
     }
     for (const offer of offersOf(RunSink, { append }))
       this.#server.offer({ ...offer, requestBytesMax: HELLO_BYTES_MAX })
@@ -281,8 +278,7 @@ export class AgentSide {
     }
     const renewals = new TokenBucket(RENEWALS_PER_SECOND, RENEWALS_BURST)
     const heartbeats = new TokenBucket(HEARTBEATS_PER_SECOND, HEARTBEATS_BURST)
-    const { runs } = this.#options
-    this.#members.set(key, { tunnel, renewals, heartbeats, runs: runs && new RunTaker(runs) })
+    this.#members.set(key, { tunnel, renewals, heartbeats })
     void this.#noteUse(connection)
     const { tlsVersion, cipher, address } = connection.facts
     const facts = {

@@ -1,19 +1,14 @@
-import { fromJsonString, toJsonString } from '@bufbuild/protobuf'
+import { fromJsonString } from '@bufbuild/protobuf'
+import type { Transaction } from 'kysely'
 import type { Clock } from '../../base/clock.ts'
-import { PosternError, printable } from '../../base/errors.ts'
-import {
-  EVENT_BYTES_MAX,
-  eventFault,
-  EVENT_TEXT_BYTES_MAX,
-  runName,
-} from '../../contract/run-event.ts'
 import { RunEventSchema, type RunEvent } from '../../gen/postern/dataplane/v1/events_pb.js'
-import type { Entry } from '../../gen/postern/v1/runs_pb.js'
 import type { Database } from '../../store/records.ts'
+import type { Tables } from '../../store/schema.ts'
+import type { RunRow } from './run-row.ts'
 
-const ENTRIES_MAX = 200
-const STREAM = /^[0-9a-f]{1,32}$/
 const PRUNE_BATCH = 500
+/** Rows that go for one batch that comes: more than come, and no more than a moment's work. */
+const FORGET_BATCH = 500
 const HOUR_MS = 3_600_000
 /** Rows that are read at once, and bytes that one answer holds. */
 const PAGE = 25
@@ -37,52 +32,49 @@ export interface RunQuery {
   readonly limit: number
 }
 
+/** How many events are kept of one cluster, and how many bytes of them in protobuf's JSON: the oldest go first. */
+export interface RunBounds {
+  readonly countMax: number
+  readonly bytesMax: number
+}
+
 /** Events of runs in the store: each once, in the order in which its agent told it, as many of a cluster as the settings say. */
 export class RunBook {
   readonly #database: Database
   readonly #clock: Clock
-  readonly #perClusterMax: number
+  readonly #bounds: RunBounds
   #pruneAtMs = 0
 
-  constructor(database: Database, clock: Clock, perClusterMax: number) {
+  constructor(database: Database, clock: Clock, bounds: RunBounds) {
     this.#database = database
     this.#clock = clock
-    this.#perClusterMax = perClusterMax
+    this.#bounds = bounds
   }
 
-  /** Keeps entries of an agent, and returns how many of them are kept now. @throws EVENT_REFUSED, RECORDS_UNUSABLE */
-  async append(cluster: string, agent: string, entries: readonly Entry[]): Promise<number> {
-    if (entries.length > ENTRIES_MAX)
-      throw new PosternError('EVENT_REFUSED', `at most ${String(ENTRIES_MAX)} entries at once`)
-    const received = Math.round(this.#clock.wallMs())
-    const rows = entries.map((entry) => ({
-      cluster,
-      agent,
-      received_at: received,
-      ...rowOf(entry),
-    }))
+  /** Keeps entries of an agent, each once; of one cluster, one call at a time. @throws RECORDS_UNUSABLE */
+  async append(cluster: string, agent: string, rows: readonly RunRow[]): Promise<void> {
+    if (rows.length === 0) return
+    const receivedAtMs = Math.round(this.#clock.wallMs())
     await this.#database.transaction().execute(async (within) => {
+      const fresh = await unknown(within, cluster, rows)
+      if (fresh.length === 0) return
       const last = await within
         .selectFrom('run_events')
-        .select('place')
+        .select(['place', 'upto'])
         .where('cluster', '=', cluster)
         .orderBy('place', 'desc')
         .limit(1)
         .executeTakeFirst()
-      let place = last?.place ?? 0
-      for (const row of rows)
-        await within
-          .insertInto('run_events')
-          .values({ ...row, place: ++place })
-          .onConflict((conflict) => conflict.columns(['cluster', 'stream', 'number']).doNothing())
-          .execute()
-      await within
-        .deleteFrom('run_events')
-        .where('cluster', '=', cluster)
-        .where('place', '<=', place - this.#perClusterMax)
-        .execute()
+      let { place, upto } = last ?? { place: 0, upto: 0 }
+      const values = fresh.map(({ length, ...row }) => {
+        upto += length
+        return { cluster, agent, received_at: receivedAtMs, ...row, place: ++place, upto }
+      })
+      await within.insertInto('run_events').values(values).execute()
+      const { countMax, bytesMax } = this.#bounds
+      await forget(within, { cluster, column: 'place', to: place - countMax })
+      await forget(within, { cluster, column: 'upto', to: upto - bytesMax })
     })
-    return entries.length
   }
 
   /** Events behind an id, oldest first: fewer than the limit where they would be more than one answer holds. */
@@ -145,18 +137,45 @@ export class RunBook {
   }
 }
 
-/** Agents judge what they send; a hostile one does not. @throws EVENT_REFUSED */
-function rowOf({ stream, number, event }: Entry) {
-  const isCounted = number > 0n && number <= BigInt(Number.MAX_SAFE_INTEGER)
-  if (event?.action === undefined || !STREAM.test(stream) || !isCounted)
-    throw new PosternError('EVENT_REFUSED', 'an entry has no stream, number or event')
-  const fault = eventFault(event)
-  if (fault !== undefined) throw new PosternError('EVENT_REFUSED', `the event: ${fault}`)
-  event.message = printable(event.message, EVENT_TEXT_BYTES_MAX)
-  if (event.failure !== undefined)
-    event.failure.text = printable(event.failure.text, EVENT_TEXT_BYTES_MAX)
-  const text = toJsonString(RunEventSchema, event)
-  if (text.length > 2 * EVENT_BYTES_MAX)
-    throw new PosternError('EVENT_REFUSED', `an event has over ${String(EVENT_BYTES_MAX)} bytes`)
-  return { stream, number: Number(number), run: runName(event.action), event: text }
+/** Those that are not kept yet, each once. */
+async function unknown(
+  within: Transaction<Tables>,
+  cluster: string,
+  rows: readonly RunRow[],
+): Promise<RunRow[]> {
+  const byName = new Map(rows.map((row) => [nameOf(row), row]))
+  const known = await within
+    .selectFrom('run_events')
+    .select(['stream', 'number'])
+    .where('cluster', '=', cluster)
+    .where((row) => row.or(rows.map(({ stream, number }) => row.and({ stream, number }))))
+    .execute()
+  for (const row of known) byName.delete(nameOf(row))
+  return [...byName.values()]
+}
+
+function nameOf({ stream, number }: Pick<RunRow, 'stream' | 'number'>): string {
+  return `${stream}/${String(number)}`
+}
+
+interface Forgotten {
+  readonly cluster: string
+  readonly column: 'place' | 'upto'
+  readonly to: number
+}
+
+/** Lets go of the oldest of a cluster, up to a value of one of the columns by which it is counted. */
+async function forget(
+  within: Transaction<Tables>,
+  { cluster, column, to }: Forgotten,
+): Promise<void> {
+  if (to <= 0) return
+  const oldest = within
+    .selectFrom('run_events')
+    .select('id')
+    .where('cluster', '=', cluster)
+    .where(column, '<=', to)
+    .orderBy(column)
+    .limit(FORGET_BATCH)
+  await within.deleteFrom('run_events').where('id', 'in', oldest).execute()
 }

@@ -16,7 +16,7 @@ export declare const file_postern_v1_runs: GenFile;
  */
 export declare type AppendRequest = Message<"postern.v1.AppendRequest"> & {
   /**
-   * At most 200, in their order.
+   * At most 100, in their order.
    *
    * @generated from field: repeated postern.v1.Entry entries = 1;
    */
