@@ -24,7 +24,7 @@ export function judgeAgentServices(settings: AgentSettings): readonly ForwardSer
   }
   for (const key of DATA_PLANE_KEYS) judgeNames(key, settings[key])
   judgePlaintext(settings)
-  judgeProbes(settings, names)
+  judgeProbes(settings)
   return services
 }
 
@@ -51,13 +51,22 @@ function judgeNames(setting: string, rows: readonly { readonly name: string }[])
     throw new PosternError('CONFIG_INVALID', `${setting}: ${twice} stands twice`)
 }
 
-function judgeProbes(
-  { probes, 'probe.exec': exec }: AgentSettings,
-  names: ReadonlySet<string>,
-): void {
-  for (const { service, type } of probes) {
-    if (!names.has(service)) {
+function isOverTls({ protocol }: ForwardService): boolean {
+  return protocol === 'tls' || protocol === 'https'
+}
+
+function judgeProbes({ probes, services, 'probe.exec': exec }: AgentSettings): void {
+  const byName = new Map(services.map((row) => [row.name, row]))
+  for (const { service, type, target, mayBePlain } of probes) {
+    const row = byName.get(service)
+    if (row === undefined) {
       const text = `probes: ${JSON.stringify(service)} names no service of services`
+      throw new PosternError('CONFIG_INVALID', text)
+    }
+    // A target of its own was judged where it was read; so was that of a service that is reached in plain text.
+    const isPlain = (type === 'http' || type === 'grpc') && isOverTls(row) && target === undefined
+    if (isPlain && !mayBePlain && !isLoopback(row.target.host)) {
+      const text = `probes: ${service}: type ${type} asks ${row.target.host} in plain text, and it is not on this machine: type must be https or tcp, or the row say plaintext: allowed`
       throw new PosternError('CONFIG_INVALID', text)
     }
     if (type === 'exec' && exec !== 'allowed') {

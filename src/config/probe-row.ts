@@ -32,6 +32,7 @@ export function readProbe(row: Readonly<Record<string, unknown>>): ProbeRow {
     service,
     type,
     target,
+    mayBePlain: mayBePlain(row),
     path,
     ...statusOf(row.status ?? '200-399'),
     body: patternOf(textField(row, 'body')),

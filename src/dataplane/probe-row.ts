@@ -11,6 +11,8 @@ export interface ProbeRow {
   readonly type: ProbeType
   /** Undefined: the target of the service. */
   readonly target: Address | undefined
+  /** What http and grpc say, they say in plain text, also off this machine. */
+  readonly mayBePlain: boolean
   /** Of http and https. */
   readonly path: string
   readonly statusMin: number

@@ -5,7 +5,7 @@ import { on, once } from './edge.ts'
 import { readResponse, TooLong } from './response-body.ts'
 import { rotatedLookup } from './rotated-lookup.ts'
 import { tlsError } from './tls-errors.ts'
-import { TLS_OPTIONS } from './tls-options.ts'
+import { TLS_OPTIONS, trustIn } from './tls-options.ts'
 
 const BYTES_MAX = 1024 * 1024
 const MS_MAX = 20_000
@@ -78,7 +78,7 @@ function start(call: BackendCall, signal: AbortSignal): ClientRequest {
   return requestTls(url, {
     ...common,
     ...TLS_OPTIONS,
-    ...(caPem === undefined ? {} : { ca: caPem }),
+    ...trustIn(caPem),
     ...(certificatePem === undefined ? {} : { cert: certificatePem, key: keyPem }),
   })
 }

@@ -38,8 +38,10 @@ export async function askGrpc(call: GrpcCall): Promise<Buffer> {
     AbortSignal.timeout(Math.max(1, Math.ceil(call.msMax))),
   ])
   let session: ClientHttp2Session | undefined
+  let dialled: Duplex | undefined
   try {
     const socket = await dial(call, ended)
+    dialled = socket
     session = connect(call.url.origin, { createConnection: (): Duplex => socket })
     ignoreErrors(session)
     return await ask(session, call, ended)
@@ -49,6 +51,7 @@ export async function askGrpc(call: GrpcCall): Promise<Buffer> {
     throw new PosternError('BACKEND_UNREACHABLE', `${call.url.host}: ${why}`, {}, { cause: error })
   } finally {
     session?.destroy()
+    dialled?.destroy()
   }
 }
 
@@ -71,9 +74,15 @@ async function ask(
     const fail = (error: Error): void => {
       reject(error)
     }
-    signal.addEventListener('abort', () => {
+    const onAbort = (): void => {
       fail(new Error('aborted'))
-    })
+    }
+    // An end that came before is told to nobody who listens now.
+    if (signal.aborted) {
+      onAbort()
+      return
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
     once(session, 'error', fail)
     const stream = session.request({
       ...{ ':method': 'POST', ':path': url.pathname, 'content-type': 'application/grpc' },

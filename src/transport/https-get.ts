@@ -4,7 +4,7 @@ import { PosternError } from '../base/errors.ts'
 import { once } from './edge.ts'
 import { readResponse } from './response-body.ts'
 import { tlsError } from './tls-errors.ts'
-import { TLS_OPTIONS } from './tls-options.ts'
+import { TLS_OPTIONS, trustIn } from './tls-options.ts'
 
 const BYTES_MAX = 256 * 1024
 const MS_MAX = 10_000
@@ -36,7 +36,7 @@ async function ask(
 ): Promise<PlainAnswer> {
   if (url.protocol !== 'https:') throw new PosternError('DIAL_FAILED', `${url.href} is not https`)
   const headers = body === undefined ? {} : { 'content-type': 'application/json' }
-  const options = { ...TLS_OPTIONS, ...(caPem === undefined ? {} : { ca: caPem }), headers, method }
+  const options = { ...TLS_OPTIONS, ...trustIn(caPem), headers, method }
   const signal = AbortSignal.timeout(MS_MAX)
   try {
     return await new Promise((resolve, reject) => {

@@ -1,11 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import {
+  constants,
   createServer as createHttp2,
+  type Http2Session,
   type Http2Server,
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { CancelTimer, Clock } from '../base/clock.ts'
 import { ConnectionShares } from './connection-shares.ts'
 import { ignoreErrors, on, once } from './edge.ts'
 import { bodyLength, pathOf, readBody } from './http-body.ts'
@@ -38,6 +41,26 @@ export interface LocalAnswer {
   readonly message: string
 }
 
+/** Ends a connection that has nothing to show for its time, however it dribbles. */
+class Patience {
+  readonly #socket: Socket
+  readonly #clock: Clock
+  #cancel: CancelTimer | undefined
+
+  constructor(socket: Socket, clock: Clock) {
+    this.#socket = socket
+    this.#clock = clock
+    once(socket, 'close', () => this.#cancel?.())
+    this.renew(IDLE_MS_MAX)
+  }
+
+  renew(ms: number): void {
+    this.#cancel?.()
+    if (this.#socket.destroyed) return
+    this.#cancel = this.#clock.startTimer(ms, () => this.#socket.destroy())
+  }
+}
+
 /**
  * Unary calls over a unix socket: gRPC over HTTP/2, and JSON in a POST over HTTP/1.1. Bodies, streams, connections and times are
  * bounded before anything is read.
@@ -46,12 +69,23 @@ export class LocalHttp {
   readonly #listener: UnixListener
   readonly #http: Server
   readonly #http2: Http2Server
-  readonly #sockets = new Set<Socket>()
+  readonly #clock: Clock
+  readonly #sockets = new Map<Socket, Patience>()
+  readonly #sessions = new WeakMap<Http2Session, Patience>()
+  /** Of the connection that becomes a session now. */
+  #coming: Patience | undefined
   readonly #serve: (call: LocalCall) => LocalAnswer
 
-  constructor(path: string, openers: Openers, serve: (call: LocalCall) => LocalAnswer) {
+  constructor(
+    path: string,
+    openers: Openers,
+    clock: Clock,
+    serve: (call: LocalCall) => LocalAnswer,
+  ) {
     this.#serve = serve
-    this.#http = createServer({ requestTimeout: REQUEST_MS_MAX, headersTimeout: REQUEST_MS_MAX })
+    this.#clock = clock
+    // Its own times hold where it listens itself alone.
+    this.#http = createServer()
     on(this.#http, 'request', (request: IncomingMessage, response: ServerResponse) => {
       void this.#request(request, response)
     })
@@ -62,17 +96,16 @@ export class LocalHttp {
     on(this.#http2, 'stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       this.#stream(stream, headers)
     })
-    on(this.#http2, 'session', ignoreErrors)
+    on(this.#http2, 'session', (session: Http2Session) => {
+      ignoreErrors(session)
+      if (this.#coming !== undefined) this.#sessions.set(session, this.#coming)
+    })
     const shares = new ConnectionShares({ max: CONNECTIONS_MAX, perNetworkMax: CONNECTIONS_MAX })
     this.#listener = new UnixListener(path, openers, (socket) => {
       ignoreErrors(socket)
       shares.enter(socket)
-      this.#sockets.add(socket)
+      this.#sockets.set(socket, new Patience(socket, clock))
       once(socket, 'close', () => this.#sockets.delete(socket))
-      socket.setTimeout(IDLE_MS_MAX)
-      on(socket, 'timeout', () => {
-        socket.destroy()
-      })
       this.#tell(socket)
     })
   }
@@ -84,7 +117,7 @@ export class LocalHttp {
 
   close(): void {
     this.#listener.close()
-    for (const socket of this.#sockets) socket.destroy()
+    for (const socket of this.#sockets.keys()) socket.destroy()
   }
 
   /** Which of the two it speaks: its first bytes say. */
@@ -98,11 +131,16 @@ export class LocalHttp {
       socket.unshift(first)
       const isHttp2 = first.subarray(0, PREFACE.length).equals(PREFACE)
       const server = isHttp2 ? this.#http2 : this.#http
+      this.#coming = this.#sockets.get(socket)
       server.emit('connection', socket)
+      this.#coming = undefined
     })
   }
 
   async #request(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const patience = this.#sockets.get(request.socket)
+    patience?.renew(REQUEST_MS_MAX)
+    once(response, 'finish', () => patience?.renew(IDLE_MS_MAX))
     const length = bodyLength(request)
     const path = request.method === 'POST' ? pathOf(request.url ?? '') : undefined
     const isJson = /^application\/json\b/.test(request.headers['content-type'] ?? '')
@@ -131,6 +169,11 @@ export class LocalHttp {
 
   #stream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
     ignoreErrors(stream)
+    if (stream.session !== undefined) this.#sessions.get(stream.session)?.renew(IDLE_MS_MAX)
+    const cancel = this.#clock.startTimer(REQUEST_MS_MAX, () => {
+      stream.close(constants.NGHTTP2_CANCEL)
+    })
+    once(stream, 'close', cancel)
     const isGrpc = /^application\/grpc(\+proto)?$/.test(headers['content-type'] ?? '')
     const path = headers[':path'] ?? ''
     if (headers[':method'] !== 'POST' || !isGrpc) {

@@ -10,7 +10,7 @@ import { ignoreErrors, on, once } from './edge.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from './handshake-gate.ts'
 import { NetworkBudget } from './network-budget.ts'
 import { TlsListener } from './tls-accept.ts'
-import { ALPN, TLS_OPTIONS } from './tls-options.ts'
+import { ALPN, rootsOf, TLS_OPTIONS } from './tls-options.ts'
 
 const MS_MAX = 5000
 
@@ -63,7 +63,7 @@ async function dialWithout(
       ...TLS_OPTIONS,
       host: '127.0.0.1',
       port,
-      ca: bundlePem,
+      ca: rootsOf(bundlePem),
       servername,
       ALPNProtocols: [ALPN],
       checkServerIdentity: (_host, certificate) => judgeHostName(certificate.raw, servername),

@@ -1,11 +1,11 @@
 import type { Duplex } from 'node:stream'
 import { connect, type TLSSocket } from 'node:tls'
 import type { Address } from '../base/address.ts'
-import { PosternError } from '../base/errors.ts'
+import { asPosternError, PosternError } from '../base/errors.ts'
 import { ignoreErrors, once } from './edge.ts'
 import { isIpAddress } from './target-rules.ts'
 import { tlsError } from './tls-errors.ts'
-import { TLS_OPTIONS } from './tls-options.ts'
+import { TLS_OPTIONS, trustIn } from './tls-options.ts'
 
 /** What this side brings into a handshake, where the target asks for it. */
 export interface OwnSide {
@@ -31,17 +31,13 @@ export async function secureTarget(
     socket.destroy()
     throw new PosternError('TARGET_UNREACHABLE', 'the dial was given up')
   }
-  // Node takes the roots of the system in place of none: an empty file is no leave to trust them.
-  if (caPem?.includes('-----BEGIN CERTIFICATE-----') === false) {
-    socket.destroy()
-    throw new PosternError('TARGET_UNREACHABLE', 'the roots of the target hold no certificate')
-  }
-  const trust = caPem === undefined ? {} : { ca: caPem }
+  const tls = begin(socket, () =>
+    connect({ ...TLS_OPTIONS, socket, host, ...name, ...trustIn(caPem), ...sideOf(own) }),
+  )
   return await new Promise((resolve, reject) => {
     const onAbort = (): void => {
       tls.destroy(new Error('aborted'))
     }
-    const tls = connect({ ...TLS_OPTIONS, socket, host, ...name, ...trust, ...sideOf(own) })
     signal.addEventListener('abort', onAbort, { once: true })
     once(tls, 'secureConnect', () => {
       signal.removeEventListener('abort', onAbort)
@@ -56,6 +52,18 @@ export async function secureTarget(
       reject(new PosternError('TARGET_UNREACHABLE', text, {}, { cause: error }))
     })
   })
+}
+
+/** Files of no certificate, of no key or of another's are seen before the handshake: no connection is left behind. */
+function begin(socket: Duplex, connectTls: () => TLSSocket): TLSSocket {
+  try {
+    return connectTls()
+  } catch (error) {
+    socket.destroy()
+    const { rawMessage } = asPosternError(error)
+    const text = `no TLS to the target with these files: ${rawMessage}`
+    throw new PosternError('TARGET_UNREACHABLE', text, {}, { cause: error })
+  }
 }
 
 function sideOf({ certificatePem, keyPem, protocols }: OwnSide): object {

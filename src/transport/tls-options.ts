@@ -67,8 +67,13 @@ export function secureContext(
   }
 }
 
+/** Trust in the roots of a file of the customer's; undefined: in those of the system. @throws CERTIFICATE_UNUSABLE for a file without one */
+export function trustIn(caPem: string | undefined): { readonly ca?: string } {
+  return caPem === undefined ? {} : { ca: rootsOf(caPem) }
+}
+
 /** The bundle; Node would take the roots of the system in place of none. @throws CERTIFICATE_UNUSABLE */
 export function rootsOf(bundlePem: string): string {
   if (bundlePem.includes('-----BEGIN CERTIFICATE-----')) return bundlePem
-  throw new PosternError('CERTIFICATE_UNUSABLE', 'the trust bundle holds no root')
+  throw new PosternError('CERTIFICATE_UNUSABLE', 'the trust bundle or file of roots holds no root')
 }

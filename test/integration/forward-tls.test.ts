@@ -104,7 +104,7 @@ describe('a forward to a target that speaks TLS', () => {
   for (const [service, why] of [
     ['foreign', 'does not chain to a trusted CA'],
     ['other-name', 'does not name the host'],
-    ['empty-roots', 'hold no certificate'],
+    ['empty-roots', 'file of roots holds no root'],
     ['no-roots', 'roots of the target cannot be read (ENOENT)'],
   ] as const) {
     it(`is refused where ${service === 'no-roots' ? 'its roots are not there' : `it is ${service}`}`, async () => {

@@ -54,6 +54,12 @@ export const BANS: readonly Ban[] = [
     // Where nobody is there to return one to: before the program runs, and when its output is gone.
     allowedIn: ['src/cli/program/early-signals.ts', 'src/cli/program/output.ts'],
   },
+  {
+    pattern: /(?<!readonly )\bca: (?!rootsOf\()|\bca,|\{ ca \}/,
+    instead: 'trustIn() or rootsOf(): Node takes the roots of the system in place of none',
+    allowedIn: [],
+    within: ['src/transport/', 'src/dataplane/', 'src/token/', 'src/caller/', 'src/tunnel/'],
+  },
   { pattern: /\bconsole\./, instead: 'Output or Logger', allowedIn: [] },
   {
     pattern: /'yargs'/,

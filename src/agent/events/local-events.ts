@@ -17,6 +17,8 @@ const TEXT_MAX = 300
 /** Each post may cost time: no workload has all of the agent's. */
 const POSTS_PER_SECOND = 100
 const POSTS_BURST = 300
+const BYTES_PER_SECOND = 2 * 1024 * 1024
+const BYTES_BURST = 8 * 1024 * 1024
 /** connectrpc.com/docs/protocol, "Error codes". */
 const HTTP: Partial<Record<StatusName, number>> = {
   INVALID_ARGUMENT: 400,
@@ -29,12 +31,14 @@ export function localEvents(
   path: string,
   openers: Openers,
   queue: EventQueue,
-  clock: Pick<Clock, 'nowMs'>,
+  clock: Clock,
 ): LocalHttp {
   const rate = new TokenBucket(POSTS_PER_SECOND, POSTS_BURST)
-  return new LocalHttp(path, openers, (call) => {
+  const bytes = new TokenBucket(BYTES_PER_SECOND, BYTES_BURST)
+  return new LocalHttp(path, openers, clock, (call) => {
     try {
-      if (!rate.spend(clock.nowMs()))
+      const nowMs = clock.nowMs()
+      if (!rate.spend(nowMs) || !bytes.spend(nowMs, call.body.length))
         throw new PosternError('EVENTS_FULL', 'posts come faster than they are taken')
       return good(post(call, queue), call)
     } catch (error) {

@@ -43,8 +43,8 @@ export interface EventsReport {
 }
 
 interface Waiting {
-  readonly entry: Entry
-  readonly length: number
+  /** Entry, encoded: as objects events would take many times this. */
+  readonly bytes: Uint8Array
   readonly segment: number | undefined
 }
 
@@ -107,9 +107,9 @@ export class EventQueue {
     }
     const records = events.map((event) => {
       const entry = create(EntrySchema, { stream: this.#stream, number: ++this.#number, event })
-      return { entry, bytes: toBinary(EntrySchema, entry, { writeUnknownFields: false }) }
+      return toBinary(EntrySchema, entry, { writeUnknownFields: false })
     })
-    const length = records.reduce((sum, { bytes }) => sum + bytes.length, 0)
+    const length = records.reduce((sum, bytes) => sum + bytes.length, 0)
     const isRoom = this.#bytes + length <= bytesMax
     const isKept = this.#spill?.fits(records.length, length) ?? isRoom
     if (!isKept) throw this.#full(events.length)
@@ -118,9 +118,8 @@ export class EventQueue {
       this.#isAhead = true
       this.#spill?.cut()
     }
-    const segment = this.#spill?.append(records.map(({ bytes }) => bytes))
-    if (!this.#isAhead)
-      for (const { entry, bytes } of records) this.#hold({ entry, length: bytes.length, segment })
+    const segment = this.#spill?.append(records)
+    if (!this.#isAhead) for (const bytes of records) this.#hold({ bytes, segment })
     this.#accepted += events.length
     onAdded()
   }
@@ -133,7 +132,7 @@ export class EventQueue {
 
   #hold(waiting: Waiting): void {
     this.#waiting.push(waiting)
-    this.#bytes += waiting.length
+    this.#bytes += waiting.bytes.length
     this.#loaded = Math.max(this.#loaded, waiting.segment ?? 0)
   }
 
@@ -141,11 +140,11 @@ export class EventQueue {
   next(countMax: number, bytesMax: number): readonly Entry[] {
     if (this.#waiting.length === 0) this.#load()
     const entries: Entry[] = []
-    let bytes = 0
-    for (const { entry, length } of this.#waiting.slice(0, countMax)) {
-      bytes += length
-      if (entries.length > 0 && bytes > bytesMax) break
-      entries.push(entry)
+    let sum = 0
+    for (const { bytes } of this.#waiting.slice(0, countMax)) {
+      sum += bytes.length
+      if (entries.length > 0 && sum > bytesMax) break
+      entries.push(fromBinary(EntrySchema, bytes))
     }
     return entries
   }
@@ -162,7 +161,7 @@ export class EventQueue {
 
   #remove(count: number): number {
     const gone = this.#waiting.splice(0, count)
-    for (const { length } of gone) this.#bytes -= length
+    for (const { bytes } of gone) this.#bytes -= bytes.length
     if (this.#waiting.length === 0) this.#load()
     this.#forget()
     return gone.length
@@ -183,8 +182,7 @@ export class EventQueue {
       if (found === undefined) return
       const { number: segment, records } = found
       this.#loaded = segment
-      for (const bytes of records)
-        this.#hold({ entry: fromBinary(EntrySchema, bytes), length: bytes.length, segment })
+      for (const bytes of records) this.#hold({ bytes, segment })
       // Of what cannot be read nothing waits, and nothing comes back for it.
       if (this.#waiting.length === 0) this.#forget()
     }

@@ -14,6 +14,7 @@ import { asPosternError, PosternError } from '../../base/errors.ts'
 import { seen, type Seen } from '../../base/finding.ts'
 import type { Random } from '../../base/random.ts'
 import type { Life, Part, SignedUrl, StoreBackend, Upload, WrittenPart } from './store-backend.ts'
+import { trustIn } from '../../transport/tls-options.ts'
 import type { StoreRow } from '../store-row.ts'
 import { encoded } from './xml-parts.ts'
 
@@ -54,7 +55,7 @@ export class AzureStore implements StoreBackend {
     this.#row = row
     this.#ports = ports
     const { caPem } = ports
-    const tls = caPem === undefined ? {} : { tlsOptions: { ca: caPem } }
+    const tls = caPem === undefined ? {} : { tlsOptions: trustIn(caPem) }
     this.#service = new BlobServiceClient(row.endpoint.href, ports.credentials, {
       ...tls,
       retryOptions: { maxTries: 2, tryTimeoutInMs: 10_000 },
