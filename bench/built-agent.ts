@@ -18,7 +18,7 @@ export class BuiltAgent {
     this.#child = child
   }
 
-  static async start(folder: string, settings: Record<string, string>): Promise<BuiltAgent> {
+  static async start(folder: string, settings: Record<string, unknown>): Promise<BuiltAgent> {
     rmSync(PACKAGE, { recursive: true, force: true })
     mkdirSync(PACKAGE, { recursive: true })
     execFileSync(process.execPath, [join(ROOT, 'scripts/build.ts'), join(PACKAGE, 'dist')])

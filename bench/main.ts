@@ -9,6 +9,7 @@ import { callRows, pressureRows } from './rows-calls.ts'
 import { bulkRows, delayedRows } from './rows-bulk.ts'
 import { forwardRows } from './rows-forward.ts'
 import { guardRows } from './rows-guard.ts'
+import { logRows } from './rows-logs.ts'
 import { memoryRows } from './rows-memory.ts'
 import { sealedRows } from './rows-sealed.ts'
 import { startRows } from './rows-start.ts'
@@ -24,6 +25,7 @@ const GROUPS: Readonly<Record<string, (rig: Rig, pace: Pace) => Promise<Row[]>>>
   forward: forwardRows,
   guard: guardRows,
   sealed: sealedRows,
+  logs: logRows,
   memory: memoryRows,
   start: startRows,
   strangers: strangerRows,

@@ -49,7 +49,10 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'gateway',
   ],
   identity: ['validation'],
-  dataplane: ['objects', 'metrics', 'secrets', 'logs', 'tasks', 'events'],
+  dataplane: [
+    ...['objects', 'metrics', 'secrets', 'log-files', 'log-sources', 'logs', 'tasks'],
+    'events',
+  ],
 }
 /** Runs before anything else is read. */
 const FIRST = 'src/cli/program/early-signals.ts'

@@ -23,6 +23,12 @@ export function judgeAgentServices(settings: AgentSettings): readonly ForwardSer
     throw new PosternError('CONFIG_INVALID', text)
   }
   for (const key of DATA_PLANE_KEYS) judgeNames(key, settings[key])
+  const stores = new Set(settings.stores.map(({ name }) => name))
+  for (const row of settings.logs) {
+    if (row.type !== 'objects' || stores.has(row.store)) continue
+    const text = `logs: ${row.name}: ${JSON.stringify(row.store)} names no store of stores`
+    throw new PosternError('CONFIG_INVALID', text)
+  }
   judgePlaintext(settings)
   judgeProbes(settings)
   return services

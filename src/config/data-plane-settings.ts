@@ -1,6 +1,6 @@
 import { readClickhouse, showClickhouse } from './clickhouse-row.ts'
 import { readExecutor, showExecutor } from './executor-row.ts'
-import { readLogs } from './logs-row.ts'
+import { readLogs, showLogs } from './logs-row.ts'
 import { readPrometheus, showPrometheus } from './prometheus-row.ts'
 import { readSecrets, showSecrets } from './secrets-row.ts'
 import { rows, type SettingsOf } from './setting.ts'
@@ -9,7 +9,7 @@ import { readStore, showStore } from './store-row.ts'
 /** What lies behind the data plane's own services (`postern.dataplane.v1`). All of it may change at run time. */
 export const DATA_PLANE_SETTINGS = {
   stores: rows(
-    'Object stores that hold task-io, code-bundle and report, which cross by presigned URL alone (docs/DATA-PLANE.md): name, type (s3, gcs, azure), bucket, prefixes by type of data, and where needed endpoint, region, addressing, caFile, urlMax (at most 1h), uploadMax, overwrite, encryption, encryptionKey, credentialsFile, profile.',
+    'Object stores that hold task-io, code-bundle and report, which cross by presigned URL alone (docs/DATA-PLANE.md): name, type (s3, gcs, azure), bucket, prefixes by type of data, and where needed endpoint, region, addressing, caFile, urlMax (at most 1h), uploadMax, overwrite, encryption, encryptionKey, credentialsFile, profile, signEndpoint (of gcs).',
     'list of stores',
     readStore,
     showStore,
@@ -27,9 +27,10 @@ export const DATA_PLANE_SETTINGS = {
     showSecrets,
   ),
   logs: rows(
-    'Logs that callers may be told (docs/DATA-PLANE.md): name, type (files), directory, path below it with labels, such as {run}/{task}.log, and where needed lineMax, and redact (pattern in RE2 syntax, replacement).',
+    'Logs that callers may be told (docs/DATA-PLANE.md): name, type (files, journald, kubernetes, loki, cloudwatch, google, azure, objects), and where needed lineMax, and redact (pattern in RE2 syntax, replacement); texts may hold labels, as {run}. Of files directory and path; of journald match and directory; of kubernetes namespace, pod, container, url, caFile, tokenFile; of loki url, match, tenant, caFile, certificateFile, keyFile, tokenFile; of cloudwatch region, group, stream, endpoint, caFile, credentialsFile, profile; of google project, match, endpoint, caFile, credentialsFile; of azure workspace, match, table, timeColumn, textColumn, url, caFile; of objects store and prefix. Of those that keep times settle and reach too.',
     'list of sources',
     readLogs,
+    showLogs,
   ),
   clickhouse: rows(
     'ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries (name, sql: it begins with SELECT or WITH, and holds parameters as {name:Type}), and where needed user, passwordFile, database, rowsMax, bytesMax, timeout, caFile, certificateFile, keyFile, plaintext.',

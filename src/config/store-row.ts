@@ -6,12 +6,14 @@ import {
   type StoreType,
 } from '../dataplane/store-row.ts'
 import { faultOf } from '../dataplane/object-key.ts'
+import { backendUrl } from './backend-url.ts'
 import { choiceField, nameField, pathField, textField, type Row } from './row-fields.ts'
 import { parseBytes, parseDuration, rowFields } from './setting.ts'
 
 const FIELDS = [
   ...['name', 'type', 'bucket', 'endpoint', 'region', 'addressing', 'caFile', 'prefixes', 'urlMax'],
   ...['uploadMax', 'overwrite', 'encryption', 'encryptionKey', 'credentialsFile', 'profile'],
+  'signEndpoint',
 ]
 const BUCKET = /^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/
 const REGION = /^[a-z0-9-]{1,40}$/
@@ -40,6 +42,7 @@ function readBucket(row: Row): Omit<StoreRow, 'name'> {
   const endpoint = readEndpoint(textField(row, 'endpoint'), type, region)
   return {
     ...{ type, bucket, endpoint, region },
+    signEndpoint: readSignEndpoint(row, type),
     isPathStyle: readAddressing(row, type, bucket),
     caFile: pathField(row, 'caFile'),
     prefixes: readPrefixes(row.prefixes),
@@ -69,6 +72,13 @@ function readEndpoint(text: string | undefined, type: StoreType, region: string)
     url.pathname === '/' || (type === 'azure' && /^\/[a-z0-9]{3,24}\/?$/.test(url.pathname))
   if (!isBare || !isRoot) throw new Error('endpoint has nothing behind host and port')
   return url
+}
+
+function readSignEndpoint(row: Row, type: StoreType): URL {
+  if (row.signEndpoint !== undefined && type !== 'gcs')
+    throw new Error('signEndpoint belongs to gcs')
+  const endpoint = row.signEndpoint ?? 'https://iamcredentials.googleapis.com'
+  return backendUrl({ signEndpoint: endpoint }, 'signEndpoint')
 }
 
 function readAddressing(row: Row, type: StoreType, bucket: string): boolean {
@@ -146,6 +156,7 @@ function readProfile(row: Row, type: StoreType): string | undefined {
 }
 
 /** Formats the row of a store for display. */
-export function showStore({ endpoint, prefixes, ...row }: StoreRow): object {
-  return { ...row, endpoint: endpoint.href, prefixes: Object.fromEntries(prefixes) }
+export function showStore({ endpoint, signEndpoint, prefixes, ...row }: StoreRow): object {
+  const gcs = row.type === 'gcs' ? { signEndpoint: signEndpoint.href } : {}
+  return { ...row, ...gcs, endpoint: endpoint.href, prefixes: Object.fromEntries(prefixes) }
 }

@@ -1,4 +1,5 @@
 import type { TokenCredential } from '@azure/identity'
+import { PosternError } from '../base/errors.ts'
 
 /** Returns what the platform gives an agent for Azure: a federated identity, or a managed one. Both renew by themselves. */
 export async function azureIdentity(): Promise<TokenCredential> {
@@ -14,4 +15,18 @@ export async function azureIdentity(): Promise<TokenCredential> {
     }
   })
   return new ChainedTokenCredential(...usable)
+}
+
+/** A token for an API. @throws CREDENTIALS_MISSING */
+export async function azureToken(
+  credential: TokenCredential,
+  scope: string,
+  signal: AbortSignal,
+): Promise<string> {
+  try {
+    return (await credential.getToken(scope, { abortSignal: signal }))?.token ?? ''
+  } catch (error) {
+    const text = `no source of Azure credentials has any (${(error as Error).name})`
+    throw new PosternError('CREDENTIALS_MISSING', text, {}, { cause: error })
+  }
 }

@@ -18,6 +18,8 @@ export interface StoreRow {
   readonly bucket: string
   /** https, without a path. */
   readonly endpoint: URL
+  /** Of GCS: where URLs are signed for an account whose key is not here. */
+  readonly signEndpoint: URL
   /** Of S3: what is signed for. */
   readonly region: string
   /** Whether the bucket stands in the path, in place of the host. */

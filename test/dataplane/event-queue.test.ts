@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { WireType } from '@bufbuild/protobuf/wire'
 import { create } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import {
@@ -175,6 +176,17 @@ describe('the queue of events', () => {
     expect(told.map((one) => one?.task?.name)).to.deep.equal(['t', 'odd'])
     expect(told.map((one) => one?.task?.arguments.length)).to.deep.equal([0, 0])
     expect(told.every((one) => one?.cut)).to.equal(true)
+  })
+
+  it('tells no field that it does not know', () => {
+    const odd = event('x', { attributes: { a: 'b' } })
+    odd.$unknown = [
+      { no: 99, wireType: WireType.LengthDelimited, data: Buffer.from('\u0006hidden') },
+    ]
+    const queue = queueOf()
+    queue.post([odd])
+    const [told] = queue.next(1, 10_000)
+    expect(told?.event?.$unknown ?? []).to.deep.equal([])
   })
 
   it('goes on behind one that nobody takes, and counts it', () => {

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { RpcError } from '../../src/client.ts'
 import { DataType } from '../../src/gen/postern/v1/data_pb.js'
+import { GooglePlatform, IamStandIn } from '../support/objects/google-platform.ts'
 import { GcsServer } from '../support/objects/object-server.ts'
 import { ObjectStack, sumOf } from '../support/objects/object-stack.ts'
 import { GATEWAY } from '../support/pki.ts'
@@ -96,5 +97,80 @@ describe('presigned URLs of GCS', function () {
     const written = answers.map(({ etag }, i) => ({ number: i + 1, etag }))
     await at.objects.completeUpload({ ...named, uploadId, parts: written })
     expect(server.objects.get(named.key)?.body.equals(Buffer.concat(bodies))).to.equal(true)
+  })
+
+  describe('of an account whose key is not here', () => {
+    const token = 'ya29.of-the-account'
+    let platform: GooglePlatform
+    let iam: IamStandIn
+    let base: string
+    const changed: [string, string | undefined][] = []
+    beforeEach(async () => {
+      const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+      platform = new GooglePlatform(EMAIL, token)
+      base = await platform.start()
+      const files = await at.stack.pki.issue(GATEWAY)
+      iam = new IamStandIn(files, { email: EMAIL, key: privateKey }, token)
+      server.stop()
+      server = new GcsServer(files, { email: EMAIL, key: publicKey })
+      server.token = token
+      at.agent.stop()
+    })
+    afterEach(() => {
+      iam.stop()
+      platform.stop()
+      for (const [name, value] of changed.splice(0))
+        if (value === undefined) Reflect.deleteProperty(process.env, name)
+        else process.env[name] = value
+    })
+    const set = (name: string, value: string): void => {
+      changed.push([name, process.env[name]])
+      process.env[name] = value
+    }
+    const start = async (more: object): Promise<void> => {
+      const ends = { endpoint: await server.start(), signEndpoint: await iam.start() }
+      const { stack, caFile } = at
+      at = await ObjectStack.start(stack, caFile, { type: 'gcs', ...ends, ...more })
+    }
+    const roundTrip = async (): Promise<void> => {
+      const put = await at.upload('runs/1/a', BODY, md5(BODY))
+      expect(await at.status(put, BODY)).to.equal(200)
+      const got = await at.send(await at.download('runs/1/a'))
+      expect([got.status, got.body.equals(BODY)]).to.deep.equal([200, true])
+      expect(iam.requests.length).to.be.above(1)
+      expect(JSON.stringify(at.stack.log.lines)).not.to.include(token)
+    }
+
+    it('are signed by IAM for the account of the machine or its workload', async () => {
+      set('GCE_METADATA_HOST', base.replace('http://', ''))
+      set('METADATA_SERVER_DETECTION', 'assume-present')
+      await start({})
+      await roundTrip()
+      expect(platform.requests.some((one) => one.endsWith('/token'))).to.equal(true)
+      iam.token = 'another'
+      const refused = await at.download('runs/1/a').then(
+        () => 'it passed',
+        (error: unknown) => (error as RpcError).message,
+      )
+      expect(refused).to.include('CREDENTIALS_MISSING')
+    })
+
+    it('are signed by IAM for the account that a federation stands for', async () => {
+      const folder = at.stack.pki.folder
+      writeFileSync(join(folder, 'subject'), 'a-token-of-elsewhere')
+      const federation = {
+        ...{ type: 'external_account', token_url: `${base}/sts/token` },
+        audience:
+          '//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x',
+        subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+        credential_source: { file: join(folder, 'subject') },
+        service_account_impersonation_url: `${base}/v1/projects/-/serviceAccounts/${EMAIL}:generateAccessToken`,
+      }
+      const credentialsFile = join(folder, 'federation.json')
+      writeFileSync(credentialsFile, JSON.stringify(federation), { mode: 0o600 })
+      await start({ credentialsFile })
+      await roundTrip()
+      expect(platform.requests).to.include('POST /sts/token')
+    })
   })
 })

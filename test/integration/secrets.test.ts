@@ -1,5 +1,4 @@
 import { expect } from 'chai'
-import { spawn, type ChildProcess } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +6,7 @@ import { Decrypter, generateIdentity, identityToRecipient } from 'age-encryption
 import { ScalarType, type DescMessage } from '@bufbuild/protobuf'
 import { Secrets, type Client } from '../../src/client.ts'
 import { jsonBytes, base64Bytes } from '../../src/dataplane/secrets/secret-body.ts'
-import { freePort } from '../../scripts/free-port.ts'
+import { Moto, MOTO_CREDENTIALS } from '../support/moto.ts'
 import { eventually } from '../support/eventually.ts'
 import { GATEWAY } from '../support/pki.ts'
 import { sealingKey } from '../support/sealing.ts'
@@ -222,17 +221,16 @@ describe('secrets', function () {
     undo.push(() => {
       moto.stop()
     })
-    const credentialsFile = secretFile(
-      'aws',
-      '[default]\naws_access_key_id=AKIDTEST\naws_secret_access_key=secret-of-tests\n',
-    )
+    const credentialsFile = secretFile('aws', MOTO_CREDENTIALS)
+    const value = (id: string) =>
+      moto.ask('secretsmanager', 'secretsmanager.GetSecretValue', { SecretId: id })
     await start({ type: 'aws', region: 'eu-west-1', endpoint: moto.url, credentialsFile })
     await put('text', 'a "text" of ü')
     await put('bytes', Buffer.from([0xff, 0xfe, 0]))
-    expect(await moto.value('postern/acme/prod/billing/text')).to.include({
+    expect(await value('postern/acme/prod/billing/text')).to.include({
       SecretString: 'a "text" of ü',
     })
-    expect(await moto.value('postern/acme/prod/billing/bytes')).to.include({ SecretBinary: '//4A' })
+    expect(await value('postern/acme/prod/billing/bytes')).to.include({ SecretBinary: '//4A' })
     for (const name of ['text', 'bytes']) await secrets.delete({ backend: 'main', scope, name })
     await lifecycle()
   })
@@ -268,43 +266,3 @@ describe('secrets', function () {
     }
   })
 })
-
-/** A real moto server, of AWS Secrets Manager. */
-class Moto {
-  readonly url: string
-  readonly #process: ChildProcess
-
-  private constructor(port: number) {
-    this.url = `http://127.0.0.1:${String(port)}`
-    this.#process = spawn('moto_server', ['-p', String(port)], { stdio: 'ignore' })
-  }
-
-  static async start(): Promise<Moto> {
-    const moto = new Moto(await freePort())
-    const isUp = (): Promise<boolean> =>
-      fetch(moto.url).then(
-        () => true,
-        () => false,
-      )
-    await eventually(isUp, 'moto is up')
-    return moto
-  }
-
-  async value(id: string): Promise<Record<string, unknown>> {
-    const answer = await fetch(this.url, {
-      method: 'POST',
-      headers: {
-        'x-amz-target': 'secretsmanager.GetSecretValue',
-        'content-type': 'application/x-amz-json-1.1',
-        authorization:
-          'AWS4-HMAC-SHA256 Credential=AKIDTEST/20260101/eu-west-1/secretsmanager/aws4_request, SignedHeaders=host, Signature=0',
-      },
-      body: JSON.stringify({ SecretId: id }),
-    })
-    return (await answer.json()) as Record<string, unknown>
-  }
-
-  stop(): void {
-    this.#process.kill('SIGKILL')
-  }
-}

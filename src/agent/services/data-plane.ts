@@ -45,7 +45,7 @@ export class DataPlane {
     this.#objects = new ObjectStores(stores, ports)
     this.#metrics = new MetricSources(prometheus, ports, clickhouse)
     this.#secrets = new SecretBackends(secrets, ports)
-    this.#logs = new LogSources(logs, ports)
+    this.#logs = new LogSources(logs, { ...ports, stores })
     this.#clickhouse = clickhouse
     this.#executors = new Executors(executors, { ...ports, onDispatched })
     this.offers = [
@@ -84,7 +84,7 @@ export class DataPlane {
         .map(({ name, type }) => ({ setting: 'secrets' as const, name, kind: type, where: type })),
       ...this.#logs
         .report()
-        .map(({ name, where }) => ({ setting: 'logs' as const, name, kind: 'files', where })),
+        .map(({ name, type, where }) => ({ setting: 'logs' as const, name, kind: type, where })),
       ...this.#metrics.report().map(({ name, url }) => ({
         setting: 'prometheus' as const,
         name,

@@ -101,7 +101,7 @@ trustDomain: example.com
 # Object stores that hold task-io, code-bundle and report, which cross by presigned URL alone
 # (docs/DATA-PLANE.md): name, type (s3, gcs, azure), bucket, prefixes by type of data, and where
 # needed endpoint, region, addressing, caFile, urlMax (at most 1h), uploadMax, overwrite, encryption,
-# encryptionKey, credentialsFile, profile. (list of stores)
+# encryptionKey, credentialsFile, profile, signEndpoint (of gcs). (list of stores)
 #stores: []
 
 # Sources of metrics that callers may query (docs/DATA-PLANE.md): name, url, metrics (names that may
@@ -116,9 +116,14 @@ trustDomain: example.com
 # prefix, caFile, credentialsFile; of azure url, prefix, caFile. (list of backends)
 #secrets: []
 
-# Logs that callers may be told (docs/DATA-PLANE.md): name, type (files), directory, path below it
-# with labels, such as {run}/{task}.log, and where needed lineMax, and redact (pattern in RE2 syntax,
-# replacement). (list of sources)
+# Logs that callers may be told (docs/DATA-PLANE.md): name, type (files, journald, kubernetes, loki,
+# cloudwatch, google, azure, objects), and where needed lineMax, and redact (pattern in RE2 syntax,
+# replacement); texts may hold labels, as {run}. Of files directory and path; of journald match and
+# directory; of kubernetes namespace, pod, container, url, caFile, tokenFile; of loki url, match,
+# tenant, caFile, certificateFile, keyFile, tokenFile; of cloudwatch region, group, stream, endpoint,
+# caFile, credentialsFile, profile; of google project, match, endpoint, caFile, credentialsFile; of
+# azure workspace, match, table, timeColumn, textColumn, url, caFile; of objects store and prefix. Of
+# those that keep times settle and reach too. (list of sources)
 #logs: []
 
 # ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries

@@ -1,4 +1,4 @@
-import type { LogsRow } from '../logs-row.ts'
+import type { Redaction } from '../logs-row.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 
 const FILTER_MAX = 1024
@@ -33,7 +33,7 @@ export function compileFilter(re2: Re2, filter: string): Re2Pattern | undefined 
 export class Redactor {
   readonly #rules: readonly { readonly pattern: Re2Pattern; readonly replacement: string }[]
 
-  constructor(re2: Re2, redact: LogsRow['redact']) {
+  constructor(re2: Re2, redact: readonly Redaction[]) {
     this.#rules = redact.map(({ pattern, replacement }) => ({
       pattern: re2.compile(pattern),
       replacement,

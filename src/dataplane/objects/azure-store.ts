@@ -13,7 +13,15 @@ import type { Clock } from '../../base/clock.ts'
 import { asPosternError, PosternError } from '../../base/errors.ts'
 import { seen, type Seen } from '../../base/finding.ts'
 import type { Random } from '../../base/random.ts'
-import type { Life, Part, SignedUrl, StoreBackend, Upload, WrittenPart } from './store-backend.ts'
+import type {
+  Life,
+  Part,
+  SignedUrl,
+  StoreBackend,
+  StoredObject,
+  Upload,
+  WrittenPart,
+} from './store-backend.ts'
 import { trustIn } from '../../transport/tls-options.ts'
 import type { StoreRow } from '../store-row.ts'
 import { encoded } from './xml-parts.ts'
@@ -25,6 +33,7 @@ const KEY_LIFE_MS = 4 * 60 * MINUTE_MS
 /** Clocks of storage accounts may be behind ours. */
 const SKEW_MS = 5 * MINUTE_MS
 const UPLOAD_BYTES = 16
+const LIST_MAX = 200
 const UNKNOWN_STATUS = [401, 403]
 
 /** Who signs for a container: an identity, by keys that the account delegates to it, or the key of the account. */
@@ -112,6 +121,25 @@ export class AzureStore implements StoreBackend {
   /** Blocks that are in no object are dropped by the store after a week; there is no call for it. */
   abort(): Promise<void> {
     return Promise.resolve()
+  }
+
+  /** Its lists go on behind markers of its own alone: what lies before is passed over. */
+  async list(prefix: string, after: string, signal: AbortSignal): Promise<StoredObject[]> {
+    const blobs = this.#service
+      .getContainerClient(this.#row.bucket)
+      .listBlobsFlat({ prefix, abortSignal: signal })
+      .byPage({ maxPageSize: LIST_MAX })
+    for (;;) {
+      const page = await this.#known(() => blobs.next())
+      if (page.done === true) return []
+      const items = page.value.segment.blobItems.map(({ name, properties }) => ({
+        key: name,
+        size: properties.contentLength ?? 0,
+        modifiedMs: properties.lastModified.getTime(),
+      }))
+      const found = items.filter(({ key }) => key > after)
+      if (found.length > 0) return found
+    }
   }
 
   /** Nothing that a storage account tells of itself names its region. */

@@ -1,5 +1,3 @@
-import type { GoogleAuth } from 'google-auth-library'
-import { PosternError } from '../../base/errors.ts'
 import { askBackend } from '../../transport/ask-backend.ts'
 import { signGcsUrl } from './gcs-sign.ts'
 import type {
@@ -9,11 +7,13 @@ import type {
   PartsBegin,
   SignedUrl,
   StoreBackend,
+  StoredObject,
   Upload,
   WrittenPart,
 } from './store-backend.ts'
 import type { Seen } from '../../base/finding.ts'
 import { gcsPosture } from './gcs-posture.ts'
+import type { GoogleCredentials } from '../google-credentials.ts'
 import type { StoreRow } from '../store-row.ts'
 import {
   askStore,
@@ -21,6 +21,8 @@ import {
   completionXml,
   encoded,
   encodedPath,
+  listedObjects,
+  listRequest,
   refusedBy,
   uploadIdOf,
   type StoreRequest,
@@ -34,10 +36,10 @@ export class GcsStore implements StoreBackend {
   readonly partsReplace =
     'an upload in parts to GCS replaces what is there: its store must say overwrite: allowed'
   readonly #row: StoreRow
-  readonly #auth: GoogleAuth
+  readonly #auth: GoogleCredentials
   readonly #caPem: string | undefined
 
-  constructor(row: StoreRow, auth: GoogleAuth, caPem: string | undefined) {
+  constructor(row: StoreRow, auth: GoogleCredentials, caPem: string | undefined) {
     this.#row = row
     this.#auth = auth
     this.#caPem = caPem
@@ -87,11 +89,15 @@ export class GcsStore implements StoreBackend {
     await this.#ask({ method: 'DELETE', key, query: { uploadId } }, signal)
   }
 
+  async list(prefix: string, after: string, signal: AbortSignal): Promise<StoredObject[]> {
+    return listedObjects(await this.#ask(listRequest(prefix, after), signal))
+  }
+
   /** By the JSON API: the other one does not tell it to who may only use objects. */
   async region(signal: AbortSignal): Promise<string | undefined> {
     const { endpoint, bucket } = this.#row
     const url = new URL(`/storage/v1/b/${encoded(bucket)}?fields=location`, endpoint)
-    const headers = await this.#bearer()
+    const headers = { authorization: await this.#auth.bearer(this.#row.endpoint) }
     const answer = await askBackend({ url, method: 'GET', headers, caPem: this.#caPem, signal })
     if (answer.status !== OK) throw refusedBy(answer)
     const found = /"location"\s*:\s*"([A-Za-z0-9-]{1,63})"/.exec(answer.body.toString('latin1'))
@@ -103,7 +109,7 @@ export class GcsStore implements StoreBackend {
     return await gcsPosture(async () => {
       const fields = 'fields=encryption,versioning,iamConfiguration'
       const url = new URL(`/storage/v1/b/${encoded(bucket)}?${fields}`, endpoint)
-      const headers = await this.#bearer()
+      const headers = { authorization: await this.#auth.bearer(this.#row.endpoint) }
       const answer = await askBackend({ url, method: 'GET', headers, caPem: this.#caPem, signal })
       if (answer.status !== OK) throw refusedBy(answer)
       return JSON.parse(answer.body.toString()) as unknown
@@ -124,13 +130,8 @@ export class GcsStore implements StoreBackend {
     headers: Readonly<Record<string, string>>,
     life: Life,
   ): Promise<SignedUrl> {
-    const { endpoint, bucket } = this.#row
-    const account = await this.#known(async () => (await this.#auth.getCredentials()).client_email)
-    if (account === undefined)
-      throw new PosternError(
-        'CREDENTIALS_MISSING',
-        'the credentials are of no service account, which alone can sign',
-      )
+    const { endpoint, bucket, signEndpoint } = this.#row
+    const account = await this.#auth.account()
     const request = {
       method,
       host: endpoint.host,
@@ -140,37 +141,19 @@ export class GcsStore implements StoreBackend {
       account,
       ...life,
     }
-    const url = await signGcsUrl(request, (text) => this.#known(() => this.#auth.sign(text)))
+    const url = await signGcsUrl(request, (text) =>
+      this.#auth.sign(text, { endpoint: signEndpoint, caPem: this.#caPem }),
+    )
     return { url, method, headers }
   }
 
-  async #ask(
-    { method, key = '', query, headers, body }: StoreRequest,
-    signal: AbortSignal,
-  ): ReturnType<typeof askStore> {
+  async #ask(request: StoreRequest, signal: AbortSignal): ReturnType<typeof askStore> {
     const { endpoint, bucket } = this.#row
+    const { key = '', query, headers } = request
     const url = new URL(`/${encodedPath(`${bucket}/${key}`)}`, endpoint)
     url.search = new URLSearchParams(query).toString()
-    const request = { method, key, query, ...(body === undefined ? {} : { body }) }
-    const all = { ...headers, ...(await this.#bearer()) }
+    const all = { ...headers, authorization: await this.#auth.bearer(this.#row.endpoint) }
     return await askStore(request, { url, headers: all }, this.#caPem, signal)
-  }
-
-  async #bearer(): Promise<Record<string, string>> {
-    const { href } = this.#row.endpoint
-    const headers = await this.#known(() => this.#auth.getRequestHeaders(href))
-    const authorization = headers.get('authorization')
-    if (authorization === null) throw new PosternError('CREDENTIALS_MISSING', 'no access token')
-    return { authorization }
-  }
-
-  async #known<T>(ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask()
-    } catch (error) {
-      const text = `no source of Google credentials has any (${(error as Error).name})`
-      throw new PosternError('CREDENTIALS_MISSING', text, {}, { cause: error })
-    }
   }
 }
 

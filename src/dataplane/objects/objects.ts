@@ -168,3 +168,6 @@ export async function storePosture(
     seen('region', region === undefined ? 'UNKNOWN' : 'OK', told),
   ]
 }
+
+export { openStore } from './open-store.ts'
+export type { StoreBackend, StoredObject } from './store-backend.ts'

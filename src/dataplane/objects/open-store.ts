@@ -3,7 +3,7 @@ import type { Random } from '../../base/random.ts'
 import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
 import { awsCredentials } from '../aws-credentials.ts'
 import { azureIdentity } from '../azure-credentials.ts'
-import { googleAuth } from '../google-credentials.ts'
+import { GoogleCredentials } from '../google-credentials.ts'
 import type { AzureCredentials } from './azure-store.ts'
 import type { StoreBackend } from './store-backend.ts'
 import type { StoreRow } from '../store-row.ts'
@@ -51,7 +51,7 @@ async function openS3(
 
 async function openGcs(row: StoreRow, caPem: string | undefined): Promise<StoreBackend> {
   const { GcsStore } = await import('./gcs-store.ts')
-  return new GcsStore(row, await googleAuth(row.credentialsFile, GCS_SCOPES), caPem)
+  return new GcsStore(row, await GoogleCredentials.open(row.credentialsFile, GCS_SCOPES), caPem)
 }
 
 async function openAzure(

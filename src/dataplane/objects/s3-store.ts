@@ -12,6 +12,7 @@ import type {
   PartsBegin,
   SignedUrl,
   StoreBackend,
+  StoredObject,
   Upload,
   WrittenPart,
 } from './store-backend.ts'
@@ -24,6 +25,8 @@ import {
   completionXml,
   encoded,
   encodedPath,
+  listedObjects,
+  listRequest,
   uploadIdOf,
   type Authorised,
   type StoreRequest,
@@ -127,6 +130,10 @@ export class S3Store implements StoreBackend {
 
   async abort(key: string, uploadId: string, signal: AbortSignal): Promise<void> {
     await this.#ask({ method: 'DELETE', key, query: { uploadId } }, signal)
+  }
+
+  async list(prefix: string, after: string, signal: AbortSignal): Promise<StoredObject[]> {
+    return listedObjects(await this.#ask(listRequest(prefix, after), signal))
   }
 
   async region(signal: AbortSignal): Promise<string | undefined> {

@@ -48,6 +48,14 @@ export interface WrittenPart {
   readonly checksum: Checksum | undefined
 }
 
+/** One object that is there. */
+export interface StoredObject {
+  readonly key: string
+  readonly size: number
+  /** In wall-clock ms. */
+  readonly modifiedMs: number
+}
+
 /** One bucket of one store, and the customer's credentials for it. Keys that come here were judged. */
 export interface StoreBackend {
   /** The checksums that it takes. */
@@ -69,6 +77,8 @@ export interface StoreBackend {
     signal: AbortSignal,
   ): Promise<string>
   abort(key: string, uploadId: string, signal: AbortSignal): Promise<void>
+  /** Lists objects whose keys begin so, behind one of them, in the order of their keys: some at once, and none where there are no more. */
+  list(prefix: string, after: string, signal: AbortSignal): Promise<readonly StoredObject[]>
   /** Asks the store where the bucket lies. Undefined: it does not tell. */
   region(signal: AbortSignal): Promise<string | undefined>
   /** Looks how it keeps what is in it, by its own word. It does not throw. */

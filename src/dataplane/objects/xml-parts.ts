@@ -1,10 +1,13 @@
 import { PosternError } from '../../base/errors.ts'
 import { askBackend, type BackendAnswer } from '../../transport/ask-backend.ts'
-import { UPLOAD_ID, type WrittenPart } from './store-backend.ts'
+import { UPLOAD_ID, type StoredObject, type WrittenPart } from './store-backend.ts'
 
 const OK = 200
 const NO_CONTENT = 204
 const ANSWER_BYTES_MAX = 64 * 1024
+const LIST_MAX = 200
+/** Keys have up to 1024 characters, and three bytes stand for one of theirs. */
+const LIST_BYTES_MAX = 2 * 1024 * 1024
 /** Making one object out of many parts can take a store minutes. */
 const COMPLETE_MS_MAX = 300_000
 
@@ -16,6 +19,8 @@ export interface StoreRequest {
   readonly query: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
+  /** Longest answer, in bytes. Default 64 KiB. */
+  readonly bytesMax?: number
 }
 
 /** The URL and headers that a request goes with, once it is authorised. */
@@ -31,9 +36,9 @@ export async function askStore(
   caPem: string | undefined,
   signal: AbortSignal,
 ): Promise<BackendAnswer> {
-  const { method, body } = request
+  const { method, body, bytesMax = ANSWER_BYTES_MAX } = request
   const answer = await askBackend({
-    ...{ url, method, headers, caPem, signal, bytesMax: ANSWER_BYTES_MAX },
+    ...{ url, method, headers, caPem, signal, bytesMax },
     ...(body === undefined ? {} : { body }),
     ...(method === 'POST' ? { msMax: COMPLETE_MS_MAX } : {}),
   })
@@ -79,6 +84,36 @@ export function completedEtag(answer: BackendAnswer): string {
   const etag = textIn(answer.body, 'ETag')
   if (answer.body.includes('<Error>') || etag === undefined) throw refusedBy(answer)
   return etag
+}
+
+/** The request for a list of objects, which S3 and GCS answer alike (ListObjectsV2). */
+export function listRequest(prefix: string, after: string): StoreRequest {
+  const query = {
+    ...{ 'list-type': '2', 'encoding-type': 'url', 'max-keys': String(LIST_MAX), prefix },
+    ...(after === '' ? {} : { 'start-after': after }),
+  }
+  return { method: 'GET', key: undefined, query, bytesMax: LIST_BYTES_MAX }
+}
+
+/** The objects of such an answer. */
+export function listedObjects({ body }: BackendAnswer): StoredObject[] {
+  const all = body.toString().matchAll(/<Contents>([\s\S]*?)<\/Contents>/g)
+  return [...all].flatMap(([, text = '']): StoredObject[] => {
+    const field = (name: string): string =>
+      new RegExp(`<${name}>([^<]{0,4096})</${name}>`).exec(text)?.[1] ?? ''
+    const [key, modifiedMs] = [decodedKey(field('Key')), Date.parse(field('LastModified'))]
+    if (key === undefined || Number.isNaN(modifiedMs)) return []
+    return [{ key, size: Number(field('Size')), modifiedMs }]
+  })
+}
+
+function decodedKey(text: string): string | undefined {
+  try {
+    return text === '' ? undefined : decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    // No key that a client could ask for.
+    return undefined
+  }
 }
 
 function textIn(body: Buffer, element: string): string | undefined {

@@ -1,12 +1,9 @@
 import { isUtf8 } from 'node:buffer'
-import { Hash } from '@smithy/hash-node'
-import { HttpRequest } from '@smithy/protocol-http'
-import { SignatureV4 } from '@smithy/signature-v4'
 import type { AwsCredentialIdentity } from '@smithy/types'
 import type { Clock } from '../../base/clock.ts'
 import type { Random } from '../../base/random.ts'
-import { readPublicFile } from '../../identity/key-files.ts'
-import { askBackend, type BackendAnswer } from '../../transport/ask-backend.ts'
+import type { BackendAnswer } from '../../transport/ask-backend.ts'
+import { AwsJson } from '../aws-json.ts'
 import type { SecretsRow } from '../secrets-row.ts'
 import { objectOf, succeeded, type SecretBackend } from './secret-backend.ts'
 import { base64Bytes, jsonBytes, withBody } from './secret-body.ts'
@@ -24,6 +21,7 @@ const REFUSED = 400
 const NOT_FOUND = 404
 const PAGES_MAX = 100
 const TOKEN_BYTES = 16
+const ANSWER_BYTES_MAX = 1024 * 1024
 
 /** The clock, chance and credentials that AwsSecrets is given. */
 export interface AwsSecretsPorts {
@@ -39,19 +37,15 @@ export class AwsSecrets implements SecretBackend {
   readonly idMax = 512
   readonly #row: Extract<SecretsRow, { type: 'aws' }>
   readonly #ports: AwsSecretsPorts
-  readonly #signer: SignatureV4
+  readonly #api: AwsJson
 
   constructor(row: Extract<SecretsRow, { type: 'aws' }>, ports: AwsSecretsPorts) {
     this.#row = row
     this.#ports = ports
-    const { credentials } = ports
-    const sha256 = Hash.bind(null, 'sha256')
-    this.#signer = new SignatureV4({
-      service: 'secretsmanager',
-      region: row.region,
-      credentials,
-      sha256,
-    })
+    const { region, endpoint, caFile } = row
+    const where = { region, endpoint, caFile, bytesMax: ANSWER_BYTES_MAX }
+    const service = { service: 'secretsmanager', target: 'secretsmanager', ...where }
+    this.#api = new AwsJson(service, ports.clock, ports.credentials)
   }
 
   async put(path: SecretPath, value: Buffer, signal: AbortSignal): Promise<string> {
@@ -74,14 +68,14 @@ export class AwsSecrets implements SecretBackend {
 
   async delete(path: SecretPath, signal: AbortSignal): Promise<boolean> {
     const facts = { SecretId: this.id(path), ForceDeleteWithoutRecovery: true }
-    const there = await this.#ask(
+    const there = await this.#api.ask(
       'DescribeSecret',
       Buffer.from(JSON.stringify({ SecretId: facts.SecretId })),
       signal,
     )
     if (kindOf(there) === 'ResourceNotFoundException') return false
     succeeded(there)
-    succeeded(await this.#ask('DeleteSecret', Buffer.from(JSON.stringify(facts)), signal))
+    succeeded(await this.#api.ask('DeleteSecret', Buffer.from(JSON.stringify(facts)), signal))
     return true
   }
 
@@ -97,7 +91,7 @@ export class AwsSecrets implements SecretBackend {
         ...(typeof next === 'string' ? { NextToken: next } : {}),
       }
       const answer = succeeded(
-        await this.#ask('ListSecrets', Buffer.from(JSON.stringify(facts)), signal),
+        await this.#api.ask('ListSecrets', Buffer.from(JSON.stringify(facts)), signal),
       )
       const list = Array.isArray(answer.SecretList) ? (answer.SecretList as unknown[]) : []
       for (const one of list) {
@@ -125,25 +119,7 @@ export class AwsSecrets implements SecretBackend {
       ? ['SecretString', jsonBytes(value)]
       : ['SecretBinary', base64Bytes(value)]
     const before = `${JSON.stringify(facts).slice(0, -1)},"${field}":"`
-    return await withBody(before, inner, '"}', (body) => this.#ask(target, body, signal))
-  }
-
-  async #ask(target: string, body: Buffer, signal: AbortSignal): Promise<BackendAnswer> {
-    const { endpoint, caFile } = this.#row
-    const { hostname, port, protocol, host } = endpoint
-    const request = new HttpRequest({
-      ...{ method: 'POST', protocol, hostname, path: '/', body },
-      ...(port === '' ? {} : { port: Number(port) }),
-      headers: {
-        host,
-        'content-type': 'application/x-amz-json-1.1',
-        'x-amz-target': `secretsmanager.${target}`,
-      },
-    })
-    const signingDate = new Date(this.#ports.clock.wallMs())
-    const { headers } = await this.#signer.sign(request, { signingDate })
-    const caPem = caFile === undefined ? undefined : readPublicFile(caFile)
-    return await askBackend({ method: 'POST', url: endpoint, headers, body, caPem, signal })
+    return await withBody(before, inner, '"}', (body) => this.#api.ask(target, body, signal))
   }
 }
 

@@ -3,6 +3,7 @@ import type { TokenCredential } from '@azure/identity'
 import { PosternError } from '../../base/errors.ts'
 import { readPublicFile } from '../../identity/key-files.ts'
 import { askBackend, type BackendAnswer, type BackendCall } from '../../transport/ask-backend.ts'
+import { azureToken } from '../azure-credentials.ts'
 import type { SecretsRow } from '../secrets-row.ts'
 import { fieldOf, succeeded, type SecretBackend } from './secret-backend.ts'
 import { base64Bytes, jsonBytes, withBody } from './secret-body.ts'
@@ -104,7 +105,10 @@ export class AzureVault implements SecretBackend {
     const { caFile } = this.#row
     const caPem = caFile === undefined ? undefined : readPublicFile(caFile)
     const type = body === undefined ? {} : { 'content-type': 'application/json' }
-    const headers = { authorization: `Bearer ${await this.#token(signal)}`, ...type }
+    const headers = {
+      authorization: `Bearer ${await azureToken(this.#credential, SCOPE, signal)}`,
+      ...type,
+    }
     return await askBackend({
       method,
       url,
@@ -113,15 +117,5 @@ export class AzureVault implements SecretBackend {
       signal,
       ...(body === undefined ? {} : { body }),
     })
-  }
-
-  /** @throws CREDENTIALS_MISSING */
-  async #token(signal: AbortSignal): Promise<string> {
-    try {
-      return (await this.#credential.getToken(SCOPE, { abortSignal: signal }))?.token ?? ''
-    } catch (error) {
-      const text = `no source of Azure credentials has any (${(error as Error).name})`
-      throw new PosternError('CREDENTIALS_MISSING', text, {}, { cause: error })
-    }
   }
 }

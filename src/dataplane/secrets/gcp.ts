@@ -1,7 +1,6 @@
-import type { GoogleAuth } from 'google-auth-library'
-import { PosternError } from '../../base/errors.ts'
 import { readPublicFile } from '../../identity/key-files.ts'
 import { askBackend, type BackendAnswer, type BackendCall } from '../../transport/ask-backend.ts'
+import type { GoogleCredentials } from '../google-credentials.ts'
 import type { SecretsRow } from '../secrets-row.ts'
 import { succeeded, type SecretBackend } from './secret-backend.ts'
 import { base64Bytes, withBody } from './secret-body.ts'
@@ -24,9 +23,9 @@ export class GcpSecrets implements SecretBackend {
   readonly nameForm = '1 to 127 of letters, digits, _ and single hyphens'
   readonly idMax = 255
   readonly #row: Extract<SecretsRow, { type: 'gcp' }>
-  readonly #auth: GoogleAuth
+  readonly #auth: GoogleCredentials
 
-  constructor(row: Extract<SecretsRow, { type: 'gcp' }>, auth: GoogleAuth) {
+  constructor(row: Extract<SecretsRow, { type: 'gcp' }>, auth: GoogleCredentials) {
     this.#row = row
     this.#auth = auth
   }
@@ -99,7 +98,7 @@ export class GcpSecrets implements SecretBackend {
     const caPem = caFile === undefined ? undefined : readPublicFile(caFile)
     const url = new URL(`/v1/projects/${project}/${path}`, endpoint)
     const type = body === undefined ? {} : { 'content-type': 'application/json' }
-    const headers = { authorization: await this.#bearer(), ...type }
+    const headers = { authorization: await this.#auth.bearer(endpoint), ...type }
     return await askBackend({
       method,
       url,
@@ -108,19 +107,5 @@ export class GcpSecrets implements SecretBackend {
       signal,
       ...(body === undefined ? {} : { body }),
     })
-  }
-
-  /** @throws CREDENTIALS_MISSING */
-  async #bearer(): Promise<string> {
-    try {
-      const found = (await this.#auth.getRequestHeaders(this.#row.endpoint.href)).get(
-        'authorization',
-      )
-      if (found !== null) return found
-    } catch (error) {
-      const text = `no source of Google credentials has any (${(error as Error).name})`
-      throw new PosternError('CREDENTIALS_MISSING', text, {}, { cause: error })
-    }
-    throw new PosternError('CREDENTIALS_MISSING', 'no access token')
   }
 }

@@ -22,8 +22,8 @@ export async function openBackend(row: SecretsRow, ports: BackendPorts): Promise
       return new (await import('./vault.ts')).Vault(row)
     case 'gcp': {
       const { GcpSecrets } = await import('./gcp.ts')
-      const { googleAuth } = await import('../google-credentials.ts')
-      return new GcpSecrets(row, await googleAuth(row.credentialsFile, [GCP_SCOPE]))
+      const { GoogleCredentials } = await import('../google-credentials.ts')
+      return new GcpSecrets(row, await GoogleCredentials.open(row.credentialsFile, [GCP_SCOPE]))
     }
     case 'azure': {
       const { AzureVault } = await import('./azure-vault.ts')

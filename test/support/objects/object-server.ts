@@ -12,6 +12,7 @@ import { crc32c } from './crc32c.ts'
 export interface Held {
   readonly body: Buffer
   readonly headers: Readonly<Record<string, string>>
+  readonly modified?: string
 }
 
 interface Answer {
@@ -105,9 +106,25 @@ export abstract class ObjectServer {
       return { status: 200, headers: { etag: `"${createHash('md5').update(body).digest('hex')}"` } }
     }
     const held = this.objects.get(key)
+    if (method === 'GET' && key === '' && query.get('list-type') === '2') return this.#list(query)
     if (method === 'GET' || method === 'HEAD')
-      return held === undefined ? xml(404, 'NoSuchKey') : { status: 200, body: held.body }
+      return held === undefined ? xml(404, 'NoSuchKey') : ranged(held, headers.range)
     return xml(405, 'MethodNotAllowed')
+  }
+
+  /** ListObjectsV2, two to a page. */
+  #list(query: URLSearchParams): Answer {
+    if (query.get('encoding-type') !== 'url') return xml(400, 'InvalidArgument')
+    const [prefix, after] = [query.get('prefix') ?? '', query.get('start-after') ?? '']
+    const keys = [...this.objects.keys()].filter((one) => one.startsWith(prefix) && one > after)
+    const items = keys
+      .sort()
+      .slice(0, 2)
+      .map((one) => {
+        const { body, modified } = this.objects.get(one)!
+        return `<Contents><Key>${encodeURIComponent(one)}</Key><LastModified>${modified ?? '2026-01-01T00:00:00.000Z'}</LastModified><ETag>&quot;e&quot;</ETag><Size>${String(body.length)}</Size></Contents>`
+      })
+    return { status: 200, body: `<ListBucketResult>${items.join('')}</ListBucketResult>` }
   }
 
   #begin(key: string, { headers }: Seen): Answer {
@@ -151,6 +168,14 @@ export abstract class ObjectServer {
   }
 }
 
+/** A part of an object (RFC 9110 section 14). */
+function ranged({ body }: Held, range: string | undefined): Answer {
+  const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? []
+  if (from === undefined) return { status: 200, body }
+  if (Number(from) >= body.length) return xml(416, 'InvalidRange')
+  return { status: 206, body: body.subarray(Number(from), Number(to) + 1) }
+}
+
 /** A stand-in for S3: it looks at checksums in headers alone, as S3 does. */
 export class S3Server extends ObjectServer {
   keys: AwsKeys = { AKIDTEST: { secret: 'secret-of-tests' } }
@@ -161,7 +186,7 @@ export class S3Server extends ObjectServer {
   }
 
   protected override aboutBucket({ method, target }: Seen): Answer | undefined {
-    if (target.split('?')[0] !== `/${this.bucket}`) return undefined
+    if (target.split('?')[0] !== `/${this.bucket}` || target.includes('list-type')) return undefined
     return method === 'HEAD'
       ? { status: 200, headers: { 'x-amz-bucket-region': this.region } }
       : { status: 200, body: `<LocationConstraint>${this.region}</LocationConstraint>` }
@@ -184,6 +209,8 @@ export class S3Server extends ObjectServer {
 export class GcsServer extends ObjectServer {
   readonly #account: { readonly email: string; readonly key: KeyObject }
   location = 'EUROPE-WEST1'
+  /** A token that it knows for one of the account's, beside those that the account has signed. */
+  token: string | undefined
 
   constructor(files: KeyFilePaths, account: { readonly email: string; readonly key: KeyObject }) {
     super(files)
@@ -193,6 +220,7 @@ export class GcsServer extends ObjectServer {
   protected override verify(seen: Seen): Fault {
     const { authorization } = seen.headers
     if (authorization === undefined) return verifyGcs(seen, this.#account, this.nowMs())
+    if (this.token !== undefined && authorization === `Bearer ${this.token}`) return undefined
     const [head = '', claims = '', signature = ''] = authorization.replace('Bearer ', '').split('.')
     const said = JSON.parse(Buffer.from(claims, 'base64url').toString()) as Record<string, unknown>
     const isGood =

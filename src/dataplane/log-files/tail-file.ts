@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { pause } from '../../base/pause.ts'
-import { LineSplitter, type LogLine } from './lines.ts'
-import { isOf, listLog, markOf, openLog, type LogFile, type LogPlace } from './log-files.ts'
+import { LineSplitter, type LogLine } from '../log-lines.ts'
+import { isOf, listLog, markOf, openLog, type LogFile, type LogPlace } from './list-log.ts'
 import type { OpenLog } from './open-log.ts'
 
 const PIECE_BYTES = 64 * 1024

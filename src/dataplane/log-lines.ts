@@ -2,8 +2,21 @@
 export interface LogLine {
   readonly text: string
   readonly isCut: boolean
-  /** Bytes that it takes in its file, with its end. */
+  /** Bytes that it takes in its source, with its end. */
   readonly bytes: number
+  /** By the word of its source, in wall-clock ms. Default: what it begins with. */
+  readonly timeMs?: number
+}
+
+/** The line of a text that a source gave as a whole. */
+export function lineOf(text: string, bytesMax: number): LogLine {
+  const bytes = Buffer.from(text)
+  const isCut = bytes.length > bytesMax
+  return {
+    text: isCut ? bytes.subarray(0, bytesMax).toString() : text,
+    isCut,
+    bytes: bytes.length + 1,
+  }
 }
 
 /** Puts lines together out of pieces of a file. One over its bound is told cut, and the rest of it is let go. */
@@ -32,6 +45,11 @@ export class LineSplitter {
     }
     this.#keep(piece.subarray(from))
     return lines
+  }
+
+  /** Ends the line that has not ended; undefined: there is none. */
+  flush(): LogLine | undefined {
+    return this.openBytes === 0 ? undefined : this.#line(Buffer.alloc(0))
   }
 
   /** Forgets the line that has not ended. */

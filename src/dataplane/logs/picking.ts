@@ -1,0 +1,62 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import type { TailResponse_LineSchema } from '../../gen/postern/dataplane/v1/logs_pb.js'
+import type { LogLine } from '../log-lines.ts'
+import type { TailWish } from '../log-source.ts'
+import { timeOf, type Re2Pattern, type Redactor } from './line-rules.ts'
+
+type Line = MessageInitShape<typeof TailResponse_LineSchema>
+
+/** Lines that are told, and how many of those that came are done with. */
+export interface Picked {
+  readonly lines: Line[]
+  readonly count: number
+}
+
+/** Picks the lines that a caller wants to see, and is allowed to see. */
+export class Picking {
+  readonly #sinceMs: number
+  readonly #untilMs: number
+  readonly #limit: number
+  readonly #redactor: Redactor
+  readonly #filter: Re2Pattern | undefined
+  #told = 0
+  #lastMs: number | undefined
+  hasEnded = false
+
+  constructor(
+    { sinceMs, untilMs }: Pick<TailWish, 'sinceMs' | 'untilMs'>,
+    limit: bigint,
+    redactor: Redactor,
+    filter: Re2Pattern | undefined,
+  ) {
+    this.#sinceMs = sinceMs ?? Number.NEGATIVE_INFINITY
+    this.#untilMs = untilMs ?? Infinity
+    this.#limit = limit === 0n ? Infinity : Number(limit)
+    this.#redactor = redactor
+    this.#filter = filter
+  }
+
+  pick(lines: readonly LogLine[]): Picked {
+    const picked: Line[] = []
+    for (const [index, line] of lines.entries()) {
+      const ownMs = line.timeMs ?? timeOf(line.text)
+      this.#lastMs = ownMs ?? this.#lastMs
+      const atMs = this.#lastMs
+      if (atMs !== undefined && atMs >= this.#untilMs) {
+        this.hasEnded = true
+        return { lines: picked, count: index }
+      }
+      if (atMs !== undefined && atMs < this.#sinceMs) continue
+      // What is redacted cannot be found out by a filter.
+      const { text, count } = this.#redactor.redact(line.text)
+      if (this.#filter?.matcher(text).find() === false) continue
+      const time = ownMs === undefined ? {} : { time: timestampFromMs(ownMs) }
+      picked.push({ ...time, text, cut: line.isCut, redacted: count })
+      if (++this.#told < this.#limit) continue
+      this.hasEnded = true
+      return { lines: picked, count: index + 1 }
+    }
+    return { lines: picked, count: lines.length }
+  }
+}
