@@ -63,7 +63,8 @@ export function composeRooms(
   const logger = log('notices')
   const notices = new Notices({ logger, clock, store, guard, changes, tunnels, canaries })
   services.offerToGateways(notices.offers())
-  const beats = { settings, clock, logger: log('heartbeat'), guard, tunnels, services }
+  const { random } = ambient
+  const beats = { settings, clock, random, logger: log('heartbeat'), guard, tunnels, services }
   const heartbeat = new Heartbeat(beats)
   const renewal = { store, changes, notices }
   return {

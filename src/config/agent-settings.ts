@@ -201,6 +201,12 @@ export const AGENT_SETTINGS = {
     '15s',
     ['1s', '5m'],
   ),
+  'posture.tell': choice(
+    'Whether heartbeats tell the control plane how many lines of agent posture are OK, WARN, FAIL and UNKNOWN: numbers, and no name.',
+    'nothing',
+    ['nothing', 'summary'],
+  ),
+  'posture.interval': duration('Time between two looks for that.', '1h', ['1m', '24h']),
   'policy.file': optional(
     path(
       'The policy: who may use what, under which conditions (docs/POLICY.md). The file is watched, and a change taken over where it has no mistake. It takes the place of allow.',

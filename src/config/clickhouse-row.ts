@@ -5,12 +5,20 @@ import {
   type ParameterType,
 } from '../dataplane/clickhouse-row.ts'
 import { backendUrl } from './backend-url.ts'
-import { nameField, pathField, textField, trustFields, within, type Row } from './row-fields.ts'
+import {
+  choiceField,
+  nameField,
+  pathField,
+  textField,
+  trustFields,
+  within,
+  type Row,
+} from './row-fields.ts'
 import { parseBytes, parseDuration, rowFields } from './setting.ts'
 
 const FIELDS = [
   ...['name', 'url', 'plaintext', 'user', 'passwordFile', 'database', 'queries', 'rowsMax'],
-  ...['bytesMax', 'timeout', 'caFile', 'certificateFile', 'keyFile'],
+  ...['bytesMax', 'timeout', 'caFile', 'certificateFile', 'keyFile', 'settings'],
 ]
 const SQL_MAX = 16 * 1024
 const PLACEHOLDER = /\{([A-Za-z_][A-Za-z0-9_]{0,62}):([A-Za-z0-9]+)\}/g
@@ -28,6 +36,7 @@ export function readClickhouse(row: Row): ClickhouseRow {
     const bytes = parseBytes(row.bytesMax ?? '4MiB')
     return {
       ...{ name, url: backendUrl(row), ...trustFields(row), queries: readQueries(row.queries) },
+      sendsSettings: choiceField(row, 'settings', ['sent', 'of-profile'], 'sent') === 'sent',
       user: textField(row, 'user') ?? 'default',
       passwordFile: pathField(row, 'passwordFile'),
       database: textField(row, 'database'),

@@ -33,7 +33,7 @@ export const DATA_PLANE_SETTINGS = {
     showLogs,
   ),
   clickhouse: rows(
-    'ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries (name, sql: it begins with SELECT or WITH, and holds parameters as {name:Type}), and where needed user, passwordFile, database, rowsMax, bytesMax, timeout, caFile, certificateFile, keyFile, plaintext.',
+    'ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries (name, sql: it begins with SELECT or WITH, and holds parameters as {name:Type}), and where needed user, passwordFile, database, rowsMax, bytesMax, timeout, settings (of-profile), caFile, certificateFile, keyFile, plaintext.',
     'list of servers',
     readClickhouse,
     showClickhouse,

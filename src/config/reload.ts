@@ -18,6 +18,8 @@ export const RELOADABLE: readonly (keyof AgentSettings)[] = [
   'tunnel.count',
   'health.latency',
   'heartbeat.interval',
+  'posture.tell',
+  'posture.interval',
   'forward.dialTimeout',
   'drain.grace',
   'log.level',

@@ -25,6 +25,8 @@ export interface ClickhouseRow extends BackendFiles {
   readonly passwordFile: string | undefined
   readonly database: string | undefined
   readonly queries: readonly NamedQuery[]
+  /** Whether our bounds go with each query; false: the user's profile (readonly = 1) takes none, and has its own. */
+  readonly sendsSettings: boolean
   readonly rowsMax: number
   readonly bytesMax: number
   readonly timeoutMs: number

@@ -53,6 +53,7 @@ function reportWith(parts: Partial<AgentReport>): AgentReport {
       calls: [],
       services: [],
       dataPlane: [],
+      backends: [],
     },
     seal: { sessions: 0, pin: '', pins: 0, authorities: 0 },
     guard: {

@@ -18,6 +18,7 @@ const QUERIES = [
     name: 'since',
     sql: 'SELECT count() AS n, sum(cpu) AS total FROM runs WHERE at >= {since:DateTime} AND cpu > {least:Float64}',
   },
+  { name: 'large', sql: 'SELECT toUInt64(18446744073709551615) AS n, -5 AS m' },
   { name: 'all', sql: 'SELECT number FROM numbers(100)' },
   { name: 'broken', sql: 'SELECT nothing FROM nowhere' },
   { name: 'sleepy', sql: 'SELECT 1 AS sleepy' },
@@ -45,6 +46,7 @@ describe('queries of ClickHouse', function () {
     const rows = [
       { name: 'usage', ...row, passwordFile },
       { name: 'locked', ...row, passwordFile: wrong },
+      { name: 'strict', ...row, user: 'strict', settings: 'of-profile', passwordFile },
     ]
     await stack.startAgent({ clickhouse: JSON.stringify(rows) })
     metrics = (await stack.connect()).cluster('c-1').service(Metrics)
@@ -62,6 +64,14 @@ describe('queries of ClickHouse', function () {
   }
   const reasonOf = async (promise: Promise<unknown>): Promise<string> =>
     await promise.then(() => 'it passed', reasonOfError)
+
+  it('run under a profile that takes no settings, and are bounded all the same', async () => {
+    const strict = (query: string) => metrics.select({ source: 'strict', query, parameters: {} })
+    const { rows } = await strict('large')
+    expect(rows[0]?.cells.map(({ text }) => text)).to.deep.equal(['18446744073709551615', '-5'])
+    const refused = await strict('all').then(() => 'it passed', reasonOfError)
+    expect(refused).to.include('QUERY_REFUSED')
+  })
 
   it('answer by name, with values that ClickHouse itself puts in', async () => {
     const { columns, rows } = await select('by-run', { run: 'r-1' })

@@ -216,5 +216,9 @@ describe('logs of services', function () {
     const tokenFile = secretFile(stack, 'odd', 'another')
     at = await LogStack.start(stack, { ...row, tokenFile }, labels)
     expect(await at.reason({})).to.match(/^CREDENTIALS_MISSING: logs main: .*; id [0-9a-f]{8}$/)
+    expect(await at.reason({ labels: {} })).to.include('LOG_UNKNOWN')
+    const [use] = stack.agents[0]?.report().services.backends ?? []
+    expect(use).to.deep.include({ setting: 'logs', name: 'main' })
+    expect(use?.results).to.deep.equal({ succeeded: 0, refused: 1, failed: 1 })
   })
 })

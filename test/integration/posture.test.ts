@@ -5,6 +5,7 @@ import type { Finding } from '../../src/base/finding.ts'
 import { agentPosture } from '../../src/agent/posture/posture.ts'
 import { gatewayPosture } from '../../src/gateway/posture/posture.ts'
 import { Daemons } from '../support/daemons.ts'
+import { eventually } from '../support/eventually.ts'
 import { s3Target } from '../support/objects/s3-target.ts'
 import { Stack } from '../support/stack.ts'
 
@@ -114,6 +115,32 @@ describe('posture', () => {
       expect(none.status).to.equal(3)
     } finally {
       daemons.stop()
+    }
+  })
+
+  it('is told to the control plane in numbers, where the customer lets it, and not otherwise', async () => {
+    const stack = await Stack.start()
+    try {
+      const agent = await stack.startAgent()
+      const client = await stack.connect()
+      const told = async () => (await client.getCluster('c-1')).tunnels[0]
+      const isHeard = async (): Promise<boolean> => (await told())?.heartbeatAtMs !== undefined
+      await eventually(isHeard, 'a heartbeat has come')
+      expect((await told())?.posture).to.equal(undefined)
+      await agent.reload(() => ({ ...agent.settings, 'posture.tell': 'summary' }))
+      await eventually(async () => (await told())?.posture !== undefined, 'the numbers are told')
+      const seen = await agentPosture(agent.settings, stack.ambient, new AbortController().signal)
+      const posture = (await told())?.posture
+      expect(posture?.ok).to.equal(seen.filter(({ outcome }) => outcome === 'OK').length)
+      expect(posture?.fail).to.equal(seen.filter(({ outcome }) => outcome === 'FAIL').length)
+      expect(Number(posture?.atMs)).to.be.closeTo(Date.now(), 60_000)
+      await agent.reload(() => ({ ...agent.settings, 'posture.tell': 'nothing' }))
+      await eventually(
+        async () => (await told())?.posture === undefined,
+        'nothing is told any more',
+      )
+    } finally {
+      stack.stop()
     }
   })
 })

@@ -43,9 +43,13 @@ class Front(BaseHTTPRequestHandler):
         sql = self.rfile.read(int(self.headers["content-length"])).decode()
         settings = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True, strict_parsing=True))
         ASKED.append({"sql": sql, "settings": settings})
-        if self.headers["x-clickhouse-user"] != "reader" or self.headers["x-clickhouse-key"] != "clickhouse-password":
+        if self.headers["x-clickhouse-user"] not in ("reader", "strict") or self.headers["x-clickhouse-key"] != "clickhouse-password":
             return self.answer(516, b"Authentication failed: SECRET-WORDS")
-        if settings.get("readonly") != "1" or not re.fullmatch(r"postern-[0-9a-f]{32}", settings.get("query_id", "")):
+        strict = self.headers["x-clickhouse-user"] == "strict"
+        own = [name for name in settings if not name.startswith("param_") and name not in ("query_id", "database", "wait_end_of_query")]
+        if strict and own:
+            return self.answer(500, b"Code: 164. Cannot modify setting in readonly mode")
+        if (settings.get("readonly") != "1" and not strict) or not re.fullmatch(r"postern-[0-9a-f]{32}", settings.get("query_id", "")):
             return self.answer(400, b"not read-only, or no query_id")
         if "sleepy" in sql:
             time.sleep(30)

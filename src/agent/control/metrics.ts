@@ -3,6 +3,7 @@ import { Metrics, type MetricRow, type Sample } from '../../base/metrics.ts'
 import { BUILD_METRIC, buildSample } from '../../base/build-info.ts'
 import { TYPE_METRICS, typeSamples } from '../../guard/type-counts.ts'
 import { CALL_METRICS } from '../../rpc/call-counts.ts'
+import type { BackendUseReport } from '../../dataplane/backend-use.ts'
 import type { EventsReport } from '../../dataplane/events/events.ts'
 import type { AgentReport } from './report.ts'
 import type { AgentRooms } from './rooms.ts'
@@ -45,6 +46,18 @@ export const AGENT_METRICS: readonly MetricRow[] = [
     kind: 'gauge',
     help: 'How long the last probe of a service took.',
     labels: ['service'],
+  },
+  {
+    name: 'postern_backend_uses_total',
+    kind: 'counter',
+    help: 'Uses of what lies behind the data plane, by its row in the settings and what came of it (succeeded; refused by us; failed by the backend or the way to it).',
+    labels: ['setting', 'name', 'result'],
+  },
+  {
+    name: 'postern_backend_seconds_total',
+    kind: 'counter',
+    help: 'How long these took together.',
+    labels: ['setting', 'name'],
   },
   {
     name: 'postern_run_events_total',
@@ -123,6 +136,7 @@ function samples(report: AgentReport, nowMs: number): Sample[] {
     },
     { name: 'postern_trust_bundle_version', value: credential.bundleVersion },
     ...services.services.flatMap(probeSamples),
+    ...services.backends.flatMap(backendSamples),
     ...(report.runs === undefined ? [] : eventSamples(report.runs)),
   ]
   const { clockSkewMs, renewal } = changes
@@ -137,6 +151,14 @@ function samples(report: AgentReport, nowMs: number): Sample[] {
     { name: renewals, value: succeeded, labels: { result: 'succeeded' } },
     { name: renewals, value: failed, labels: { result: 'failed' } },
   ]
+}
+
+function backendSamples({ setting, name, results, seconds }: BackendUseReport): Sample[] {
+  const labels = { setting, name }
+  const uses = Object.entries(results).map(([result, value]) => ({
+    ...{ name: 'postern_backend_uses_total', value, labels: { ...labels, result } },
+  }))
+  return [...uses, { name: 'postern_backend_seconds_total', value: seconds, labels }]
 }
 
 function eventSamples({ waiting, spilled, ...counts }: EventsReport): Sample[] {

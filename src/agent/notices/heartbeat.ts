@@ -2,12 +2,14 @@ import type { CancelTimer, Clock } from '../../base/clock.ts'
 import { asPosternError } from '../../base/errors.ts'
 import { every } from '../../base/every.ts'
 import type { Logger } from '../../base/logger.ts'
+import type { Random } from '../../base/random.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { HEARTBEAT_FEATURE } from '../../contract/features.ts'
 import { Tunnel as TunnelService } from '../../gen/postern/v1/tunnel_pb.js'
 import { unaryClientOf } from '../../rpc/typed.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
 import { OwnChannel, type AgentGuard } from '../guard/guard.ts'
+import { PostureWatch } from '../posture/posture.ts'
 import type { Services } from '../services/services.ts'
 import type { Tunnels } from '../tunnels/tunnels.ts'
 import { readCapacity } from '../../dataplane/capacity.ts'
@@ -22,21 +24,33 @@ export interface HeartbeatPorts {
   readonly guard: AgentGuard
   readonly tunnels: Tunnels
   readonly services: Services
+  readonly random: Random
 }
 
 /** Tells every gateway how the services and the machine are: at intervals, and at each change. */
 export class Heartbeat {
   readonly #ports: HeartbeatPorts
+  readonly #posture: PostureWatch
+  #settings: AgentSettings
   #intervalMs: number
   #cancelTimer: CancelTimer | undefined
 
   constructor(ports: HeartbeatPorts) {
     this.#ports = ports
+    this.#settings = ports.settings
     this.#intervalMs = ports.settings['heartbeat.interval']
+    this.#posture = new PostureWatch({
+      ...ports,
+      settings: () => this.#settings,
+      onLooked: () => {
+        this.tell()
+      },
+    })
   }
 
   start(): void {
     this.#cancelTimer?.()
+    this.#posture.start()
     this.#cancelTimer = every(
       this.#ports.clock,
       () => this.#intervalMs,
@@ -48,10 +62,12 @@ export class Heartbeat {
 
   stop(): void {
     this.#cancelTimer?.()
+    this.#posture.stop()
   }
 
   /** Takes over another interval, and tells at once. */
   use(settings: AgentSettings): void {
+    this.#settings = settings
     this.#intervalMs = settings['heartbeat.interval']
     this.start()
     this.tell()
@@ -73,6 +89,7 @@ export class Heartbeat {
       sinceMs: BigInt(Math.round(sinceMs)),
       ...(latencyMs === undefined ? {} : { latencyMs }),
     }))
+    const { summary: posture } = this.#posture
     const capacity = readCapacity(settings['state.directory'])
     const client = unaryClientOf(TunnelService, new OwnChannel(this.#ports.guard.guard, connection))
     client
@@ -84,6 +101,7 @@ export class Heartbeat {
           lockdownReason,
           recordLines: BigInt(record?.lines ?? 0),
           recordHead: Buffer.from(record?.head ?? '', 'hex'),
+          ...(posture === undefined ? {} : { posture }),
         },
         { timeoutMs: SEND_MS_MAX },
       )

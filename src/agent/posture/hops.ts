@@ -31,7 +31,7 @@ async function look({ area, name, target, isTls, caFile }: Way): Promise<Finding
 }
 
 function ways(settings: AgentSettings): Way[] {
-  const { services, prometheus, executors, stores, secrets, clickhouse } = settings
+  const { services, prometheus, executors, stores, secrets, clickhouse, logs } = settings
   const { 'tracing.url': tracing } = settings
   const ofUrl = (area: string, name: string, url: URL, caFile?: string): Way => ({
     ...{ area, name, target: addressOf(url), isTls: url.protocol === 'https:' },
@@ -50,6 +50,12 @@ function ways(settings: AgentSettings): Way[] {
       if (row.type === 'files') return []
       const url = row.type === 'aws' || row.type === 'gcp' ? row.endpoint : row.url
       return [ofUrl(`secrets (${row.type})`, row.name, url, row.caFile)]
+    }),
+    ...logs.flatMap((row) => {
+      // What lies on this machine goes no way, and objects go that of their store.
+      if (row.type === 'files' || row.type === 'journald' || row.type === 'objects') return []
+      const url = row.type === 'cloudwatch' || row.type === 'google' ? row.endpoint : row.url
+      return [ofUrl(`logs (${row.type})`, row.name, url, row.caFile)]
     }),
     ...(tracing === undefined ? [] : [ofUrl('traces', 'tracing.url', new URL(tracing))]),
   ]

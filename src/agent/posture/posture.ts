@@ -1,17 +1,13 @@
-import type { Clock } from '../../base/clock.ts'
-import type { Random } from '../../base/random.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
-import { about, seen, type Finding } from '../../base/finding.ts'
 import { Posture } from '../../gen/postern/v1/posture_pb.js'
 import type { Offer } from '../../rpc/service.ts'
 import { offersOf } from '../../rpc/typed.ts'
+import { agentPosture, type LookPorts } from './look.ts'
 
 /** The values and collaborators of the posture of an agent. */
-export interface PosturePorts {
+export interface PosturePorts extends LookPorts {
   /** Those in force. */
   readonly settings: () => AgentSettings
-  readonly clock: Clock
-  readonly random: Random
 }
 
 /** Returns `postern.v1.Posture`, for the local socket of an agent. What it needs is read when somebody asks. */
@@ -24,42 +20,5 @@ export function postureOffers(ports: PosturePorts): Offer[] {
   })
 }
 
-/** Looks at what is configured: each line with what was seen, never with a guess. */
-export async function agentPosture(
-  settings: AgentSettings,
-  ports: Pick<PosturePorts, 'clock' | 'random'>,
-  signal: AbortSignal,
-): Promise<Finding[]> {
-  const [
-    { storeFindings },
-    { clickhouseFindings },
-    { secretFindings },
-    { hopFindings },
-    { ownFindings },
-  ] = await Promise.all([
-    import('./stores.ts'),
-    import('./clickhouse.ts'),
-    import('./secrets.ts'),
-    import('./hops.ts'),
-    import('./own.ts'),
-  ])
-  return [
-    ...(await storeFindings(settings.stores, ports, signal)),
-    ...registryFindings(settings),
-    ...(await clickhouseFindings(settings.clickhouse, ports.random, signal)),
-    ...(await secretFindings(settings.secrets)),
-    ...(await hopFindings(settings)),
-    ...ownFindings(settings),
-  ]
-}
-
-/** Registries of the Docker API tell nothing of how they store. */
-function registryFindings({ executors }: AgentSettings): Finding[] {
-  const hosts = new Set(
-    executors.flatMap(({ images }) => images.map((one) => one.split('/')[0] ?? '')),
-  )
-  const text = "the registry API does not tell how images are stored: its cloud's console does"
-  return [...hosts].flatMap((host) =>
-    about('container registry', host, [seen('encryption at rest', 'UNKNOWN', text)]),
-  )
-}
+export { agentPosture } from './look.ts'
+export { PostureWatch } from './summary.ts'

@@ -4,29 +4,30 @@ import type { SecretsRow } from '../../dataplane/secrets-row.ts'
 import { lookAtMode } from '../../identity/at-rest.ts'
 import { readPublicFile } from '../../identity/key-files.ts'
 import { askBackend } from '../../transport/ask-backend.ts'
+import { lookAtEtcd } from './kubernetes.ts'
 
 const AT_REST = 'encryption at rest'
 const OK = 200
 
 /** Says how each secrets backend keeps what is written into it, as far as it tells. */
-export async function secretFindings(rows: readonly SecretsRow[]): Promise<Finding[]> {
+export async function secretFindings(
+  rows: readonly SecretsRow[],
+  signal: AbortSignal,
+): Promise<Finding[]> {
   const found = await Promise.all(
-    rows.map(async (row) => about(`secrets (${row.type})`, row.name, await lookAt(row))),
+    rows.map(async (row) => about(`secrets (${row.type})`, row.name, await lookAt(row, signal))),
   )
   return found.flat()
 }
 
-async function lookAt(row: SecretsRow): Promise<readonly Seen[]> {
+async function lookAt(row: SecretsRow, signal: AbortSignal): Promise<readonly Seen[]> {
   switch (row.type) {
     case 'files': {
       const text = `age, to ${row.recipient.slice(0, 12)}…, whose key the agent does not have`
       return [seen(AT_REST, 'OK', text), lookAtMode(row.directory)]
     }
-    case 'kubernetes': {
-      const text =
-        "its API does not tell the encryption of etcd: the API server's EncryptionConfiguration, or the cloud's API, does"
-      return [seen(AT_REST, 'UNKNOWN', text)]
-    }
+    case 'kubernetes':
+      return [await lookAtEtcd(row, signal)]
     case 'vault':
       return [await lookAtVault(row)]
     case 'aws': {

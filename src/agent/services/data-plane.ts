@@ -1,5 +1,6 @@
 import { DATA_PLANE_KEYS, type DataPlaneSettings } from '../../config/data-plane-settings.ts'
 import { sameSetting } from '../../config/reload.ts'
+import { BackendUses } from '../../dataplane/backend-use.ts'
 import { Executors } from '../../dataplane/tasks/tasks.ts'
 import { LogSources } from '../../dataplane/logs/logs.ts'
 import { MetricSources } from '../../dataplane/metrics/metrics.ts'
@@ -39,9 +40,10 @@ export class DataPlane {
   constructor(
     { stores, prometheus, secrets, logs, executors, clickhouse }: DataPlaneSettings,
     { clock, random, logger }: Pick<Ambient, 'clock' | 'random' | 'logger'>,
+    uses = new BackendUses(clock),
     onDispatched: (request: DispatchRequest) => void = () => undefined,
   ) {
-    const ports = { clock, random, logger }
+    const ports = { clock, random, logger, uses }
     this.#objects = new ObjectStores(stores, ports)
     this.#metrics = new MetricSources(prometheus, ports, clickhouse)
     this.#secrets = new SecretBackends(secrets, ports)

@@ -19,6 +19,7 @@ import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
 import { describeCluster } from './describe.ts'
 import { methodOffers } from './offered.ts'
+import { BackendUses, type BackendUseReport } from '../../dataplane/backend-use.ts'
 import { DataPlane, isSameDataPlane, type BackendReport } from './data-plane.ts'
 import { makeProbes } from './probing.ts'
 
@@ -29,6 +30,8 @@ export interface ServicesReport {
   readonly endedByStatus: readonly number[]
   /** Ended calls as metrics show them. */
   readonly calls: readonly Sample[]
+  /** What uses of each backend came to. */
+  readonly backends: readonly BackendUseReport[]
   readonly services: readonly {
     readonly name: string
     readonly dataType: string
@@ -52,6 +55,8 @@ export class Services {
   readonly #log: LogLimiter
   /** What gateways may ask in their own name is all that this one offers, and no caller comes to it. */
   readonly #forGateways: RpcServer
+  /** They count over changes of the settings. */
+  readonly #uses: BackendUses
   #probes: Probes
   #dataPlane: DataPlane
   #names: readonly string[] = []
@@ -71,6 +76,7 @@ export class Services {
   ) {
     const { clock, logger } = ambient
     this.#ambient = ambient
+    this.#uses = new BackendUses(clock)
     this.#runtime = runtime
     this.#log = new LogLimiter(logger, clock)
     this.#forGateways = new RpcServer(runtime, guard)
@@ -135,7 +141,7 @@ export class Services {
   }
 
   #makeDataPlane(settings: AgentSettings): DataPlane {
-    return new DataPlane(settings, this.#ambient, (request) => {
+    return new DataPlane(settings, this.#ambient, this.#uses, (request) => {
       this.dispatched.tell(request)
     })
   }
@@ -174,6 +180,7 @@ export class Services {
         health: healths.find((one) => one.name === name),
       })),
       dataPlane: this.#dataPlane.report(),
+      backends: this.#uses.report(),
     }
   }
 

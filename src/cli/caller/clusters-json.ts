@@ -1,5 +1,5 @@
 import type { AgentTunnel, AwayAgent, Cluster } from '../../gen/postern/v1/gateway_pb.js'
-import type { Capacity } from '../../gen/postern/v1/tunnel_pb.js'
+import type { Capacity, PostureSummary } from '../../gen/postern/v1/tunnel_pb.js'
 
 /** Returns a cluster as `--json` prints it. */
 export function clusterJson({ name, tunnels, errors, away }: Cluster): object {
@@ -21,6 +21,7 @@ function awayJson({ last, ...one }: AwayAgent): object {
     leftAt: isoTime(one.leftAtMs),
     ...{ code, text, services: last?.services.map(({ name, dataType }) => ({ name, dataType })) },
     capacity: last?.capacity === undefined ? null : capacityJson(last.capacity),
+    posture: postureJson(last?.posture),
     lockedDown: last?.isLockedDown ?? false,
     heartbeatAt: at === undefined ? null : isoTime(at),
   }
@@ -48,6 +49,12 @@ function capacityJson(capacity: Capacity): object {
   }
 }
 
+function postureJson(posture: PostureSummary | undefined): object | null {
+  if (posture === undefined) return null
+  const { ok, warn, fail, unknown, atMs } = posture
+  return { ok, warn, fail, unknown, at: isoTime(atMs) }
+}
+
 function tunnelJson(tunnel: AgentTunnel): object {
   const { agent, agentVersion, address, rttMs, streams, methodCount, serviceCount } = tunnel
   const offers = {
@@ -60,6 +67,7 @@ function tunnelJson(tunnel: AgentTunnel): object {
     }),
     heartbeatAt: tunnel.heartbeatAtMs === undefined ? null : isoTime(tunnel.heartbeatAtMs),
     capacity: tunnel.capacity === undefined ? null : capacityJson(tunnel.capacity),
+    posture: postureJson(tunnel.posture),
     lockedDown: tunnel.isLockedDown,
     lockdownReason: tunnel.lockdownReason,
     record: {

@@ -83,6 +83,7 @@ export function showText({ name, tunnels, errors, away }: Cluster, nowMs: number
       tunnels.map((tunnel) => tunnelCells(tunnel, nowMs)),
     ),
     ...capacityParts(tunnels, nowMs),
+    ...postureParts(tunnels, nowMs),
     table(['AGENT', 'KIND', 'NAME', 'DATA TYPE', 'HEALTH'], offers),
   ]
   if (away.length > 0)
@@ -103,6 +104,17 @@ function healthText(health: ServiceHealth | undefined, nowMs: number): string {
   if (health === undefined) return '-'
   const span = humanSpan(nowMs - Number(health.sinceMs))
   return health.isDown ? `DOWN for ${span}: ${health.reason}` : `up for ${span}`
+}
+
+function postureParts(tunnels: readonly AgentTunnel[], nowMs: number): string[] {
+  const rows = tunnels.flatMap(({ agent, posture }) => {
+    if (posture === undefined) return []
+    const { ok, warn, fail, unknown, atMs } = posture
+    const counts = [ok, warn, fail, unknown].map(String)
+    return [[agent, ...counts, `${humanSpan(nowMs - Number(atMs))} ago`]]
+  })
+  const header = ['POSTURE OF', 'OK', 'WARN', 'FAIL', 'UNKNOWN', 'LOOKED']
+  return rows.length === 0 ? [] : [table(header, rows)]
 }
 
 function capacityParts(tunnels: readonly AgentTunnel[], nowMs: number): string[] {

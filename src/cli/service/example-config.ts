@@ -128,8 +128,8 @@ trustDomain: example.com
 
 # ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries
 # (name, sql: it begins with SELECT or WITH, and holds parameters as {name:Type}), and where needed
-# user, passwordFile, database, rowsMax, bytesMax, timeout, caFile, certificateFile, keyFile,
-# plaintext. (list of servers)
+# user, passwordFile, database, rowsMax, bytesMax, timeout, settings (of-profile), caFile,
+# certificateFile, keyFile, plaintext. (list of servers)
 #clickhouse: []
 
 # Executors that definitions of tasks may be handed to (docs/DATA-PLANE.md): name, url, images
@@ -173,6 +173,13 @@ trustDomain: example.com
 # Time between two reports to the gateway on services and capacity; a change is told at once. (1s to
 # 5m)
 #heartbeat.interval: 15s
+
+# Whether heartbeats tell the control plane how many lines of agent posture are OK, WARN, FAIL and
+# UNKNOWN: numbers, and no name. (nothing | summary)
+#posture.tell: nothing
+
+# Time between two looks for that. (1m to 24h)
+#posture.interval: 1h
 
 # The policy: who may use what, under which conditions (docs/POLICY.md). The file is watched, and a
 # change taken over where it has no mistake. It takes the place of allow. (path)

@@ -11,7 +11,7 @@ import type { CallContext } from '../../rpc/call-context.ts'
 import type { Offer } from '../../rpc/service.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import { offersOf } from '../../rpc/typed.ts'
-import { backendFault, type FaultPorts } from '../backend-fault.ts'
+import { useStream, type FaultPorts } from '../backend-use.ts'
 import { openLogSource } from '../log-sources/log-sources.ts'
 import type { LogSource, LogStep, TailWish } from '../log-source.ts'
 import type { LogsRow } from '../logs-row.ts'
@@ -59,18 +59,25 @@ export class LogSources {
     const ended = new AbortController()
     const wish = wishOf(request, AbortSignal.any([signal, ended.signal]))
     try {
-      const { RE2JS } = (await import('re2js')) as unknown as { RE2JS: Re2 }
-      const redactor = new Redactor(RE2JS, row.redact)
-      const filter = compileFilter(RE2JS, request.filter)
-      const picking = new Picking(wish, request.limit, redactor, filter)
-      const source = await this.#open(row)
-      const steps = source.tail(wish)
-      yield* tell(wish.drop && !source.dropsItself ? dropBehind(steps) : steps, picking)
-    } catch (error) {
-      throw backendFault(error, `logs ${request.source}`, this.#ports)
+      yield* useStream({ setting: 'logs', name: row.name }, this.#ports, () =>
+        this.#lines(row, request, wish),
+      )
     } finally {
       ended.abort()
     }
+  }
+
+  async *#lines(
+    row: LogsRow,
+    { filter: pattern, limit }: TailRequest,
+    wish: TailWish,
+  ): AsyncGenerator<Response, void> {
+    const { RE2JS } = (await import('re2js')) as unknown as { RE2JS: Re2 }
+    const redactor = new Redactor(RE2JS, row.redact)
+    const picking = new Picking(wish, limit, redactor, compileFilter(RE2JS, pattern))
+    const source = await this.#open(row)
+    const steps = source.tail(wish)
+    yield* tell(wish.drop && !source.dropsItself ? dropBehind(steps) : steps, picking)
   }
 
   async #open(row: LogsRow): Promise<LogSource> {

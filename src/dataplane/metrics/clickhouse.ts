@@ -56,24 +56,35 @@ export async function selectNamed(
   const msMax = Math.min(row.timeoutMs, call.leftMs)
   const settings: Record<string, string> = {
     ...judgedValues(query, values),
-    ...{ query_id: call.queryId, readonly: '1', default_format: 'JSONCompact' },
-    max_result_rows: String(row.rowsMax),
-    max_result_bytes: String(row.bytesMax),
+    ...{ query_id: call.queryId, wait_end_of_query: '1' },
+    ...(row.sendsSettings ? boundsOf(row, msMax) : {}),
+    ...(row.database === undefined ? {} : { database: row.database }),
+  }
+  const sql = `${query.sql}\nFORMAT JSONCompact`
+  const selected = await ask(row, sql, settings, { ...call, leftMs: msMax })
+  if (selected.rows.length <= row.rowsMax) return selected
+  throw refused(`it has over ${String(row.rowsMax)} rows`)
+}
+
+/** What the server itself holds a query to. */
+function boundsOf({ rowsMax, bytesMax }: ClickhouseRow, msMax: number): Record<string, string> {
+  return {
+    readonly: '1',
+    max_result_rows: String(rowsMax),
+    max_result_bytes: String(bytesMax),
     result_overflow_mode: 'throw',
     max_execution_time: String(Math.max(1, Math.ceil(msMax / 1000))),
-    wait_end_of_query: '1',
     // Whoever hangs up ends the query.
     cancel_http_readonly_queries_on_client_close: '1',
     output_format_json_quote_64bit_integers: '1',
-    ...(row.database === undefined ? {} : { database: row.database }),
   }
-  return await ask(row, `${query.sql}\nFORMAT JSONCompact`, settings, { ...call, leftMs: msMax })
 }
 
 /** Asks a ClickHouse whether its disks are encrypted. The rest as selectNamed. */
 export async function askDisks(row: ClickhouseRow, call: SelectCall): Promise<Selected> {
   const sql = 'SELECT name, is_encrypted FROM system.disks ORDER BY name FORMAT JSONCompact'
-  return await ask(row, sql, { query_id: call.queryId, readonly: '1' }, call)
+  const readonly = row.sendsSettings ? { readonly: '1' } : {}
+  return await ask(row, sql, { query_id: call.queryId, ...readonly }, call)
 }
 
 async function ask(
@@ -140,7 +151,7 @@ function escaped(value: string): string {
 /** Decodes JSONCompact, as untrusted as any answer. @throws BACKEND_REFUSED */
 function decode(body: Buffer): Selected {
   try {
-    const { meta, data } = JSON.parse(body.toString()) as { meta: unknown; data: unknown }
+    const { meta, data } = JSON.parse(body.toString(), exact) as { meta: unknown; data: unknown }
     if (!Array.isArray(meta) || !Array.isArray(data)) throw new TypeError('no rows')
     const columns = meta.map((one: unknown) => {
       const { name, type } = one as { name: unknown; type: unknown }
@@ -161,6 +172,12 @@ function decode(body: Buffer): Selected {
       { cause: error },
     )
   }
+}
+
+/** A number that JavaScript would round stays as it was written. */
+function exact(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
+  const isRounded = typeof value === 'number' && Math.abs(value) > Number.MAX_SAFE_INTEGER
+  return isRounded ? (context?.source ?? value) : value
 }
 
 function cellOf(value: unknown): { readonly text?: string } {

@@ -5,7 +5,7 @@ import type { CallContext } from '../../rpc/call-context.ts'
 import type { Offer } from '../../rpc/service.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import { offersOf } from '../../rpc/typed.ts'
-import { backendFault, type FaultPorts } from '../backend-fault.ts'
+import { useBackend, type FaultPorts } from '../backend-use.ts'
 import type { ClickhouseRow } from '../clickhouse-row.ts'
 import type { PrometheusRow } from '../prometheus-row.ts'
 import { decodeLabelSets, decodeResult, decodeTexts } from './answers.ts'
@@ -115,14 +115,12 @@ export class MetricSources {
     const query = row.queries.find((one) => one.name === name)
     if (query === undefined)
       throw rpcErrorOfCode('QUERY_REFUSED', 'the query: the settings list none of that name')
-    try {
+    return await useBackend({ setting: 'clickhouse', name: source }, this.#ports, async () => {
       const { selectNamed } = await import('./clickhouse.ts')
       const leftMs = (deadlineAtMs ?? Infinity) - this.#ports.clock.nowMs()
       const queryId = `postern-${this.#ports.random.hex(QUERY_ID_BYTES)}`
       return await selectNamed(row, query, parameters, { leftMs, signal, queryId })
-    } catch (error) {
-      throw backendFault(error, `source ${source}`, this.#ports)
-    }
+    })
   }
 
   report(): { readonly name: string; readonly url: string }[] {
@@ -137,15 +135,13 @@ export class MetricSources {
     const row = this.#rows.get(name)
     if (row === undefined)
       throw rpcErrorOfCode('SOURCE_UNKNOWN', 'no source of metrics has that name')
-    try {
+    return await useBackend({ setting: 'prometheus', name }, this.#ports, async () => {
       const { parser } = await import('@prometheus-io/lezer-promql')
       const leftMs = (deadlineAtMs ?? Infinity) - this.#ports.clock.nowMs()
       const ask: Asking['ask'] = (path, parameters) =>
         askPrometheus(row, { path, parameters, leftMs, signal })
       return await act({ promql: new Promql(parser, row), row, ask })
-    } catch (error) {
-      throw backendFault(error, `source ${name}`, this.#ports)
-    }
+    })
   }
 }
 

@@ -11,7 +11,7 @@ import type { CallContext } from '../../rpc/call-context.ts'
 import type { Offer } from '../../rpc/service.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import { offersOf } from '../../rpc/typed.ts'
-import { backendFault, type FaultPorts } from '../backend-fault.ts'
+import { useBackend, type FaultPorts } from '../backend-use.ts'
 import {
   endOf,
   judgeContentType,
@@ -122,15 +122,13 @@ export class ObjectStores {
     if (store === undefined || prefixes === undefined)
       throw rpcErrorOfCode('STORE_UNKNOWN', 'no store of that name holds data of that type')
     judgeKey(key, prefixes)
-    try {
+    return await useBackend({ setting: 'stores', name }, this.#ports, async () => {
       const denial = permit.lies(permit.demandsRegion ? await store.region() : undefined)
       if (denial !== undefined) throw rpcErrorOfCode(denial.code, denial.text)
       const life = (seconds: number): Life =>
         judgeLife(seconds, store.row, this.#ports.clock.wallMs())
       return await act({ store, key, life })
-    } catch (error) {
-      throw backendFault(error, `store ${name}`, this.#ports)
-    }
+    })
   }
 
   #minted(

@@ -2,9 +2,9 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { PosternError } from '../../base/errors.ts'
 import { Secrets } from '../../gen/postern/dataplane/v1/secrets_pb.js'
 import type { Offer } from '../../rpc/service.ts'
-import { rpcErrorOfCode } from '../../rpc/status.ts'
+import { asRpcError, rpcErrorOfCode } from '../../rpc/status.ts'
 import { offersOf } from '../../rpc/typed.ts'
-import { backendFault, type FaultPorts } from '../backend-fault.ts'
+import { useBackend, type FaultPorts } from '../backend-use.ts'
 import type { SecretsRow } from '../secrets-row.ts'
 import { openBackend, type BackendPorts } from './open-backend.ts'
 import { LISTED_MAX, type SecretBackend } from './secret-backend.ts'
@@ -103,12 +103,20 @@ export class SecretBackends {
     const row = this.#rows.get(name)
     if (row === undefined)
       throw rpcErrorOfCode('SOURCE_UNKNOWN', 'no backend for secrets has that name')
+    const seen = { isSent: false }
+    const using = useBackend({ setting: 'secrets', name }, this.#ports, async () => {
+      try {
+        return await act(await this.#opened(row))
+      } catch (error) {
+        seen.isSent = error instanceof PosternError && error.facts.isSent === true
+        throw error
+      }
+    })
     try {
-      return await act(await this.#opened(row))
+      return await using
     } catch (error) {
-      const fault = backendFault(error, `secrets ${name}`, this.#ports)
-      const isSent = error instanceof PosternError && error.facts.isSent === true
-      if (what === 'list' || fault.code !== 'BACKEND_UNREACHABLE' || !isSent) throw fault
+      const fault = asRpcError(error)
+      if (what === 'list' || fault.code !== 'BACKEND_UNREACHABLE' || !seen.isSent) throw fault
       const text = `it did not answer, and may have done it or not: List tells by the version; ${fault.rawMessage.split('; ').at(-1) ?? ''}`
       throw rpcErrorOfCode('WRITE_UNKNOWN', text)
     }

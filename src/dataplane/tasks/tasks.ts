@@ -12,7 +12,7 @@ import type { CallContext } from '../../rpc/call-context.ts'
 import type { Offer } from '../../rpc/service.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import { offersOf } from '../../rpc/typed.ts'
-import { backendFault, type FaultPorts } from '../backend-fault.ts'
+import { useBackend, type FaultPorts } from '../backend-use.ts'
 import type { ExecutorRow } from '../executor-row.ts'
 import { Attempts } from './attempts.ts'
 import { askExecutor } from './executor.ts'
@@ -93,12 +93,10 @@ export class Executors {
   ): Promise<MessageShape<O>> {
     const row = this.#rowOf(request)
     const key = attemptName(request.action, request.attempt)
-    try {
+    return await useBackend({ setting: 'executors', name: row.name }, this.#ports, async () => {
       const leftMs = (deadlineAtMs ?? Infinity) - this.#ports.clock.nowMs()
       return await askExecutor(row, method, request, { leftMs, signal, key })
-    } catch (error) {
-      throw backendFault(error, `executor ${row.name}`, this.#ports)
-    }
+    })
   }
 }
 

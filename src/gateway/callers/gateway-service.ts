@@ -71,6 +71,7 @@ function describe(tunnel: AgentTunnel): object {
     ...offered,
     health: [...report.services],
     ...(report.capacity === undefined ? {} : { capacity: report.capacity }),
+    ...(report.posture === undefined ? {} : { posture: report.posture }),
     heartbeatAtMs: BigInt(Math.round(report.atMs)),
   }
 }

@@ -140,10 +140,11 @@ function keyOf({ cluster, agent }: { readonly cluster: string; readonly agent: s
 function lastReport({ hello, report }: AgentTunnel): LastReport {
   const services = hello.services.slice(0, SERVICES_MAX).map((one) => ({ ...one }))
   if (report === undefined) return create(LastReportSchema, { services })
-  const { capacity, isLockedDown, lockdownReason } = report
+  const { capacity, posture, isLockedDown, lockdownReason } = report
   return create(LastReportSchema, {
     ...{ services, health: report.services.slice(0, SERVICES_MAX), isLockedDown, lockdownReason },
     ...(capacity === undefined ? {} : { capacity }),
+    ...(posture === undefined ? {} : { posture }),
     heartbeatAtMs: BigInt(Math.round(report.atMs)),
   })
 }

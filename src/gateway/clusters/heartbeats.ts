@@ -1,6 +1,11 @@
 import { isAmount } from '../../base/amount.ts'
 import { printable } from '../../base/errors.ts'
-import type { Capacity, HeartbeatRequest, ServiceHealth } from '../../gen/postern/v1/tunnel_pb.js'
+import type {
+  Capacity,
+  HeartbeatRequest,
+  PostureSummary,
+  ServiceHealth,
+} from '../../gen/postern/v1/tunnel_pb.js'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 import type { AgentHello } from './hello.ts'
 
@@ -28,14 +33,17 @@ export interface HeartbeatReport {
   /** How far the agent's record goes, and the hash of its last batch. */
   readonly recordLines: bigint
   readonly recordHead: Uint8Array
+  /** Where the customer lets it be told. */
+  readonly posture: PostureSummary | undefined
 }
 
 /** Takes what it says of services that it offers, and lets go of the rest. @throws RpcError MALFORMED_CALL */
 export function judgeHeartbeat(
-  { services, capacity, isLockedDown, lockdownReason, recordLines, recordHead }: HeartbeatRequest,
+  heartbeat: HeartbeatRequest,
   { serviceNames }: AgentHello,
   atMs: number,
 ): HeartbeatReport {
+  const { services, capacity, posture, isLockedDown, lockdownReason } = heartbeat
   if (services.length > SERVICES_MAX)
     throw rpcErrorOfCode(
       'MALFORMED_CALL',
@@ -57,8 +65,9 @@ export function judgeHeartbeat(
     capacity: capacity && judgeCapacity(capacity),
     isLockedDown,
     lockdownReason: printable(lockdownReason, REASON_MAX),
-    recordLines,
-    recordHead: recordHead.subarray(0, HASH_BYTES),
+    recordLines: heartbeat.recordLines,
+    recordHead: heartbeat.recordHead.subarray(0, HASH_BYTES),
+    posture: posture && { ...posture, atMs: clamped(posture.atMs, atMs) },
   }
 }
 

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
-import type { Capacity, Method, Service, ServiceHealth } from "./tunnel_pb.js";
+import type { Capacity, Method, PostureSummary, Service, ServiceHealth } from "./tunnel_pb.js";
 
 /**
  * Describes the file postern/v1/gateway.proto.
@@ -204,6 +204,11 @@ export declare type LastReport = Message<"postern.v1.LastReport"> & {
    * @generated from field: optional int64 heartbeat_at_ms = 6;
    */
   heartbeatAtMs?: bigint | undefined;
+
+  /**
+   * @generated from field: optional postern.v1.PostureSummary posture = 7;
+   */
+  posture?: PostureSummary | undefined;
 };
 
 /**
@@ -379,6 +384,13 @@ export declare type AgentTunnel = Message<"postern.v1.AgentTunnel"> & {
    * @generated from field: bytes record_head = 21;
    */
   recordHead: Uint8Array;
+
+  /**
+   * Where the customer lets it be told; in the answer of GetCluster only.
+   *
+   * @generated from field: optional postern.v1.PostureSummary posture = 22;
+   */
+  posture?: PostureSummary | undefined;
 };
 
 /**

@@ -293,6 +293,13 @@ export declare type HeartbeatRequest = Message<"postern.v1.HeartbeatRequest"> & 
    * @generated from field: bytes record_head = 6;
    */
   recordHead: Uint8Array;
+
+  /**
+   * How what is stored and sent is encrypted, in numbers, where the customer lets it be told.
+   *
+   * @generated from field: optional postern.v1.PostureSummary posture = 7;
+   */
+  posture?: PostureSummary | undefined;
 };
 
 /**
@@ -300,6 +307,44 @@ export declare type HeartbeatRequest = Message<"postern.v1.HeartbeatRequest"> & 
  * Use `create(HeartbeatRequestSchema)` to create a new message.
  */
 export declare const HeartbeatRequestSchema: GenMessage<HeartbeatRequest>;
+
+/**
+ * How many lines of `agent posture` came out how, and when they were looked at, in ms since 1970.
+ *
+ * @generated from message postern.v1.PostureSummary
+ */
+export declare type PostureSummary = Message<"postern.v1.PostureSummary"> & {
+  /**
+   * @generated from field: uint32 ok = 1;
+   */
+  ok: number;
+
+  /**
+   * @generated from field: uint32 warn = 2;
+   */
+  warn: number;
+
+  /**
+   * @generated from field: uint32 fail = 3;
+   */
+  fail: number;
+
+  /**
+   * @generated from field: uint32 unknown = 4;
+   */
+  unknown: number;
+
+  /**
+   * @generated from field: int64 at_ms = 5;
+   */
+  atMs: bigint;
+};
+
+/**
+ * Describes the message postern.v1.PostureSummary.
+ * Use `create(PostureSummarySchema)` to create a new message.
+ */
+export declare const PostureSummarySchema: GenMessage<PostureSummary>;
 
 /**
  * @generated from message postern.v1.HeartbeatResponse
