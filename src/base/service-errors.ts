@@ -86,6 +86,12 @@ export const SERVICE_ERRORS = {
     'RESOURCE_EXHAUSTED',
     'The agent keeps no more events of runs until the control plane has taken some; or the gateway takes no more of this agent for now.',
   ),
+  TAILS_FULL: row(
+    'retry',
+    69,
+    'RESOURCE_EXHAUSTED',
+    'As many tails of logs run as the agent lets at once: of that source, or of all.',
+  ),
   CREDENTIALS_MISSING: row(
     'retry',
     69,

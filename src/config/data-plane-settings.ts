@@ -27,7 +27,7 @@ export const DATA_PLANE_SETTINGS = {
     showSecrets,
   ),
   logs: rows(
-    'Logs that callers may be told (docs/DATA-PLANE.md): name, type (files, journald, kubernetes, loki, cloudwatch, google, azure, objects), and where needed lineMax, and redact (pattern in RE2 syntax, replacement); texts may hold labels, as {run}. Of files directory and path; of journald match and directory; of kubernetes namespace, pod, container, url, caFile, tokenFile; of loki url, match, tenant, caFile, certificateFile, keyFile, tokenFile; of cloudwatch region, group, stream, endpoint, caFile, credentialsFile, profile; of google project, match, endpoint, caFile, credentialsFile; of azure workspace, match, table, timeColumn, textColumn, url, caFile; of objects store and prefix. Of those that keep times settle and reach too.',
+    'Logs that callers may be told (docs/DATA-PLANE.md): name, type (files, journald, kubernetes, loki, cloudwatch, google, azure, objects), and where needed lineMax, and redact (pattern in RE2 syntax, replacement); texts may hold labels, as {run}. Of files directory and path; of journald match and directory; of kubernetes namespace, pod, container, url, caFile, tokenFile; of loki url, match, tenant, caFile, certificateFile, keyFile, tokenFile; of cloudwatch region, group, stream, endpoint, caFile, credentialsFile, profile; of google project, match, endpoint, caFile, credentialsFile; of azure workspace, match, table, timeColumn, textColumn, url, caFile; of objects store and prefix. Of those that keep times settle, reach and interval too.',
     'list of sources',
     readLogs,
     showLogs,

@@ -12,7 +12,7 @@ import { nameField, pathField, textField, trustFields, within, type Row } from '
 import { parseBytes, parseDuration, rowFields } from './setting.ts'
 
 const TRUST = ['caFile', 'certificateFile', 'keyFile', 'tokenFile', 'plaintext']
-const TIMED = ['settle', 'reach']
+const TIMED = ['settle', 'reach', 'interval']
 const FIELDS: Readonly<Record<LogsType, readonly string[]>> = {
   files: ['directory', 'path'],
   journald: ['match', 'directory'],
@@ -85,7 +85,7 @@ const READERS: Readonly<Record<LogsType, (row: Row, rules: LogsRules) => LogsRow
   }),
   loki: (row, rules) => ({
     ...{ ...rules, type: 'loki', url: backendUrl(row), ...trustFields(row) },
-    ...timedRules(row, '2s'),
+    ...timedRules(row, '2s', '1s'),
     tenant: row.tenant === undefined ? undefined : matching(row, 'tenant', TENANT, 'an id'),
     match: matchField(row, LOKI_LABEL, '{ namespace: team-a, run: "{run}" }'),
   }),
@@ -93,7 +93,7 @@ const READERS: Readonly<Record<LogsType, (row: Row, rules: LogsRules) => LogsRow
     const region = matching(row, 'region', REGION, 'a region such as eu-west-1')
     const endpoint = row.endpoint ?? `https://logs.${region}.amazonaws.com`
     return {
-      ...{ ...rules, type: 'cloudwatch', region, ...timedRules(row, '10s') },
+      ...{ ...rules, type: 'cloudwatch', region, ...timedRules(row, '10s', '2s') },
       endpoint: backendUrl({ ...row, endpoint }, 'endpoint'),
       group: neededText(row, 'group'),
       stream: neededText(row, 'stream'),
@@ -103,7 +103,7 @@ const READERS: Readonly<Record<LogsType, (row: Row, rules: LogsRules) => LogsRow
     }
   },
   google: (row, rules) => ({
-    ...{ ...rules, type: 'google', ...timedRules(row, '10s') },
+    ...{ ...rules, type: 'google', ...timedRules(row, '10s', '10s') },
     project: matching(row, 'project', PROJECT, 'the id of a project'),
     endpoint: backendUrl({ endpoint: 'https://logging.googleapis.com', ...row }, 'endpoint'),
     match: matchField(row, GOOGLE_FIELD, '{ resource.type: k8s_container, labels.run: "{run}" }'),
@@ -111,7 +111,7 @@ const READERS: Readonly<Record<LogsType, (row: Row, rules: LogsRules) => LogsRow
     credentialsFile: pathField(row, 'credentialsFile'),
   }),
   azure: (row, rules) => ({
-    ...{ ...rules, type: 'azure', ...timedRules(row, '2m') },
+    ...{ ...rules, type: 'azure', ...timedRules(row, '2m', '15s') },
     url: backendUrl({ url: 'https://api.loganalytics.azure.com', ...row }),
     workspace: matching(row, 'workspace', WORKSPACE, 'the id of a workspace, as a UUID'),
     table: matching({ table: 'ContainerLogV2', ...row }, 'table', COLUMN, 'the name of a table'),
@@ -127,11 +127,13 @@ const READERS: Readonly<Record<LogsType, (row: Row, rules: LogsRules) => LogsRow
   }),
 }
 
-function timedRules(row: Row, settle: string): TimedRules {
+function timedRules(row: Row, settle: string, interval: string): TimedRules {
   const settleMs = parseDuration(row.settle ?? settle)
   const reachMs = parseDuration(row.reach ?? '24h')
+  const lookMs = parseDuration(row.interval ?? interval)
   return {
     settleMs: within(settleMs, 0, HOUR_MS, 'settle', '0s to 1h'),
+    lookMs: within(lookMs, 1000, 300_000, 'interval', '1s to 5m'),
     reachMs: within(reachMs, 60_000, 3660 * DAY_MS, 'reach', '1m to 3660d'),
   }
 }

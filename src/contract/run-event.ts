@@ -13,6 +13,8 @@ export const EVENT_BYTES_MAX = 48 * 1024
 export const ENTRIES_MAX = 100
 const JSON_BYTES_MAX = 1.5 * EVENT_BYTES_MAX
 const ATTRIBUTES_MAX = 32
+/** As many as Tasks takes of a definition. */
+const PARTS_MAX = 256
 const ATTEMPTS_MAX = 1_000_000
 const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/
 const ATTRIBUTE = /^[A-Za-z_][A-Za-z0-9_.-]{0,62}$/
@@ -32,6 +34,7 @@ export function eventFault(event: RunEvent): string | undefined {
   const fault = actionFault(action, attempt)
   if (fault !== undefined) return fault
   if (phase === Phase.UNSPECIFIED || !(phase in Phase)) return 'its phase is none that is known'
+  if (isCrowded(event)) return `its task has over ${String(PARTS_MAX)} words, values or inputs`
   const entries = Object.entries(attributes)
   if (entries.length > ATTRIBUTES_MAX) return `it has over ${String(ATTRIBUTES_MAX)} attributes`
   const isGood = entries.every(([name, value]) => ATTRIBUTE.test(name) && isWord(value))
@@ -40,6 +43,14 @@ export function eventFault(event: RunEvent): string | undefined {
   return isWord(failure?.kind ?? '')
     ? undefined
     : `the kind of its failure has over ${String(EVENT_WORD_BYTES_MAX)} bytes`
+}
+
+/** Empty ones cost nothing to send, and much to write. */
+function isCrowded({ task }: RunEvent): boolean {
+  if (task === undefined) return false
+  const { command, arguments: words, inputs, environment, resources } = task
+  const lists = [command, words, inputs, Object.keys(environment), Object.keys(resources)]
+  return lists.some(({ length }) => length > PARTS_MAX)
 }
 
 function isWord(text: string): boolean {

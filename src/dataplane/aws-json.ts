@@ -5,6 +5,10 @@ import type { AwsCredentialIdentity } from '@smithy/types'
 import type { Clock } from '../base/clock.ts'
 import { readPublicFile } from '../identity/key-files.ts'
 import { askBackend, type BackendAnswer } from '../transport/ask-backend.ts'
+import { within } from '../transport/within.ts'
+
+/** Credentials may be asked of somebody first. */
+const SIGN_MS_MAX = 20_000
 
 /** One of AWS' services that speak JSON (smithy.io, "AWS JSON 1.1 protocol"), and where it is. */
 export interface AwsService {
@@ -51,7 +55,10 @@ export class AwsJson {
       },
     })
     const signingDate = new Date(this.#clock.wallMs())
-    const { headers } = await this.#signer.sign(request, { signingDate })
+    const { headers } = await Promise.race([
+      this.#signer.sign(request, { signingDate }),
+      within(SIGN_MS_MAX, signal),
+    ])
     const caPem = caFile === undefined ? undefined : readPublicFile(caFile)
     return await askBackend({
       method: 'POST',

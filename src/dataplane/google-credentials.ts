@@ -3,8 +3,10 @@ import type { GoogleAuth, JWT } from 'google-auth-library'
 import { PosternError } from '../base/errors.ts'
 import { readSecretFile } from '../identity/key-files.ts'
 import { askBackend } from '../transport/ask-backend.ts'
+import { within } from '../transport/within.ts'
 
 const OK = 200
+const MS_MAX = 20_000
 const EMAIL = /^[\w.@-]{3,254}$/
 
 /** Where a text is signed for an account whose key is not here. */
@@ -53,8 +55,8 @@ export class GoogleCredentials {
   }
 
   /** The header by which a request to an API is authorised. @throws CREDENTIALS_MISSING */
-  async bearer({ href }: URL): Promise<string> {
-    const found = await known(() => this.#auth.getRequestHeaders(href))
+  async bearer({ href }: URL, signal?: AbortSignal): Promise<string> {
+    const found = await known(() => this.#auth.getRequestHeaders(href), signal)
     const header = found.get('authorization')
     if (header === null) throw new PosternError('CREDENTIALS_MISSING', 'no access token')
     return header
@@ -123,9 +125,11 @@ function signatureIn(body: Buffer): string {
   throw new PosternError('BACKEND_REFUSED', 'signBlob has answered without a signature')
 }
 
-async function known<T>(ask: () => Promise<T>): Promise<T> {
+/** What it asks has no time of its own: nobody waits for it longer than this, or than their call. */
+async function known<T>(ask: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const late = within(MS_MAX, signal)
   try {
-    return await ask()
+    return await Promise.race([ask(), late])
   } catch (error) {
     const text = `no source of Google credentials has any (${(error as Error).name})`
     throw new PosternError('CREDENTIALS_MISSING', text, {}, { cause: error })

@@ -1,3 +1,6 @@
+/** So much of a line is read beyond its bound: what is redacted there is seen whole, and what lies across its end is withheld. */
+export const AHEAD_BYTES = 1024
+
 /** A line of a log. */
 export interface LogLine {
   readonly text: string
@@ -25,6 +28,7 @@ export class LineSplitter {
   #rest: Buffer = Buffer.alloc(0)
   /** Of the line that is being read, what was let go. */
   #dropped = 0
+  #isSkipping = false
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
@@ -35,11 +39,17 @@ export class LineSplitter {
     return this.#rest.length + this.#dropped
   }
 
+  /** Lets go of what comes up to the next end of a line: nobody is told a part of one, which no rule would know. */
+  skipLine(): void {
+    this.clear()
+    this.#isSkipping = true
+  }
+
   /** Takes the next piece. Returns the lines that end in it. */
   push(piece: Buffer): LogLine[] {
     const lines: LogLine[] = []
-    let from = 0
-    for (let end = piece.indexOf(0x0a); end !== -1; end = piece.indexOf(0x0a, from)) {
+    let from = this.#skipped(piece)
+    for (let end = piece.indexOf(0x0a, from); end !== -1; end = piece.indexOf(0x0a, from)) {
       lines.push(this.#line(piece.subarray(from, end)))
       from = end + 1
     }
@@ -56,6 +66,13 @@ export class LineSplitter {
   clear(): void {
     this.#rest = Buffer.alloc(0)
     this.#dropped = 0
+  }
+
+  #skipped(piece: Buffer): number {
+    if (!this.#isSkipping) return 0
+    const end = piece.indexOf(0x0a)
+    if (end !== -1) this.#isSkipping = false
+    return end === -1 ? piece.length : end + 1
   }
 
   #line(last: Buffer): LogLine {

@@ -29,6 +29,8 @@ export interface TimedRules {
   readonly settleMs: number
   /** How far back lines are looked for. */
   readonly reachMs: number
+  /** Time between two looks for what has come. */
+  readonly lookMs: number
 }
 
 type Text = readonly TextPiece[]

@@ -45,7 +45,8 @@ export async function askBackend(call: BackendCall): Promise<BackendAnswer> {
       request.end(call.body)
     })
   } catch (error) {
-    if (error instanceof TooLong) throw new PosternError('BACKEND_REFUSED', error.message)
+    if (error instanceof TooLong)
+      throw new PosternError('BACKEND_REFUSED', error.message, { isTooLong: true })
     const { host } = call.url
     const text = ended.aborted ? 'no answer in time' : tlsError(error, 'DIAL_FAILED').rawMessage
     throw new PosternError('BACKEND_UNREACHABLE', `${host}: ${text}`, { isSent }, { cause: error })

@@ -5,12 +5,15 @@ import { on, once } from './edge.ts'
 import { tlsError } from './tls-errors.ts'
 
 const HEAD_MS_MAX = 20_000
+const KEEP_ALIVE_MS = 30_000
 
 /** An answer whose body comes piece by piece, no faster than it is asked for. */
 export interface BackendStream {
   readonly status: number
   /** Throws BACKEND_UNREACHABLE where it is cut off. Leaving it ends the connection. */
   readonly body: AsyncIterable<Buffer>
+  /** Ends the connection: where its body is not read. */
+  readonly close: () => void
 }
 
 /** Asks a server behind the agent for what may have no end, as `askBackend` asks for the rest. @throws BACKEND_UNREACHABLE */
@@ -30,7 +33,15 @@ export async function streamBackend(
       on(request, 'error', reject)
       request.end(call.body)
     })
-    return { status: response.statusCode ?? 0, body: piecesOf(response, call) }
+    // Whoever goes without a word is found out by the kernel.
+    response.socket.setKeepAlive(true, KEEP_ALIVE_MS)
+    return {
+      status: response.statusCode ?? 0,
+      body: piecesOf(response, call),
+      close: () => {
+        response.destroy()
+      },
+    }
   } catch (error) {
     throw unreachable(error, call.url)
   } finally {

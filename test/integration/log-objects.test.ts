@@ -169,4 +169,25 @@ describe('logs in an object store', function () {
     )
     expect(await at.reason({ labels: { run: 'r1' } })).to.include('LOG_UNKNOWN')
   })
+
+  it('go on behind an object that is broken, and tell no part of a line for a cursor that was made up', async () => {
+    await start('s3')
+    const packed = gzipSync(text(1, 2000))
+    await bucket.put(`${PREFIX}a.log.gz`, packed.subarray(0, packed.length - 400))
+    await bucket.put(`${PREFIX}b.log`, Buffer.from(`${text(3001, 3010)}\n`))
+    const told = await at.read()
+    expect(told.markers).to.deep.equal([Kind.GAP])
+    expect(told.lines.slice(-10)).to.deep.equal(numbers(3001, 3010))
+    const { cursor } = await at.read({ cursor: told.cursor, last: 1 })
+    expect(cursor).to.equal('')
+    const fields = JSON.parse(Buffer.from(told.cursor, 'base64url').toString()) as unknown[]
+    const forge = (key: string, offset: number): string =>
+      Buffer.from(JSON.stringify([fields[0], key, offset, 0, fields.at(-1)])).toString('base64url')
+    for (let offset = 0; offset < 40; offset++) {
+      const { lines } = await at.read({ cursor: forge('b.log', offset) })
+      expect(lines).to.deep.equal(numbers(3011 - lines.length, 3010))
+    }
+    for (const key of ['../../x', 'a/../b', 'a\u0000', ''])
+      expect(await at.reason({ cursor: forge(key, 0) }), key).to.match(/CURSOR_INVALID|it passed/)
+  })
 })

@@ -83,8 +83,11 @@ describe('logs of containers', () => {
 
   it('leave lines out, counted, for a caller who is slow and asks for that', async () => {
     for (let i = 0; i < 5000; i++) pod.add(time(i), `${String(i)} ${'x'.repeat(1000)}`)
+    pod.isTerminated = true
     const told: { lines: number; dropped: number } = { lines: 0, dropped: 0 }
-    for await (const { lines, marker } of at.logs.tail({ source: 'main', labels, drop: true })) {
+    for await (const { lines, marker } of at.logs.tail({
+      ...{ source: 'main', labels, drop: true, follow: true },
+    })) {
       told.lines += lines.reduce((sum, { text }) => sum + text.length + 1, 0)
       if (marker?.kind === Kind.DROPPED) told.dropped += Number(marker.bytes)
       await new Promise((resolve) => setTimeout(resolve, 20))

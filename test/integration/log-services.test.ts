@@ -11,7 +11,9 @@ import {
 import { LogStack, secretFile } from '../support/logs/log-stack.ts'
 import { Moto, MOTO_CREDENTIALS } from '../support/moto.ts'
 import { IdentityEndpoint } from '../support/objects/azurite.ts'
+import { eventually } from '../support/eventually.ts'
 import { GATEWAY } from '../support/pki.ts'
+import { reasonOfError } from '../support/reason-of-error.ts'
 import { Stack } from '../support/stack.ts'
 
 const labels = { run: 'r1' }
@@ -128,7 +130,7 @@ describe('logs of services', function () {
       let service: Service
       beforeEach(async () => {
         service = await open()
-        at = await LogStack.start(stack, { settle: '0s', ...service.row }, labels)
+        at = await LogStack.start(stack, { settle: '0s', interval: '1s', ...service.row }, labels)
       })
 
       it('are told in order, page by page, from a cursor without gap or doubling', async () => {
@@ -202,6 +204,75 @@ describe('logs of services', function () {
     const told = await at.read()
     expect(told.lines.length).to.equal(1000)
     expect(told.markers).to.deep.equal([Kind.GAP])
+  })
+
+  it('say so once where they are followed', async () => {
+    const { row, add } = await services.loki!()
+    at = await LogStack.start(stack, { settle: '0s', ...row }, labels)
+    await add(numbers(1, 1200), 0n)
+    let looks = 0
+    const told = await at.read({ follow: true }, 1003, () => {
+      if (looks++ === 2) void add(numbers(1201, 1203))
+    })
+    expect(told.lines.slice(-3)).to.deep.equal(numbers(1201, 1203))
+    expect(told.markers).to.deep.equal([Kind.GAP])
+  })
+
+  it('are told however long their lines are, page by page and the last', async () => {
+    const { row, add } = await services.loki!()
+    at = await LogStack.start(stack, { settle: '0s', lineMax: '64KiB', ...row }, labels)
+    const long = Array.from({ length: 1500 }, (_, i) => `${String(i)} ${'x'.repeat(20_000)}`)
+    await add(long)
+    expect((await at.read()).lines).to.deep.equal(long)
+    const last = await at.read({ last: 1200 })
+    expect(last.lines).to.deep.equal(long.slice(-last.lines.length))
+  })
+
+  it('go back no further by a cursor than the row reaches', async () => {
+    const { row, add } = await services.loki!()
+    at = await LogStack.start(stack, { settle: '0s', reach: '5m', ...row }, labels)
+    await add(numbers(1, 3))
+    lastNs = BigInt(Date.now() - 60_000) * NS
+    await add(numbers(4, 6))
+    const { cursor } = await at.read({ limit: 1n })
+    const fields = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]
+    const forged = JSON.stringify([fields[0], '0', '', 0, fields.at(-1)])
+    const told = await at.read({ cursor: Buffer.from(forged).toString('base64url') })
+    expect(told.lines).to.deep.equal(numbers(4, 6))
+    expect(told.markers).to.deep.equal([Kind.GAP])
+  })
+
+  it('run in no larger number than the agent lets', async () => {
+    const { row } = await services.loki!()
+    at = await LogStack.start(stack, row, labels)
+    const given = new AbortController()
+    const all = Array.from({ length: 17 }, () =>
+      (async () => {
+        for await (const one of at.logs.tail(
+          { source: 'main', labels, follow: true },
+          { signal: given.signal },
+        ))
+          expect(one.lines).to.deep.equal([])
+      })().catch(reasonOfError),
+    )
+    expect(await Promise.race(all)).to.include('TAILS_FULL')
+    given.abort()
+    await Promise.all(all)
+    // Each ends with the caller's word, which is on its way.
+    await eventually(async () => (await at.reason({})) === 'it passed', 'others run again')
+  })
+
+  it('take filters that take long from nobody', async () => {
+    const { row, add } = await services.loki!()
+    at = await LogStack.start(stack, { settle: '0s', ...row }, labels)
+    await add(['ab'.repeat(500)])
+    for (const filter of [
+      '(?:(?:a?b?){30}){30}',
+      `${'(?:(?:a?b?){30}){30}'.repeat(5)}$`,
+      'x'.repeat(257),
+    ])
+      expect(await at.reason({ filter }), filter).to.include('QUERY_REFUSED')
+    expect(await at.reason({ filter: '(?i)error|warn.{1,20}(?:a|b){3}' })).to.equal('it passed')
   })
 
   it('wait until what comes late has come', async () => {

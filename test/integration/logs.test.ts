@@ -232,6 +232,26 @@ describe('logs', function () {
     )
   })
 
+  it('tell no part of a line that a rule would have known as a whole', async () => {
+    const secret = 'password=hunter2hunter2'
+    writeFileSync(path, `one\n${'y'.repeat(250)} ${secret}\n${'z'.repeat(2000)} ${secret}\nlast\n`)
+    const whole = await read()
+    expect(whole.lines.length).to.equal(4)
+    expect(whole.lines.join()).not.to.include('hunter')
+    const { cursor } = await read({ limit: 1n })
+    const fields = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as unknown[]
+    const forged = (offset: number): string =>
+      Buffer.from(JSON.stringify(fields.with(4, offset))).toString('base64url')
+    const all = readFileSync(path).length
+    for (let offset = 0; offset < all; offset++) {
+      const { lines } = await read({ cursor: forged(offset) })
+      expect(
+        lines.every((one) => whole.lines.includes(one)),
+        String(offset),
+      ).to.equal(true)
+    }
+  }).timeout(120_000)
+
   it('refuse any cursor that is none, by a typed error', async () => {
     write(1, 1)
     const { cursor } = await read({ follow: true }, 1)

@@ -24,11 +24,13 @@ export async function lookAtEtcd(
     const headers = { authorization: `Bearer ${readSecretFile(tokenFile).trim()}` }
     const place = { url: new URL('/metrics', url), method: 'GET' } as const
     const call = { ...place, headers, caPem: readPublicFile(caFile), signal }
-    const { status, body } = await streamBackend(call)
-    if (status !== OK)
+    const { status, body, close } = await streamBackend(call)
+    if (status !== OK) {
+      close()
       return unknown(
         `the API server shows the agent no metrics (status ${String(status)}): a role with get on the nonResourceURL /metrics lets it look`,
       )
+    }
     return judge(await providersIn(body))
   } catch (error) {
     return unknown(asPosternError(error).rawMessage)

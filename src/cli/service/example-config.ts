@@ -123,7 +123,7 @@ trustDomain: example.com
 # tenant, caFile, certificateFile, keyFile, tokenFile; of cloudwatch region, group, stream, endpoint,
 # caFile, credentialsFile, profile; of google project, match, endpoint, caFile, credentialsFile; of
 # azure workspace, match, table, timeColumn, textColumn, url, caFile; of objects store and prefix. Of
-# those that keep times settle and reach too. (list of sources)
+# those that keep times settle, reach and interval too. (list of sources)
 #logs: []
 
 # ClickHouse servers whose named queries callers may run (docs/DATA-PLANE.md): name, url, queries

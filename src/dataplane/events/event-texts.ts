@@ -1,4 +1,6 @@
+import { cutText } from '../../base/cut-text.ts'
 import { EVENT_TEXT_BYTES_MAX, EVENT_WORD_BYTES_MAX } from '../../contract/run-event.ts'
+import { AHEAD_BYTES } from '../log-lines.ts'
 import type { RunEvent } from '../../gen/postern/dataplane/v1/events_pb.js'
 
 /** What becomes of the free texts of events. */
@@ -18,12 +20,13 @@ export function limitTexts(event: RunEvent, { texts, redact }: TextRules): void 
       event.cut = true
       return ''
     }
-    // Cut before: what is read takes time by its length.
-    const short = cutAt(text, bytesMax)
+    // Cut before: what is read takes time by its length. What lies across that cut no rule would know: it is withheld.
+    const short = cutText(text, bytesMax + AHEAD_BYTES)
     const { text: told, count } = redact(short)
+    const known = short === text ? told : cutText(told, Buffer.byteLength(told) - AHEAD_BYTES)
     // And after: what replaces a place may be longer than it.
-    const result = cutAt(told, bytesMax)
-    if (short !== text || result !== told) event.cut = true
+    const result = cutText(known, bytesMax)
+    if (result !== told) event.cut = true
     event.redacted += count
     return result
   }
@@ -34,13 +37,4 @@ export function limitTexts(event: RunEvent, { texts, redact }: TextRules): void 
   }
   for (const [name, value] of Object.entries(event.attributes))
     event.attributes[name] = limited(value, EVENT_WORD_BYTES_MAX)
-}
-
-/** Cuts between characters. */
-function cutAt(text: string, bytesMax: number): string {
-  const bytes = Buffer.from(text)
-  if (bytes.length <= bytesMax) return text
-  let end = bytesMax
-  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--
-  return bytes.subarray(0, end).toString()
 }

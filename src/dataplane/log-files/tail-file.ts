@@ -93,20 +93,26 @@ async function* readOne(
   const { path, clock, signal, follow, drop } = options
   const splitter = new LineSplitter(options.lineBytesMax)
   const piece = Buffer.alloc(PIECE_BYTES)
+  let place = await placeAt(file, start)
   let offset = start
-  let place = await placeAt(file, offset)
+  // Whoever says where to begin may say the middle of a line: it is told from the next one on.
+  if (start > 0) {
+    splitter.skipLine()
+    offset--
+  }
   while (!signal.aborted) {
     const size = await file.size()
     if (drop && size - offset > BEHIND_BYTES_MAX) {
       const bytes = size - BEHIND_BYTES_MAX - offset
       offset += bytes
-      splitter.clear()
+      splitter.skipLine()
       place = await placeAt(file, offset)
       yield { kind: 'dropped', bytes, place }
       continue
     }
     // Cut off behind our back: what was in it may lie in a copy.
-    if (size < offset || !(await isOf(file, { ...place, offset: 0 }))) return place
+    if (size < Math.max(offset, place.offset) || !(await isOf(file, { ...place, offset: 0 })))
+      return place
     const read = await file.read(piece, offset)
     if (read > 0) {
       const lines = splitter.push(piece.subarray(0, read))

@@ -6,6 +6,7 @@ import { azureIdentity, azureToken } from '../azure-credentials.ts'
 import { fillAll } from '../log-labels.ts'
 import type { AzureLogsRow } from '../logs-row.ts'
 import { jsonAnswer, listIn } from './json-answer.ts'
+import { smallerPage } from './smaller-page.ts'
 import {
   readNanos,
   writeNanos,
@@ -41,18 +42,26 @@ export class AzureMonitor implements TimedBackend {
       .map(([name, value]) => `${name} == ${JSON.stringify(value)}`)
       .join(' and ')
     return {
+      doOverlap: true,
       log,
       page: async ({ fromNs, toNs, token, signal }: TimedAsk): Promise<TimedPage> => {
         const from = token === undefined ? fromNs : BigInt(token)
-        const entries = await this.#ask(log, { fromNs: from, toNs, signal }, PAGE, 'asc')
+        const span = { fromNs: from, toNs, signal }
+        const { found: entries, limit } = await smallerPage(PAGE, (count) =>
+          this.#ask(log, span, count, 'asc'),
+        )
         const last = entries.at(-1)
-        if (entries.length < PAGE || last === undefined) return { entries, next: undefined }
+        if (entries.length < limit || last === undefined) return { entries, next: undefined }
         const isStuck = last.timeNs === from
         // Its clock ticks in 100 ns.
         return { entries, next: String(isStuck ? from + 100n : last.timeNs), hasGap: isStuck }
       },
       last: async (count, span) =>
-        (await this.#ask(log, span, Math.min(count, LAST_MAX), 'desc')).toReversed(),
+        (
+          await smallerPage(Math.min(count, LAST_MAX), (limit) =>
+            this.#ask(log, span, limit, 'desc'),
+          )
+        ).found.toReversed(),
     }
   }
 

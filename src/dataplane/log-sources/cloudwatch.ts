@@ -36,6 +36,7 @@ export class Cloudwatch implements TimedBackend {
     const ask = (more: object, signal: AbortSignal): Promise<Events> =>
       this.#ask({ logGroupName, logStreamName, ...more }, signal)
     return {
+      doOverlap: false,
       log: `${logGroupName}\0${logStreamName}`,
       page: async ({ fromNs, toNs, token, signal }: TimedAsk): Promise<TimedPage> => {
         const more = token === undefined ? {} : { nextToken: token }

@@ -4,6 +4,7 @@ import { GoogleCredentials } from '../google-credentials.ts'
 import { fillAll } from '../log-labels.ts'
 import type { GoogleLogsRow } from '../logs-row.ts'
 import { jsonAnswer, listIn } from './json-answer.ts'
+import { smallerPage } from './smaller-page.ts'
 import {
   readNanos,
   writeNanos,
@@ -36,15 +37,22 @@ export class GoogleLogging implements TimedBackend {
     const match = fillAll(this.#row.match, labels)
     const log = [...match].map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(' AND ')
     return {
+      doOverlap: false,
       log,
       page: async ({ token, ...span }: TimedAsk): Promise<TimedPage> =>
-        await this.#ask(log, span, {
-          ...{ orderBy: 'timestamp asc', pageSize: PAGE },
-          ...(token === undefined ? {} : { pageToken: token }),
-        }),
+        (
+          await smallerPage(PAGE, (pageSize) =>
+            this.#ask(log, span, {
+              ...{ orderBy: 'timestamp asc', pageSize },
+              ...(token === undefined ? {} : { pageToken: token }),
+            }),
+          )
+        ).found,
       last: async (count, span) => {
-        const newest = { orderBy: 'timestamp desc', pageSize: Math.min(count, PAGE) }
-        return (await this.#ask(log, span, newest)).entries.toReversed()
+        const { found } = await smallerPage(Math.min(count, PAGE), (pageSize) =>
+          this.#ask(log, span, { orderBy: 'timestamp desc', pageSize }),
+        )
+        return found.entries.toReversed()
       },
     }
   }
@@ -62,7 +70,7 @@ export class GoogleLogging implements TimedBackend {
       ...{ bytesMax: BYTES_MAX, caPem: caFile === undefined ? undefined : readPublicFile(caFile) },
       headers: {
         'content-type': 'application/json',
-        authorization: await this.#auth.bearer(endpoint),
+        authorization: await this.#auth.bearer(endpoint, signal),
       },
       body: JSON.stringify({ resourceNames: [`projects/${project}`], filter, ...more }),
     })

@@ -8,6 +8,7 @@ import type { LogSource, LogStep, TailWish } from '../log-source.ts'
 import type { JournaldLogsRow } from '../logs-row.ts'
 
 const VERSION = 4
+const LAST_MAX = 100_000
 /** Of an entry as JSON: each byte of one that is no text takes up to four characters. */
 const ENTRY_BYTES_MAX = 1024 * 1024
 /** As systemd writes them (journal-file.h). */
@@ -58,7 +59,7 @@ export class Journald implements LogSource {
       ...(from === undefined && sinceMs !== undefined ? [`--since=${secondsOf(sinceMs)}`] : []),
       ...(untilMs === undefined || follow ? [] : [`--until=${secondsOf(untilMs + 1000)}`]),
       // In one that is followed, ten are the default.
-      `--lines=${from === undefined && last > 0 ? String(last) : 'all'}`,
+      `--lines=${from === undefined && last > 0 ? String(Math.min(last, LAST_MAX)) : 'all'}`,
       ...(follow ? ['--follow'] : []),
     ]
   }
@@ -118,5 +119,5 @@ function readPlace(cursor: string, log: string): string | undefined {
 }
 
 function secondsOf(ms: number): string {
-  return `@${String(Math.floor(ms / 1000))}`
+  return `@${String(Math.max(0, Math.floor(ms / 1000)))}`
 }

@@ -73,11 +73,14 @@ export class KubernetesLogs implements LogSource {
       ...(place.timeNs > 0n ? { sinceTime: writeNanos(place.timeNs) } : {}),
       ...(last > 0 ? { tailLines: String(last) } : {}),
     })
-    const { status, body } = await streamBackend({
+    const { status, body, close } = await streamBackend({
       ...{ url: new URL(`${path}/log?${query.toString()}`, this.#row.url), method: 'GET', signal },
       ...this.#trust(),
     })
-    judge(status)
+    if (status !== OK) {
+      close()
+      throw faultOf(status)
+    }
     const start = place.copy()
     const splitter = new LineSplitter(this.#row.lineBytesMax + STAMP_BYTES)
     let isFirst = true
@@ -148,11 +151,8 @@ function entryOf({ text, isCut }: LogLine): StampedEntry[] {
   return timeNs === undefined ? [] : [{ timeNs, id: said, text: said, isCut }]
 }
 
-/** @throws CREDENTIALS_MISSING, BACKEND_REFUSED, RpcError LOG_UNKNOWN */
-function judge(status: number): void {
-  if (status === OK) return
-  if (status === NOT_FOUND) throw logUnknown('there is no such pod')
-  const text = `status ${String(status)}`
-  if (DENIED.includes(status)) throw new PosternError('CREDENTIALS_MISSING', text)
-  throw new PosternError('BACKEND_REFUSED', text)
+function faultOf(status: number): Error {
+  if (status === NOT_FOUND) return logUnknown('there is no such pod')
+  const code = DENIED.includes(status) ? 'CREDENTIALS_MISSING' : 'BACKEND_REFUSED'
+  return new PosternError(code, `status ${String(status)}`)
 }

@@ -3,6 +3,7 @@ import type { Logger } from '../../base/logger.ts'
 import { PosternError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { readPublicFile } from '../../identity/key-files.ts'
+import { AHEAD_BYTES } from '../log-lines.ts'
 import { LogFiles } from '../log-files/log-files.ts'
 import type { LogSource } from '../log-source.ts'
 import type { LogsRow, ObjectsLogsRow } from '../logs-row.ts'
@@ -19,7 +20,8 @@ export interface SourcePorts {
 }
 
 /** Opens a source with what its kind alone needs, which is read for that. @throws FILE_UNREADABLE, KEY_EXPOSED, CREDENTIALS_MISSING */
-export async function openLogSource(row: LogsRow, ports: SourcePorts): Promise<LogSource> {
+export async function openLogSource(settings: LogsRow, ports: SourcePorts): Promise<LogSource> {
+  const row = { ...settings, lineBytesMax: settings.lineBytesMax + AHEAD_BYTES }
   const { clock } = ports
   switch (row.type) {
     case 'files':

@@ -3,6 +3,7 @@ import type { LokiLogsRow } from '../logs-row.ts'
 import { readBackendFiles } from '../backend-files.ts'
 import { askBackend } from '../../transport/ask-backend.ts'
 import { jsonAnswer, listIn } from './json-answer.ts'
+import { smallerPage } from './smaller-page.ts'
 import type { TimedAsk, TimedBackend, TimedPage, TimedPages } from './timed-log.ts'
 import type { TimedEntry } from './timed-place.ts'
 
@@ -24,19 +25,25 @@ export class Loki implements TimedBackend {
     const query = `{${[...match].map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(',')}}`
     const ask = (more: Ask): Promise<TimedEntry[]> => this.#ask(query, more)
     return {
+      doOverlap: true,
       log: query,
       page: async ({ fromNs, toNs, token, signal }: TimedAsk): Promise<TimedPage> => {
         const from = token === undefined ? fromNs : BigInt(token)
-        const common = { toNs, limit: PAGE, direction: 'forward', signal } as const
-        const entries = await ask({ fromNs: from, ...common })
+        const common = { fromNs: from, toNs, direction: 'forward', signal } as const
+        const { found: entries, limit } = await smallerPage(PAGE, (count) =>
+          ask({ ...common, limit: count }),
+        )
         const last = entries.at(-1)
-        if (entries.length < PAGE || last === undefined) return { entries, next: undefined }
+        if (entries.length < limit || last === undefined) return { entries, next: undefined }
         // The next page begins with the moment that this one ends in: unless it holds nothing else.
         const isStuck = last.timeNs === from
         return { entries, next: String(isStuck ? from + 1n : last.timeNs), hasGap: isStuck }
       },
-      last: (count, { fromNs, toNs, signal }) =>
-        ask({ fromNs, toNs, limit: Math.min(count, LAST_MAX), direction: 'backward', signal }),
+      last: async (count, { fromNs, toNs, signal }) => {
+        const common = { fromNs, toNs, direction: 'backward', signal } as const
+        const most = Math.min(count, LAST_MAX)
+        return (await smallerPage(most, (limit) => ask({ ...common, limit }))).found
+      },
     }
   }
 

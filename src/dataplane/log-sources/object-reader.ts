@@ -14,6 +14,9 @@ const BEYOND = 416
 /** A few bytes can stand for any number: more than that of one object, unpacked, is not told. */
 const UNPACKED_BYTES_MAX = 4 * 1024 ** 3
 
+/** A packed object ends in the middle, or is none: what came before was told. */
+export class Broken extends Error {}
+
 /** Reads objects of one store, piece by piece. */
 export class ObjectReader {
   readonly #backend: StoreBackend
@@ -86,6 +89,10 @@ async function* unpacked(
       if (skipped < piece.length) yield piece.subarray(skipped)
       if (at > UNPACKED_BYTES_MAX) return
     }
+  } catch (error) {
+    // As zlib says it; of the way to the store its own errors.
+    const { code } = error as NodeJS.ErrnoException
+    throw code?.startsWith('Z_') === true ? new Broken('', { cause: error }) : error
   } finally {
     packed.destroy()
     plain.destroy()

@@ -6,7 +6,6 @@ import type { LogSource, LogStep, TailWish } from '../log-source.ts'
 import type { LogsRules, TimedRules } from '../logs-row.ts'
 import { TimedPlace, type TimedEntry } from './timed-place.ts'
 
-const LOOK_MS = 1000
 const NS_PER_MS = 1_000_000n
 
 /** One span of one log that is asked for, from a moment on and before another. */
@@ -30,6 +29,8 @@ export interface TimedPage {
 export interface TimedPages {
   /** Which it is: cursors are good for it alone. */
   readonly log: string
+  /** Whether a page begins with the moment in which the one before ended, rather than behind its last entry. */
+  readonly doOverlap: boolean
   page(ask: TimedAsk): Promise<TimedPage>
   /** The newest so many before a moment, in their order. */
   last(count: number, ask: Omit<TimedAsk, 'token'>): Promise<readonly TimedEntry[]>
@@ -57,7 +58,13 @@ export class TimedLogs implements LogSource {
   async *tail(wish: TailWish): AsyncGenerator<LogStep> {
     const pages = this.#backend.open(wish.labels)
     const known = TimedPlace.read(wish.cursor, pages.log)
-    const place = known ?? new TimedPlace(this.#beginning(wish))
+    const oldestNs = this.#oldestNs()
+    const place = known ?? new TimedPlace(this.#beginning(wish, oldestNs))
+    // Nobody goes back further by a cursor than the customer's row reaches.
+    if (place.timeNs < oldestNs) {
+      place.moveTo(oldestNs)
+      yield { kind: 'gap', bytes: 0, cursor: place.write(pages.log) }
+    }
     if (known === undefined && wish.last > 0) yield* this.#last(pages, place, wish)
     for (;;) {
       const toMs = Math.min(wish.untilMs ?? Infinity, this.#clock.wallMs() - this.#rules.settleMs)
@@ -65,16 +72,21 @@ export class TimedLogs implements LogSource {
       if (toNs > place.timeNs) yield* this.#span(pages, place, toNs, wish)
       const hasAll = wish.untilMs !== undefined && toMs >= wish.untilMs
       if (!wish.follow || hasAll || wish.signal.aborted) return
-      await pause(this.#clock, LOOK_MS, wish.signal)
+      await pause(this.#clock, this.#rules.lookMs, wish.signal)
     }
   }
 
   /** @throws RpcError QUERY_REFUSED */
-  #beginning({ sinceMs }: TailWish): bigint {
-    const oldestMs = Math.max(0, this.#clock.wallMs() - this.#rules.reachMs)
-    if (sinceMs !== undefined && sinceMs < oldestMs)
+  #beginning({ sinceMs }: TailWish, oldestNs: bigint): bigint {
+    const sinceNs = sinceMs === undefined ? oldestNs : BigInt(Math.floor(sinceMs)) * NS_PER_MS
+    if (sinceNs < oldestNs)
       throw rpcErrorOfCode('QUERY_REFUSED', 'since lies further back than the row of logs reaches')
-    return BigInt(Math.floor(sinceMs ?? oldestMs)) * NS_PER_MS
+    return sinceNs
+  }
+
+  #oldestNs(): bigint {
+    const oldestMs = Math.max(0, this.#clock.wallMs() - this.#rules.reachMs)
+    return BigInt(Math.floor(oldestMs)) * NS_PER_MS
   }
 
   async *#last(
@@ -100,11 +112,18 @@ export class TimedLogs implements LogSource {
   ): AsyncGenerator<LogStep> {
     const fromNs = place.timeNs
     const ask = { fromNs, toNs, signal }
+    // What was told of the moment in which it begins comes once more, and once in all.
+    const told = place.copy()
     for (let token: string | undefined; ;) {
       const { entries, next, hasGap = false } = await pages.page({ ...ask, token })
-      const fresh = place.fresh(entries)
+      const fresh = pages.doOverlap
+        ? place.fresh(entries)
+        : entries.filter((entry) => told.take(entry))
       if (fresh.length > 0) yield this.#told(pages, place, fresh)
-      if (hasGap) yield { kind: 'gap', bytes: 0, cursor: place.write(pages.log) }
+      if (hasGap) {
+        place.moveTo(place.timeNs + 1n)
+        yield { kind: 'gap', bytes: 0, cursor: place.write(pages.log) }
+      }
       if (next === undefined || signal.aborted) return
       token = next
     }

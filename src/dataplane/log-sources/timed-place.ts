@@ -60,14 +60,17 @@ export class TimedPlace {
     return copy
   }
 
+  /** Nothing before a moment is told any more. */
+  moveTo(timeNs: bigint): void {
+    this.timeNs = timeNs
+    this.#told.clear()
+    this.#count = 0
+    this.#unnamed = 0
+  }
+
   /** The entry was told. */
   advance({ timeNs, id }: TimedEntry): void {
-    if (timeNs > this.timeNs) {
-      this.timeNs = timeNs
-      this.#told.clear()
-      this.#count = 0
-      this.#unnamed = 0
-    }
+    if (timeNs > this.timeNs) this.moveTo(timeNs)
     this.#note(shortOf(id))
     this.#count++
   }

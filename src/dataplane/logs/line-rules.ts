@@ -1,7 +1,9 @@
 import type { Redaction } from '../logs-row.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
 
-const FILTER_MAX = 1024
+const FILTER_MAX = 256
+/** Steps that each character of a line may take: a short expression can stand for a program without end. */
+const PROGRAM_MAX = 500
 
 /** What of re2js is used: expressions that take time in proportion to the text, whatever they are. */
 export interface Re2 {
@@ -10,6 +12,7 @@ export interface Re2 {
 
 /** A compiled expression. */
 export interface Re2Pattern {
+  programSize(): number
   matcher(text: string): {
     find(): boolean
     replaceAll(replacement: (...parts: string[]) => string): string
@@ -21,6 +24,13 @@ export function compileFilter(re2: Re2, filter: string): Re2Pattern | undefined 
   if (filter === '') return undefined
   if (Buffer.byteLength(filter) > FILTER_MAX)
     throw rpcErrorOfCode('QUERY_REFUSED', `the filter has over ${String(FILTER_MAX)} bytes`)
+  const pattern = compiled(re2, filter)
+  if (pattern.programSize() > PROGRAM_MAX)
+    throw rpcErrorOfCode('QUERY_REFUSED', 'the filter says too much: count fewer times')
+  return pattern
+}
+
+function compiled(re2: Re2, filter: string): Re2Pattern {
   try {
     return re2.compile(filter)
   } catch {

@@ -1,11 +1,19 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { TailResponse_LineSchema } from '../../gen/postern/dataplane/v1/logs_pb.js'
-import type { LogLine } from '../log-lines.ts'
+import { cutText } from '../../base/cut-text.ts'
+import { AHEAD_BYTES, type LogLine } from '../log-lines.ts'
 import type { TailWish } from '../log-source.ts'
 import { timeOf, type Re2Pattern, type Redactor } from './line-rules.ts'
 
 type Line = MessageInitShape<typeof TailResponse_LineSchema>
+
+/** What is done to each line. */
+export interface LineRules {
+  readonly redactor: Redactor
+  readonly filter: Re2Pattern | undefined
+  readonly lineBytesMax: number
+}
 
 /** Lines that are told, and how many of those that came are done with. */
 export interface Picked {
@@ -18,6 +26,7 @@ export class Picking {
   readonly #sinceMs: number
   readonly #untilMs: number
   readonly #limit: number
+  readonly #lineBytesMax: number
   readonly #redactor: Redactor
   readonly #filter: Re2Pattern | undefined
   #told = 0
@@ -27,9 +36,9 @@ export class Picking {
   constructor(
     { sinceMs, untilMs }: Pick<TailWish, 'sinceMs' | 'untilMs'>,
     limit: bigint,
-    redactor: Redactor,
-    filter: Re2Pattern | undefined,
+    { redactor, filter, lineBytesMax }: LineRules,
   ) {
+    this.#lineBytesMax = lineBytesMax
     this.#sinceMs = sinceMs ?? Number.NEGATIVE_INFINITY
     this.#untilMs = untilMs ?? Infinity
     this.#limit = limit === 0n ? Infinity : Number(limit)
@@ -49,14 +58,21 @@ export class Picking {
       }
       if (atMs !== undefined && atMs < this.#sinceMs) continue
       // What is redacted cannot be found out by a filter.
-      const { text, count } = this.#redactor.redact(line.text)
+      const { text: whole, count } = this.#redactor.redact(line.text)
+      const text = this.#cut(line, whole)
       if (this.#filter?.matcher(text).find() === false) continue
       const time = ownMs === undefined ? {} : { time: timestampFromMs(ownMs) }
-      picked.push({ ...time, text, cut: line.isCut, redacted: count })
+      picked.push({ ...time, text, cut: text !== whole, redacted: count })
       if (++this.#told < this.#limit) continue
       this.hasEnded = true
       return { lines: picked, count: index + 1 }
     }
     return { lines: picked, count: lines.length }
+  }
+
+  /** What lies across the end of what was read no rule would know: it is withheld. */
+  #cut({ isCut }: LogLine, told: string): string {
+    const known = isCut ? cutText(told, Buffer.byteLength(told) - AHEAD_BYTES) : told
+    return cutText(known, this.#lineBytesMax)
   }
 }
