@@ -7,6 +7,7 @@ import { cpSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { builtinModulesLazily } from './builtin-modules.ts'
 import { inlineVersion } from './inline-version.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -34,7 +35,7 @@ for (const name of ['agent', 'gateway'])
     minifyWhitespace: true,
     legalComments: 'linked',
     logLevel: 'warning',
-    plugins: [inlineVersion],
+    plugins: [inlineVersion, builtinModulesLazily],
     // Packages in CommonJS ask for Node's modules by require, which an ES module lacks.
     banner: {
       js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",

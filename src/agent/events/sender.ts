@@ -114,8 +114,7 @@ export class EventSender {
       this.#countMax = Math.floor(entries.length / 2)
       return
     }
-    const number = Number(entries[0]?.number)
-    this.#ports.logger.error({ code: 'EVENT_REFUSED', reason, number }, 'an event of a run is lost')
+    this.#ports.logger.error({ code: 'EVENT_REFUSED', reason }, 'an event of a run is lost')
     this.#ports.queue.drop()
   }
 

@@ -46,24 +46,32 @@ export async function readCommandLine(
       if (error !== undefined && error.name !== 'YError') throw error
       throw new PosternError('USAGE', error?.message ?? message)
     })
-  const onRead = (command: Command, args: ReadLine['args']): void => {
-    read = { command, args }
+  const wantsHelp = line.some((word) => word === '--help' || word === '-h')
+  const reading: Reading = {
+    wantsHelp,
+    onRead: (command, args) => {
+      read = { command, args }
+    },
   }
-  for (const one of commands) parser = add(parser, one, onRead)
+  for (const one of commands) parser = add(parser, one, reading)
   await parser.parseAsync()
   return read
 }
 
-type OnRead = (command: Command, args: ReadLine['args']) => void
+interface Reading {
+  /** yargs lays out the help of each command that it runs, shown or not: what is in none costs nothing. */
+  readonly wantsHelp: boolean
+  readonly onRead: (command: Command, args: ReadLine['args']) => void
+}
 
-function add(parser: Argv, one: Command | CommandGroup, onRead: OnRead): Argv {
+function add(parser: Argv, one: Command | CommandGroup, reading: Reading): Argv {
   if (one.kind === 'command') {
     return parser.command(
       one.path,
       one.describe,
-      (y) => withOptions(y, one),
+      (y) => withOptions(y, one, reading.wantsHelp),
       (args) => {
-        onRead(one, args)
+        reading.onRead(one, args)
       },
     )
   }
@@ -71,13 +79,17 @@ function add(parser: Argv, one: Command | CommandGroup, onRead: OnRead): Argv {
   const demand = names.length > 1 ? 'Name one of' : 'Name it'
   return parser.command(one.path, one.describe, (y) =>
     one.commands
-      .reduce((inner, each) => add(inner, each, onRead), y)
+      .reduce((inner, each) => add(inner, each, reading), y)
       .demandCommand(1, `${demand}: ${names.join(', ')}.`),
   )
 }
 
-function withOptions(y: Argv, { path, settings, options, examples = [] }: Command): Argv {
-  if (settings !== undefined) addSettings(y, settings)
+function withOptions(
+  y: Argv,
+  { path, settings, options, examples = [] }: Command,
+  wantsHelp: boolean,
+): Argv {
+  if (settings !== undefined) addSettings(y, settings, wantsHelp)
   const positionals = new Set([...path.matchAll(/[<[]([\w-]+)[\]>]/g)].map(([, name]) => name))
   for (const [name, row] of Object.entries(options))
     if (positionals.has(name)) y.positional(name, positionalOf(row))
@@ -105,13 +117,13 @@ function optionOf(row: Row) {
 }
 
 /** One flag per setting, and --config. */
-function addSettings(y: Argv, { table, shown }: CommandSettings): void {
+function addSettings(y: Argv, { table, shown }: CommandSettings, wantsHelp: boolean): void {
   // The command's own options come before those that it shares with others.
   y.group(['help', 'version'], 'Options:')
   for (const [key, setting] of Object.entries(table)) {
     const fallback = setting.defaultText === '' ? '' : ` [default: ${setting.defaultText}]`
     const describe = `${setting.describe} (${setting.kind}; ${variableName(key)})${fallback}`
-    const hidden = shown !== undefined && !shown.includes(key)
+    const hidden = !wantsHelp || (shown !== undefined && !shown.includes(key))
     const option = { type: 'string', describe, hidden, requiresArg: true } as const
     y.option(flagName(key), { ...option, group: 'Settings:' })
   }
