@@ -21,6 +21,7 @@ import type { CallContext } from './call-context.ts'
 import type { CallOptions, RpcChannel } from './channel.ts'
 import { judgeFields } from './judge-fields.ts'
 import { methodData } from './method-data.ts'
+import { encodePadded } from './padding.ts'
 import type { MethodHandler, Offer } from './service.ts'
 import { RpcError, rpcErrorOfCode, statusOfCode } from './status.ts'
 
@@ -240,7 +241,7 @@ function callerOf(
 }
 
 function encodeMessage(schema: DescMessage, message: unknown): Uint8Array {
-  return toBinary(schema, create(schema, message as MessageInitShape<typeof schema>))
+  return encodePadded(schema, create(schema, message as MessageInitShape<typeof schema>))
 }
 
 function decodeMessage(schema: DescMessage, bytes: Uint8Array, rules?: FieldRules): Message {
