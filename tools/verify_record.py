@@ -8,6 +8,7 @@ The record is a folder of files record-00000001.jsonl, record-00000002.jsonl, ..
 
     {"segment": {...}}     the first line of a file: the hash that it goes on from, and whose record it is
     {"n": 17, ...}         one line of the record; n grows by one from line to line
+    {"n": 18, "event": "key", ...}  another key signs from here on: signed by the one before over "postern record key 1\n", both
     {"batch": {...}}       ends a batch: hash = SHA-256(prev, "\\n", all bytes between this line and the last batch)
     {"checkpoint": {...}}  n and hash of the last batch, signed by the audit key (Ed25519, RFC 8032)
 
@@ -202,6 +203,8 @@ class Record:
         n = value["n"]
         if value.get("event") == "dropped":
             self.dropped.add(value.get("segment"))
+        if value.get("event") == "key":
+            self.follow(value)
         at = seconds(value.get("at"))
         if at is not None:
             self.last_at = at if self.last_at is None else max(self.last_at, at)
@@ -213,6 +216,19 @@ class Record:
         if self.batch_from is None:
             self.batch_from = n
         self.last = n
+
+    def follow(self, value):
+        """Another key signs from here on, by the word of one that is known."""
+        key, by = value.get("key"), value.get("by")
+        message = f"postern record key 1\n{by}\n{key}\n".encode()
+        try:
+            spki = base64.b64decode(key)
+            if is_signed(self.keys[by], message, base64.b64decode(value.get("signature"))) and spki.startswith(SPKI):
+                self.keys[hashlib.sha256(spki).hexdigest()] = spki[len(SPKI):]
+                return
+        except (ValueError, KeyError, TypeError):
+            pass
+        self.find("the key that follows is signed by no key of the record")
 
     def is_signed(self, said):
         n, value, at, key = (said.get(name) for name in ("n", "hash", "at", "key"))

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { createHash, createPublicKey, type Hash, type KeyObject } from 'node:crypto'
 import { isSignedBy, keyId, type Batch, type Checkpoint } from './chain.ts'
+import { keyThatFollows } from './key-change.ts'
 import type { PlacedLine } from './read-record.ts'
 import { batchOf, headerOf } from './tail.ts'
 
@@ -229,6 +230,7 @@ export class RecordVerifier {
   #numbered(value: Numbered): void {
     if (value.event === 'dropped' && typeof value.segment === 'number')
       this.#dropped.add(value.segment)
+    if (value.event === 'key') this.#follow(value)
     if (typeof value.at === 'string')
       this.#lastAtMs = Math.max(this.#lastAtMs, Date.parse(value.at))
     this.#lines++
@@ -239,6 +241,13 @@ export class RecordVerifier {
         `line ${String(value.n)} follows line ${String(this.#last)}: lines are missing, moved or doubled`,
       )
     this.#last = value.n
+  }
+
+  /** Another key signs from here on, by the word of one that is known. */
+  #follow(value: Numbered): void {
+    const key = keyThatFollows(value, this.#keys)
+    if (key === undefined) this.#find('the key that follows is signed by no key of the record')
+    else this.#keys.set(keyId(key), key)
   }
 
   #checkpoint(said: Partial<Checkpoint>): void {

@@ -18,7 +18,9 @@ import { attempt, FOR_OWNER, makeFolder } from '../identity/state-files.ts'
 import { auditKey, type AuditKey } from './audit-key.ts'
 import { batchHash, batchLine, GENESIS, signCheckpoint, type Checkpoint } from './chain.ts'
 import type { LineParts } from './line.ts'
+import { installNextKey, keyChange, nextKey } from './key-change.ts'
 import { LineBuffer } from './line-buffer.ts'
+import type { RecordReport, RecordSettings } from './record-report.ts'
 import { listSegments, segmentName } from './segments.ts'
 import { readTail } from './tail.ts'
 
@@ -29,23 +31,12 @@ const PENDING_BYTES_MAX = 8 * 1024 * 1024
 /** Lines from before the folder was opened; there are few, as nothing crosses then. */
 const EARLY_MAX = 10_000
 const SYNC_MS = 10_000
+const KEY_LOOK_MS = 1000
 /** How old what is known of the older files may be. */
 const LOOK_MS = 60_000
 const NONE = Buffer.alloc(0)
 /** So much is written without waiting. */
 const FLUSH_BYTES = 256 * 1024
-
-/** How a record is kept. */
-export interface RecordSettings {
-  readonly directory: string
-  /** Nothing younger is ever dropped, in ms. */
-  readonly keepMs: number
-  /** All files together, in bytes. */
-  readonly bytesMax: number
-  /** Of one file. */
-  readonly segmentBytesMax: number
-  readonly segmentAgeMs: number
-}
 
 /** The collaborators of `RecordWriter`. */
 export interface RecordWriterPorts {
@@ -56,18 +47,6 @@ export interface RecordWriterPorts {
   readonly identity: string
   /** Takes each checkpoint to where it is proven. */
   readonly onCheckpoint: (checkpoint: Checkpoint) => void
-}
-
-/** How far a record goes, and whether it can be written. */
-export interface RecordReport {
-  readonly lines: number
-  readonly head: string
-  readonly key: string
-  readonly failure: string | undefined
-  /** Of the bytes that it may have, those that nothing may be dropped of, from 0 to 1. */
-  readonly heldShare: number
-  /** Lines that could not be written, and were let go. */
-  readonly lost: number
 }
 
 /** Appends the lines of a record in batches, each hashed over the one before; nothing of it waits for the disk but the flush. */
@@ -92,6 +71,7 @@ export class RecordWriter {
   #checkpointed = ''
   #isUnsynced = false
   #syncedAtMs = Number.NEGATIVE_INFINITY
+  #keyLookedAtMs = Number.NEGATIVE_INFINITY
   /** Of the files before the present one. */
   #olderBytes = 0
   #lookedAtMs = Number.NEGATIVE_INFINITY
@@ -176,6 +156,7 @@ export class RecordWriter {
         this.#tellGap()
         if (this.#pending.length > 0) this.#writeBatch()
         this.#checkpoint(key)
+        this.#changeKey(key)
         this.#sync()
       })
       if (this.#failure !== undefined)
@@ -203,6 +184,22 @@ export class RecordWriter {
     this.#key = key
     for (const rest of this.#early.splice(0)) this.add(rest)
     return key
+  }
+
+  /** Another key that waits signs from here on: a line of the one before says so, and its last checkpoint covers that. */
+  #changeKey(now: AuditKey): void {
+    const { directory } = this.#ports.settings
+    const nowMs = this.#ports.clock.nowMs()
+    if (nowMs - this.#keyLookedAtMs < KEY_LOOK_MS) return
+    this.#keyLookedAtMs = nowMs
+    const next = nextKey(directory, this.#ports.logger)
+    if (next === undefined) return
+    this.#event(keyChange(now, next))
+    this.#writeBatch()
+    this.#checkpointAtMs = Number.NEGATIVE_INFINITY
+    this.#checkpoint(now)
+    installNextKey(directory, now, next)
+    this.#key = next
   }
 
   #writeBatch(): void {

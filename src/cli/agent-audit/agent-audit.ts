@@ -1,6 +1,7 @@
 import { group } from '../program/program.ts'
 import { auditExport } from './export.ts'
 import { auditReconcile } from './reconcile.ts'
+import { auditRotateKey } from './rotate-key.ts'
 import { auditSummary } from './summary.ts'
 import { auditTail } from './tail.ts'
 import { auditVerify } from './verify.ts'
@@ -10,7 +11,7 @@ export const agentAudit = group({
   path: 'audit',
   describe:
     'Read, verify, sum up or export the record of what crossed, or hold it against the log of a store.',
-  commands: [auditTail, auditVerify, auditSummary, auditExport, auditReconcile],
+  commands: [auditTail, auditVerify, auditSummary, auditExport, auditReconcile, auditRotateKey],
 })
 
 export { proofOf, readWhole } from './place.ts'

@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { recordDirectory } from '../../agent/guard/guard.ts'
-import { publicKeyPath, readPublicKey } from '../../audit/audit-key.ts'
+import { publicKeyPaths, readPublicKey } from '../../audit/audit-key.ts'
 import { readAnchors } from '../../audit/anchor.ts'
 import type { Checkpoint } from '../../audit/chain.ts'
 import { readRecord, type PlacedLine } from '../../audit/read-record.ts'
@@ -30,8 +30,7 @@ export const RECORD_OPTIONS = {
 export const PROOF_OPTIONS = {
   key: {
     type: 'strings',
-    describe:
-      'Public keys, in PEM, that its owner vouches for. Default: the one beside the record.',
+    describe: 'Public keys, in PEM, that its owner vouches for. Default: those beside the record.',
   },
   anchor: {
     type: 'strings',
@@ -76,7 +75,7 @@ export function proofOf(
   { directory, anchorFile }: Places,
 ): { keys: readonly KeyObject[]; anchors: readonly Checkpoint[] } {
   const files = anchor.length > 0 ? anchor : anchorFile === undefined ? [] : [anchorFile]
-  const keys = key.length > 0 ? key : [publicKeyPath(directory)]
+  const keys = key.length > 0 ? key : publicKeyPaths(directory)
   return { keys: keys.map(readPublicKey), anchors: files.flatMap(readAnchors) }
 }
 
