@@ -1,5 +1,4 @@
 import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { accessOf, LOG_FORMS } from '../../audit/access-log.ts'
 import { Reconciling } from '../../audit/reconcile.ts'
 import { PosternError } from '../../base/errors.ts'
@@ -68,6 +67,7 @@ export const auditReconcile = command({
 
 async function* linesOf(path: string): AsyncGenerator<string, undefined> {
   try {
+    const { createInterface } = await import('node:readline')
     yield* createInterface({ input: createReadStream(path), crlfDelay: Infinity })
   } catch (error) {
     const text = `${path}: ${(error as Error).message}`

@@ -4,7 +4,6 @@ import { PosternError } from '../../base/errors.ts'
 import type { Random } from '../../base/random.ts'
 import { readPublicFile } from '../../identity/key-files.ts'
 import { AHEAD_BYTES } from '../log-lines.ts'
-import { LogFiles } from '../log-files/log-files.ts'
 import type { LogSource } from '../log-source.ts'
 import type { LogsRow, ObjectsLogsRow } from '../logs-row.ts'
 import { openStore } from '../objects/objects.ts'
@@ -24,8 +23,10 @@ export async function openLogSource(settings: LogsRow, ports: SourcePorts): Prom
   const row = { ...settings, lineBytesMax: settings.lineBytesMax + AHEAD_BYTES }
   const { clock } = ports
   switch (row.type) {
-    case 'files':
+    case 'files': {
+      const { LogFiles } = await import('../log-files/log-files.ts')
       return new LogFiles(row, clock)
+    }
     case 'journald': {
       const { Journald } = await import('./journald.ts')
       return new Journald(row)
