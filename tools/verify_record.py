@@ -24,6 +24,7 @@ import json
 import os
 import re
 import sys
+import time
 
 # --- Ed25519, verification only: RFC 8032, section 5.1.7, and the formulas of its section 6 ---
 P = 2**255 - 19
@@ -275,6 +276,18 @@ class Record:
                 self.find(f"an anchor covers line {n} by a batch that is not in it: it was cut off, or written anew")
 
 
+def settled_end(directory, name):
+    """Where a file ends, once its writer is not within a batch; what is within one for half a second was cut off."""
+    for _ in range(20):
+        with open(os.path.join(directory, name), "rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 4096))
+            if re.search(rb'(?:^|\n)\{"(?:batch|checkpoint)":\{[^\n]*\}\n\Z', file.read(min(end, 4096))):
+                return end
+        time.sleep(0.025)
+    return end
+
+
 def check_report(path, nonce, keys):
     """The findings on a report of `agent prove`, and its outcomes, one a line."""
     with open(path, encoding="utf-8") as file:
@@ -310,9 +323,14 @@ def main():
             parser.error("name the folder of a record, or --report")
         record = Record(keys, [one for path in args.anchor for one in read_anchors(path)])
         names = sorted(name for name in os.listdir(args.directory) if re.fullmatch(r"record-\d{8}\.jsonl", name))
+        end = settled_end(args.directory, names[-1]) if names else 0
         for name in names:
+            left = end if name == names[-1] else float("inf")
             with open(os.path.join(args.directory, name), "rb") as file:
                 for number, raw in enumerate(file, 1):
+                    left -= len(raw)
+                    if left < 0:
+                        break
                     record.line(name, number, raw)
         record.end()
     except (OSError, ValueError, KeyError, TypeError) as error:

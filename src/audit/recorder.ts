@@ -72,6 +72,11 @@ export class AuditRecorder implements Recorder {
     this.#writer.stop()
   }
 
+  /** Writes what waits at once, for a reader that comes for it. */
+  flush(): void {
+    this.#writer.flush()
+  }
+
   refused(decided: Decided): void {
     const { ask, denial } = decided
     const kind = `${callerText(ask.caller)} ${ask.kind} ${ask.name} ${denial?.code ?? ''} ${denial?.why ?? ''}`

@@ -1,11 +1,12 @@
 import { expect } from 'chai'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gatewayExperiments } from '../../src/agent/prove/gateway-experiments.ts'
 import { searchFor } from '../../src/agent/prove/machine-experiments.ts'
+import { listSegments } from '../../src/audit/segments.ts'
 import { liftLockdownOf, readLockdown, writeLockdown } from '../../src/agent/guard/guard.ts'
 import { readCredential } from '../../src/identity/key-files.ts'
 import { AGENT } from '../support/pki.ts'
@@ -95,6 +96,21 @@ describe('the experiments of agent prove', function () {
     liftLockdownOf(folder, theirs)
     liftLockdownOf(folder, theirs)
     expect(readLockdown(folder)).to.equal(undefined)
+  })
+
+  it('are in the record when they are over', async () => {
+    const at = await SealedStack.start()
+    ;({ stack } = at)
+    const record = join(stack.pki.folder, 'state/audit')
+    const pushes = (): number =>
+      listSegments(record)
+        .map(({ path }) => readFileSync(path, 'utf8'))
+        .join('')
+        .split('"event":"push"').length - 1
+    for (const runs of [1, 2, 3, 4, 5]) {
+      await at.agent.prover.run(MARKER, false)
+      expect(pushes()).to.equal(runs)
+    }
   })
 
   it('take no CA of the vendor for one of the customer', async () => {

@@ -98,6 +98,11 @@ export class AgentGuard {
     this.#record?.stop()
   }
 
+  /** Writes to the record what waits for it, so that a reader finds what was just done. */
+  flushRecord(): void {
+    this.#record?.recorder.flush()
+  }
+
   /** Goes over to other settings, and the policy that was read by them. */
   use(settings: AgentSettings, policy: PolicyDocument): void {
     this.#settings = settings

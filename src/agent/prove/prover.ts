@@ -60,7 +60,9 @@ export class Prover {
       ]
     } finally {
       connections.near.close(new PosternError('SHUTDOWN', 'the experiments are over'))
-      this.#ports.guard.guard.forget(TUNNEL)
+      guard.guard.forget(TUNNEL)
+      // Whoever asked reads the record next.
+      guard.flushRecord()
     }
   }
 

@@ -27,13 +27,14 @@ export const auditExport = command({
   examples: [['$0 audit export --since 24h --format csv > crossed.csv', 'the last day']],
   run: async (args, surroundings) => {
     const { output } = surroundings
-    const nowMs = surroundings.ambient('error', 'audit').clock.wallMs()
+    const { clock } = surroundings.ambient('error', 'audit')
+    const nowMs = clock.wallMs()
     const place = placeOf(args, surroundings)
     const sinceMs = momentOf(args.since, nowMs, 0)
     const untilMs = momentOf(args.until, nowMs, Infinity)
     const batch: Readonly<Record<string, unknown>>[] = []
     if (args.format === 'csv') output.result(csvHeader())
-    const verified = await readWhole(place.directory, proofOf(args, place), (line) => {
+    const verified = await readWhole(place.directory, proofOf(args, place), clock, (line) => {
       const atMs = typeof line.at === 'string' ? Date.parse(line.at) : 0
       if (atMs < sinceMs || atMs >= untilMs) return
       if (args.format === 'csv') output.result(csvLine(line))

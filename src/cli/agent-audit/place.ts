@@ -3,9 +3,10 @@ import { recordDirectory } from '../../agent/guard/guard.ts'
 import { publicKeyPaths, readPublicKey } from '../../audit/audit-key.ts'
 import { readAnchors } from '../../audit/anchor.ts'
 import type { Checkpoint } from '../../audit/chain.ts'
-import { readRecord, type PlacedLine } from '../../audit/read-record.ts'
+import { readRecord, settledEnd, type PlacedLine } from '../../audit/read-record.ts'
 import { headerOf } from '../../audit/tail.ts'
 import { RecordVerifier, type Verified } from '../../audit/verify-record.ts'
+import type { Clock } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
 import { AGENT_SETTINGS } from '../../config/agent-settings.ts'
 import { parseDuration } from '../../config/setting.ts'
@@ -79,15 +80,17 @@ export function proofOf(
   return { keys: keys.map(readPublicKey), anchors: files.flatMap(readAnchors) }
 }
 
-/** Reads a record whole: verifies it, and gives each of its numbered lines to `onLine`. @throws FILE_UNREADABLE */
+/** Reads a record whole, also one that is being written: verifies it, and gives each of its numbered lines to `onLine`. @throws FILE_UNREADABLE */
 export async function readWhole(
   directory: string,
   proof: ReturnType<typeof proofOf>,
+  clock: Clock,
   onLine: (line: Readonly<Record<string, unknown>>) => void = () => undefined,
 ): Promise<Verified & { readonly identity: string }> {
   const verifier = new RecordVerifier(proof)
   let identity = ''
-  for await (const placed of readRecord(directory)) {
+  const end = await settledEnd(directory, clock)
+  for await (const placed of readRecord(directory, undefined, end)) {
     verifier.add(placed)
     if (placed.line === 1) identity = headerOf(placed.bytes.toString())?.identity ?? identity
     const line = numbered(placed)

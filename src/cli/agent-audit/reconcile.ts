@@ -36,7 +36,8 @@ export const auditReconcile = command({
     const place = placeOf(args, surroundings)
     const reconciling = new Reconciling()
     const proof = proofOf(args, place)
-    const { findings } = await readWhole(place.directory, proof, (line) => {
+    const { clock } = surroundings.ambient('error', 'audit')
+    const { findings } = await readWhole(place.directory, proof, clock, (line) => {
       reconciling.line(line)
     })
     for (const file of files)

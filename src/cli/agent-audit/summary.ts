@@ -33,11 +33,12 @@ export const auditSummary = command({
   },
   examples: [['$0 audit summary --since 30d', 'what crossed in the last thirty days']],
   run: async (args, surroundings) => {
-    const nowMs = surroundings.ambient('error', 'audit').clock.wallMs()
+    const { clock } = surroundings.ambient('error', 'audit')
+    const nowMs = clock.wallMs()
     const place = placeOf(args, surroundings)
     const span = [momentOf(args.since, nowMs, 0), momentOf(args.until, nowMs, Infinity)] as const
     const summing = new Summing(...span)
-    const verified = await readWhole(place.directory, proofOf(args, place), (line) => {
+    const verified = await readWhole(place.directory, proofOf(args, place), clock, (line) => {
       summing.add(line)
     })
     const summary = summing.end()

@@ -11,7 +11,8 @@ export const auditVerify = command({
   options: { ...RECORD_OPTIONS, ...PROOF_OPTIONS, ...JSON_OPTION },
   run: async (args, surroundings) => {
     const place = placeOf(args, surroundings)
-    const verified = await readWhole(place.directory, proofOf(args, place))
+    const { clock } = surroundings.ambient('error', 'audit')
+    const verified = await readWhole(place.directory, proofOf(args, place), clock)
     const { findings, lines, first, last, checkpoints, signedTo, anchoredTo, keys } = verified
     const { output } = surroundings
     if (args.json)

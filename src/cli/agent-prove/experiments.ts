@@ -49,7 +49,7 @@ export async function* experiments(ports: ProofPorts): AsyncGenerator<Experiment
   yield await keptExperiment(ports, byName(answer, 'relayed'))
   yield machine.memoryExperiment(answer.pid)
   yield byName(answer, 'sealing')
-  yield await recordExperiment(settings)
+  yield await recordExperiment(settings, surroundings)
   if (all) yield byName(answer, 'lockdown')
   else
     yield notShown(
@@ -149,14 +149,22 @@ async function keptExperiment(
   }
 }
 
-async function recordExperiment(settings: AgentSettings): Promise<Experiment> {
+async function recordExperiment(
+  settings: AgentSettings,
+  surroundings: Surroundings,
+): Promise<Experiment> {
   const [name, promise] = ['record', 'the record is whole']
   try {
     const directory = recordDirectory(settings)
     const anchor = settings['audit.anchor']
     const anchorFile = anchor?.startsWith('/') === true ? anchor : undefined
+    const { clock } = surroundings.ambient('error', 'prove')
     const proof = proofOf({ key: [], anchor: [] }, { directory, anchorFile })
-    const { findings, lines, checkpoints, signedTo, anchoredTo } = await readWhole(directory, proof)
+    const { findings, lines, checkpoints, signedTo, anchoredTo } = await readWhole(
+      directory,
+      proof,
+      clock,
+    )
     const [first] = findings
     const anchored =
       anchoredTo === 0 ? 'no anchor looked at' : `anchored to line ${String(anchoredTo)}`
