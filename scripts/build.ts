@@ -3,11 +3,11 @@
  * each into one file: that halves their start, and saves the agent 7 MB.
  */
 import { execFileSync } from 'node:child_process'
-import { cpSync, rmSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { builtinModulesLazily } from './builtin-modules.ts'
+import { takeBuiltinModules } from './builtin-modules.ts'
 import { inlineVersion } from './inline-version.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -19,8 +19,9 @@ execFileSync(join(ROOT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', 
   stdio: 'inherit',
 })
 cpSync(join(ROOT, 'src/gen'), join(OUT, 'gen'), { recursive: true })
-for (const name of ['agent', 'gateway'])
-  await build({
+for (const name of ['agent', 'gateway']) {
+  const { outputFiles } = await build({
+    write: false,
     entryPoints: [join(OUT, 'cli', `${name}.js`)],
     outdir: join(OUT, 'cli'),
     allowOverwrite: true,
@@ -35,9 +36,10 @@ for (const name of ['agent', 'gateway'])
     minifyWhitespace: true,
     legalComments: 'linked',
     logLevel: 'warning',
-    plugins: [inlineVersion, builtinModulesLazily],
-    // Packages in CommonJS ask for Node's modules by require, which an ES module lacks.
-    banner: {
-      js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);",
-    },
+    plugins: [inlineVersion],
   })
+  for (const { path, text } of outputFiles) {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, path.endsWith('.js') ? takeBuiltinModules(text) : text)
+  }
+}
