@@ -28,7 +28,7 @@ const FLOORS: readonly (readonly string[])[] = [
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
     ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'seal'],
-    ...['posture', 'prove', 'tunnels', 'events', 'changes', 'notices', 'control'],
+    ...['posture', 'prove', 'carriers', 'tunnels', 'events', 'changes', 'notices', 'control'],
   ],
   gateway: [
     ...['access', 'clusters', 'runs', 'posture', 'ca', 'operations', 'agents', 'callers'],
@@ -61,7 +61,8 @@ const LAZY = /\bimport\('(\.[^']+)'\)/g
 
 /** Package or built-in, and the only folders that may import it. */
 const SOLE_USERS: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^node:(tls|net|http|https|http2)$/, ['transport']],
+  [/^node:(tls|net|http|https|http2)$/, ['transport', 'carrier']],
+  [/^ws$/, ['carrier']],
   [/^(@peculiar\/|reflect-metadata)/, ['identity']],
   [/^(node-forge|pkijs|asn1js)$/, ['identity']],
   [/^@opentelemetry\//, ['tracing']],

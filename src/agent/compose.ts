@@ -6,6 +6,7 @@ import type { Credential } from '../identity/key-files.ts'
 import { identityUri, type Identity } from '../identity/name.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
+import { Carriers } from './carriers/carriers.ts'
 import { CredentialChanges } from './changes/changes.ts'
 import type { AgentReport } from './control/control.ts'
 import { CredentialStore } from './credential/credential.ts'
@@ -56,7 +57,8 @@ export function composeRooms(
   const credential = (): Credential => store.credential
   const prover = new LateProver({ settings, process: parts, guard, services, seal, credential })
   const common = { settings, ambient, store, guard, egress }
-  const tunnels = new Tunnels({ ...common, process: parts, services, seal })
+  const carriers = new Carriers(settings, ambient, egress)
+  const tunnels = new Tunnels({ ...common, carriers, process: parts, services, seal })
   const events = new AgentEvents({ settings, ambient, logger: log('events'), guard, tunnels })
   const changes = new CredentialChanges({ ...common, prover: tunnels })
   const canaries = new Canaries(clock)

@@ -3,6 +3,7 @@ import type { AgentSettings } from '../config/agent-settings.ts'
 import { egressOf } from '../config/egress.ts'
 import { KEY_UNOPENED } from '../identity/passphrase.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
+import { judgeCarriers } from './carriers/carriers.ts'
 import { CredentialStore } from './credential/credential.ts'
 import { judgeJoin } from './enrolment/enrolment.ts'
 import { AgentGuard } from './guard/guard.ts'
@@ -17,6 +18,7 @@ import { Services } from './services/services.ts'
 export function judgeAgentSettings(settings: AgentSettings, ambient: Ambient): string | undefined {
   const process = processParts(settings, ambient)
   egressOf(settings)
+  judgeCarriers(settings)
   const command = settings['identity.passphraseCommand']
   let left: PosternError | undefined
   let bundlePem: string | undefined

@@ -23,6 +23,48 @@ export const PEER_ERRORS = {
     'UNAVAILABLE',
     'The egress proxy does not let us through: it wants a password, or its rules forbid the gateway.',
   ),
+  FRONT_LOGIN: row(
+    'give-up',
+    77,
+    'UNAVAILABLE',
+    'The front of a carrier (Cloudflare Access) wants a login: it does not take our service token.',
+  ),
+  FRONT_FORBIDDEN: row(
+    'give-up',
+    77,
+    'UNAVAILABLE',
+    'The front of a carrier forbids the request: by its access policy, or a rule of the zone.',
+  ),
+  FRONT_NO_WEBSOCKET: row(
+    'give-up',
+    76,
+    'UNAVAILABLE',
+    'The front of a carrier answered as to an ordinary request: WebSockets are off there.',
+  ),
+  FRONT_REFUSED: row(
+    'retry',
+    69,
+    'UNAVAILABLE',
+    'The front of a carrier opened no WebSocket: bad handshake, or nobody behind it.',
+  ),
+  CONNECTOR_IDLE: row(
+    'retry',
+    69,
+    'UNAVAILABLE',
+    'No gateway has dialled the agent through its connector in time.',
+  ),
+  CONNECTOR_MISSING: row(
+    'give-up',
+    72,
+    'UNAVAILABLE',
+    'The program of the connector (cloudflared) is not found, too old, or not the one that is pinned.',
+  ),
+  CONNECTOR_FAILED: row(
+    'retry',
+    69,
+    'UNAVAILABLE',
+    'The connector (cloudflared) ended, is not let in by the edge, or does not become ready.',
+  ),
   CONNECTION_LOST: row(
     'retry',
     69,

@@ -2,6 +2,7 @@ import { KEY_KINDS } from '../identity/keys.ts'
 import { readRedaction } from './logs-row.ts'
 import { readSealCaller } from './seal-row.ts'
 import { readProbe, showProbe } from './probe-row.ts'
+import { CARRIER_SETTINGS } from './carrier-settings.ts'
 import { DATA_PLANE_SETTINGS } from './data-plane-settings.ts'
 import {
   address,
@@ -75,6 +76,7 @@ export const AGENT_SETTINGS = {
   'gateway.noProxy': words(
     'Hosts that are dialled directly all the same: names with all below them, addresses, networks, *. Default: NO_PROXY of the environment.',
   ),
+  ...CARRIER_SETTINGS,
   trustDomain: IDENTITY_SETTINGS.trustDomain,
   'state.directory': path(
     'Where agent enroll keeps keys and certificates; the user of the daemon alone may enter.',

@@ -1,4 +1,5 @@
 import { readJwtRow } from './jwt-row.ts'
+import { readFront } from './front-row.ts'
 import { readPeer } from './peer-row.ts'
 import { readSealCluster } from './seal-row.ts'
 import {
@@ -34,6 +35,11 @@ export const GATEWAY_SETTINGS = {
     address(
       'This gateway as agents dial it: told to agents, which then keep tunnels to this one and to others.',
     ),
+  ),
+  'agents.fronts': rows(
+    'Host names at Cloudflare behind which agents are that run a connector (via: cloudflare-connector), for this gateway to dial: address (host, with :port where it is not 443), serviceTokenFile, caFile. One host name for each agent.',
+    'list of fronts',
+    readFront,
   ),
   zone: optional(
     text(

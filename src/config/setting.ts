@@ -102,6 +102,26 @@ export function choice<const C extends string>(
   })
 }
 
+/** Makes a setting that is a list of a few words, each once and one at least: YAML in the file, JSON or the words with commas in a flag or variable. */
+export function choices<const C extends string>(
+  describe: string,
+  defaultValue: readonly C[],
+  all: readonly C[],
+): Setting<readonly C[]> {
+  const parse = (raw: unknown): readonly C[] => {
+    const isJson = typeof raw === 'string' && raw.startsWith('[')
+    const list: unknown = isJson ? JSON.parse(raw) : typeof raw === 'string' ? raw.split(',') : raw
+    const found = Array.isArray(list) ? list.map((word) => all.find((one) => one === word)) : []
+    const known = found.filter((one) => one !== undefined)
+    if (known.length === 0 || known.length < found.length || new Set(known).size < known.length)
+      throw new Error(`must be a list of ${all.join(', ')}, each once`)
+    return known
+  }
+  return make(`list of ${all.join(' | ')}`, describe, defaultValue, parse, (value) =>
+    JSON.stringify(value),
+  )
+}
+
 /** An address to dial. */
 export function address(describe: string, defaultValue?: string): Setting<Address> {
   return anyAddress(describe, defaultValue, 1)

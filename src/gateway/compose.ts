@@ -15,6 +15,7 @@ import {
   AgentSide,
   Canary,
   CloneWatch,
+  Fronts,
   narrowPolicies,
   Notices,
 } from './agents/agents.ts'
@@ -54,6 +55,7 @@ export interface Rooms {
   readonly enrolment: Enrolment | undefined
   /** For agents, and for callers. */
   readonly listeners: readonly [TlsListener, TlsListener]
+  readonly fronts: Fronts
 }
 
 /** Makes the rooms of a gateway, in order. */
@@ -101,13 +103,14 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
       callers.accept(wire)
     }),
   ] as const
+  const fronts = new Fronts({ settings, ambient, own, agents })
   const limits = handshakeLimits(settings)
   const enrolment =
     ca === undefined || access === undefined
       ? undefined
       : new Enrolment({ settings, own, access, ca, limits, ambient, strangers })
   const made = { ca, registry, book, admission, agents, callers, canary, notices, clones }
-  return { ...made, enrolment, listeners }
+  return { ...made, enrolment, listeners, fronts }
 }
 
 /** Says who hears of what happens in the rooms. */

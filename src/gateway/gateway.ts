@@ -68,6 +68,7 @@ export class Gateway implements GatewayRooms {
       const [forAgents, forCallers] = this.#rooms.listeners
       const [agents, callers] = [await forAgents.listen(), await forCallers.listen()]
       this.access?.start()
+      this.#rooms.fronts.use(this.#settings['agents.fronts'])
       const bound: GatewayAddresses = { agents, callers, ...enrolment }
       logger.info(listening(bound), 'gateway is listening')
       return bound
@@ -99,11 +100,12 @@ export class Gateway implements GatewayRooms {
 
   /** Takes the identity's files as they are now, and what agents are told of gateways. @throws what reading them throws; nothing changes then */
   reload(next: GatewaySettings = this.#settings): void {
-    const { 'agents.address': address, peers, zone, 'enroll.jwt': jwt } = next
-    const changed = { 'agents.address': address, peers, zone, 'enroll.jwt': jwt }
-    this.#settings = { ...this.#settings, ...changed }
+    const { 'agents.address': address, 'agents.fronts': fronts, 'enroll.jwt': jwt } = next
+    const named = { 'agents.address': address, 'agents.fronts': fronts, 'enroll.jwt': jwt }
+    this.#settings = { ...this.#settings, ...named, peers: next.peers, zone: next.zone }
     this.#tell()
     this.ca?.issuer.useJwtRows(jwt)
+    this.#rooms.fronts.use(fronts)
     const protection = protectionOf(this.#settings)
     this.own.reload(protection)
     this.ca?.authorities.use(protection)
@@ -115,7 +117,8 @@ export class Gateway implements GatewayRooms {
   async drain(): Promise<void> {
     this.#isDraining = true
     for (const listener of this.#rooms.listeners) listener.close()
-    const { agents, callers } = this.#rooms
+    const { agents, callers, fronts } = this.#rooms
+    fronts.stop()
     const all = [[...agents.connections], [...callers.connections]] as const
     await drainConnections(...all, this.#settings, this.#ambient.clock)
     // Who went with us, and that they went: a store that fails has said so.
@@ -126,6 +129,7 @@ export class Gateway implements GatewayRooms {
   /** Stops at once. */
   stop(): void {
     for (const listener of this.#rooms.listeners) listener.close()
+    this.#rooms.fronts.stop()
     this.enrolment?.close()
     this.#rooms.canary.stop()
     for (const connection of this.#connections())

@@ -17,10 +17,14 @@ const ISSUERS_MAX = 8
 
 /**
  * The one place where a finished handshake becomes a peer, at both ends. OpenSSL has accepted the
- * chain; this demands the rest, from the verified leaf alone.
+ * chain; this demands the rest, from the verified leaf alone. `address`: of the other end, for people, where a carrier is between.
  * @throws CERT_MISSING, CERT_UNTRUSTED, TLS_ALPN, CERT_LEAF_RULES, IDENTITY_ROLE, IDENTITY_TRUST_DOMAIN
  */
-export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
+export function judgePeer(
+  socket: TLSSocket,
+  expected: Expectation,
+  address = peerKey(socket),
+): TlsWire {
   const leaf = socket.getPeerX509Certificate()
   if (leaf === undefined)
     throw new PosternError('CERT_MISSING', 'the peer presented no certificate')
@@ -42,7 +46,7 @@ export function judgePeer(socket: TLSSocket, expected: Expectation): TlsWire {
     tlsVersion: socket.getProtocol() ?? '',
     cipher: socket.getCipher().standardName,
     group: group?.name ?? groupName(socket),
-    address: peerKey(socket),
+    address,
     certificateNotBeforeMs: Date.parse(leaf.validFrom),
     certificateNotAfterMs: Date.parse(leaf.validTo),
     certificate: leaf.raw,

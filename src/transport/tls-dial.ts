@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { connect, type TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'
 import type { Credential } from '../identity/key-files.ts'
@@ -11,6 +11,7 @@ import { rotatedLookup, type RotatedLookup } from './rotated-lookup.ts'
 import { tlsError } from './tls-errors.ts'
 import { ALPN, secureContext } from './tls-options.ts'
 import { judgeHostName } from '../identity/host-name.ts'
+import { endTogether } from './tls-over.ts'
 import { claimsOf, rememberSubject, subjectOf } from './peer-subject.ts'
 import type { TlsWire } from './tls-wire.ts'
 
@@ -30,6 +31,8 @@ export interface DialOptions {
   readonly timeoutMs?: number
   /** The way out; default directly. */
   readonly egress?: Egress
+  /** Brings a stream to the other end, in place of a TCP connection. */
+  readonly carrier?: (signal: AbortSignal) => Promise<Duplex>
   /** How the host's addresses are ordered, where it is dialled directly; default: as the resolver does. */
   readonly lookup?: RotatedLookup
   /** Our wall clock in ms, to say how far off a certificate's time is. */
@@ -44,6 +47,8 @@ export interface DialOptions {
 export async function dialTls(options: DialOptions): Promise<TlsWire> {
   const { host, port, egress = DIRECT, timeoutMs = DIAL_MS } = options
   const signal = options.signal ?? AbortSignal.timeout(timeoutMs)
+  if (options.carrier !== undefined)
+    return await handshake(options, signal, await options.carrier(signal))
   const proxy = egress.proxyFor(host, port)
   if (proxy === undefined) return await handshake(options, signal, undefined)
   return await handshake(options, signal, await egress.through(proxy, { host, port }, signal))
@@ -52,7 +57,7 @@ export async function dialTls(options: DialOptions): Promise<TlsWire> {
 function handshake(
   options: DialOptions,
   signal: AbortSignal,
-  through: Socket | undefined,
+  through: Duplex | undefined,
 ): Promise<TlsWire> {
   const { promise, resolve, reject } = Promise.withResolvers<TlsWire>()
   const { credential } = options
@@ -73,6 +78,7 @@ function handshake(
     ),
   })
   rememberSubject(socket)
+  if (through !== undefined) endTogether(socket, through)
   const onAbort = (): void => {
     socket.destroy()
     reject(timeout(options))
@@ -94,7 +100,9 @@ function handshake(
   once(socket, 'secureConnect', () => {
     signal.removeEventListener('abort', onAbort)
     try {
-      const wire = judgePeer(socket, options.expected)
+      const { carrier, expected, host, port } = options
+      const address = carrier === undefined ? undefined : `${host}:${String(port)}`
+      const wire = judgePeer(socket, expected, address)
       ignoreError()
       resolve(wire)
     } catch (error) {

@@ -17,6 +17,7 @@ const DOWN: TunnelReport = {
   state: 'backoff',
   sinceMs: undefined,
   address: 'gw:7443',
+  via: undefined,
   gateway: undefined,
   region: undefined,
   gatewayVersion: undefined,
@@ -68,7 +69,14 @@ function reportWith(parts: Partial<AgentReport>): AgentReport {
       budgets: [],
       record: undefined,
     },
-    tunnels: { wanted: 2, up: 0, main: DOWN, all: [DOWN], lastError: undefined },
+    tunnels: {
+      ways: { ways: [], connector: undefined },
+      wanted: 2,
+      up: 0,
+      main: DOWN,
+      all: [DOWN],
+      lastError: undefined,
+    },
     notices: { warnings: [], canaries: new Map() },
     events: [],
     ...parts,
@@ -102,7 +110,8 @@ describe('what an agent tells an operator', () => {
   it('joins a tunnel with the canary calls of the gateway that welcomed it', () => {
     const canary = { atMs: 2000, intervalMs: 1000, latencyMs: undefined, failures: 1 }
     const notices = { warnings: [], canaries: new Map([['g', canary]]) }
-    const tunnels = { wanted: 1, up: 1, main: UP, all: [UP, DOWN], lastError: undefined }
+    const ways = { ways: [], connector: undefined }
+    const tunnels = { ways, wanted: 1, up: 1, main: UP, all: [UP, DOWN], lastError: undefined }
     const told = json(reportWith({ notices, tunnels })) as { tunnels: { canary: unknown }[] }
     expect(told.tunnels.map((one) => one.canary)).to.deep.equal([
       { at: '1970-01-01T00:00:02.000Z', latencyMs: null, failures: 1 },

@@ -22,6 +22,7 @@ function reportWith(parts: Partial<GatewayReport> = {}): GatewayReport {
       canaryMsMax: undefined,
       servicesDown: 0,
     },
+    fronts: [],
     callers: {
       callers: 1,
       streams: 5,

@@ -58,7 +58,10 @@ export const BANS: readonly Ban[] = [
     pattern: /(?<!readonly )\bca: (?!rootsOf\()|\bca,|\{ ca \}/,
     instead: 'trustIn() or rootsOf(): Node takes the roots of the system in place of none',
     allowedIn: [],
-    within: ['src/transport/', 'src/dataplane/', 'src/token/', 'src/caller/', 'src/tunnel/'],
+    within: [
+      ...['src/transport/', 'src/carrier/', 'src/dataplane/', 'src/token/', 'src/caller/'],
+      'src/tunnel/',
+    ],
   },
   { pattern: /\bconsole\./, instead: 'Output or Logger', allowedIn: [] },
   {
@@ -75,7 +78,7 @@ export const BANS: readonly Ban[] = [
     pattern: /\.(on|once|addListener|prependListener|prependOnceListener)\(/,
     instead: 'on, once or onFirst of src/transport/edge.ts: no handler there may throw',
     allowedIn: ['src/transport/edge.ts'],
-    within: ['src/transport/', 'src/tunnel/'],
+    within: ['src/transport/', 'src/tunnel/', 'src/carrier/'],
   },
   { pattern: /new (tls\.)?TLSSocket\(/, instead: 'tls.createServer or tls.connect', allowedIn: [] },
   {

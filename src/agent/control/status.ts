@@ -5,11 +5,14 @@ import {
   type AgentStatus,
   type AgentStatus_CanarySchema,
   type AgentStatus_CertificateSchema,
+  type AgentStatus_ConnectorSchema,
   type AgentStatus_GuardSchema,
   type AgentStatus_ServiceSchema,
   type AgentStatus_TunnelSchema,
+  type AgentStatus_WaySchema,
 } from '../../gen/postern/v1/agent_control_pb.js'
 import { STATUS_NAMES } from '../../rpc/status.ts'
+import type { ConnectorReport, WayReport } from '../carriers/carriers.ts'
 import type { GuardReport } from '../guard/guard.ts'
 import type { Canary } from '../notices/notices.ts'
 import type { TunnelReport } from '../tunnels/tunnels.ts'
@@ -46,6 +49,8 @@ export function agentStatus(report: AgentReport, nowWallMs: number): AgentStatus
     events: report.events.map(({ atMs, kind, text }) => ({ at: isoTime(atMs), kind, text })),
     guard: guardStatus(report.guard),
     seal: report.seal,
+    ways: tunnels.ways.ways.map(wayStatus),
+    connector: tunnels.ways.connector && connectorStatus(tunnels.ways.connector),
     lastError: tunnels.lastError && {
       code: tunnels.lastError.code,
       message: tunnels.lastError.message,
@@ -96,6 +101,33 @@ function serviceStatus({
   if (health === undefined) return service
   const { isDown, reason, sinceMs, latencyMs } = health
   return { ...service, health: { up: !isDown, reason, since: isoTime(sinceMs), latencyMs } }
+}
+
+function wayStatus({
+  failedAtMs,
+  restsUntilMs,
+  ...way
+}: WayReport): Init<typeof AgentStatus_WaySchema> {
+  return {
+    ...way,
+    failedAt: failedAtMs === undefined ? undefined : isoTime(failedAtMs),
+    restsUntil: restsUntilMs === undefined ? undefined : isoTime(restsUntilMs),
+  }
+}
+
+function connectorStatus({
+  sinceMs,
+  port: _port,
+  errors,
+  locations,
+  ...connector
+}: ConnectorReport): Init<typeof AgentStatus_ConnectorSchema> {
+  return {
+    ...connector,
+    locations: [...locations],
+    since: isoTime(sinceMs),
+    errors: errors.map(({ atMs, text }) => ({ at: isoTime(atMs), text })),
+  }
 }
 
 function tunnelStatus(

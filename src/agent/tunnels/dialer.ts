@@ -1,4 +1,4 @@
-import { PosternError } from '../../base/errors.ts'
+import { asPosternError, PosternError } from '../../base/errors.ts'
 import { VERSION } from '../../base/version.ts'
 import { addressText, type Address } from '../../base/address.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
@@ -10,7 +10,9 @@ import type { TlsFacts, TlsWire } from '../../transport/tls-wire.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
 import { CANARY_FEATURE, NARROW_FEATURE } from '../../contract/features.ts'
-import type { Credential } from '../../identity/key-files.ts'
+import type { WayName } from '../../config/carrier-settings.ts'
+import type { Carriers } from '../carriers/carriers.ts'
+import type { AgentCredential } from '../credential/credential.ts'
 import { OwnChannel, type AgentGuard } from '../guard/guard.ts'
 import type { Services } from '../services/services.ts'
 import type { CredentialStore } from '../credential/credential.ts'
@@ -27,15 +29,17 @@ export interface DialerPorts {
   readonly guard: AgentGuard
   readonly services: Services
   readonly egress: Egress
+  readonly carriers: Carriers
   readonly directory: GatewayDirectory
   /** A gateway let us in, and told its time, in wall-clock ms. */
   readonly onWelcome: (gatewayTimeMs: number, rttMs: number) => void
 }
 
 /** What is remembered of a connection that was dialled. */
-interface Dialled {
+export interface Dialled {
   readonly address: Address
-  readonly credential: Credential
+  readonly way: WayName
+  readonly credential: AgentCredential
   /** Of what was offered when it was registered; undefined until then. */
   version: number | undefined
 }
@@ -56,18 +60,24 @@ export class Dialer {
     return this.#dialled.get(facts)?.address
   }
 
-  /** The connection stands on another credential than the present one, or the gateway knows other offers than ours. */
+  /** Where, and by which way, a connection was dialled. */
+  dialled(facts: TlsFacts): Pick<Dialled, 'address' | 'way'> | undefined {
+    return this.#dialled.get(facts)
+  }
+
+  /** The connection stands on another credential than the present one, the gateway knows other offers than ours, or there is a better way. */
   isOutdated(facts: TlsFacts): boolean {
     const dialled = this.#dialled.get(facts)
     if (dialled === undefined) return false
-    const { store, services } = this.#ports
-    const { credential, version = services.version } = dialled
-    return credential !== store.credential || version !== services.version
+    const { store, services, carriers } = this.#ports
+    const { credential, version = services.version, way } = dialled
+    const isRenewed = credential !== store.credential || version !== services.version
+    return isRenewed || carriers.ways.isOutdone(way)
   }
 
   /** Dials the next gateway, and judges it. @throws the network and identity codes, CERT_EXPIRED for our own, GATEWAY_HELD */
   async dial({ held }: OtherTunnels, signal: AbortSignal): Promise<TlsWire> {
-    const { settings, ambient, store, egress, directory } = this.#ports
+    const { store, ambient, carriers } = this.#ports
     const { credential } = store
     const nowMs = ambient.clock.wallMs()
     if (credential.notAfterMs <= nowMs) {
@@ -80,11 +90,32 @@ export class Dialer {
       const text = `our certificate expired on ${ended}, by our clock; ${why}`
       throw new PosternError('CERT_EXPIRED', text)
     }
-    const address = directory.next(held())
+    const way = carriers.ways.next
+    try {
+      return await this.#dialBy(way, held, credential, signal)
+    } catch (error) {
+      const cause = asPosternError(error)
+      if (cause.code !== 'GATEWAY_HELD') carriers.ways.failed(way, cause)
+      throw error
+    }
+  }
+
+  async #dialBy(
+    way: WayName,
+    held: OtherTunnels['held'],
+    credential: AgentCredential,
+    signal: AbortSignal,
+  ): Promise<TlsWire> {
+    const { settings, ambient, egress, directory, carriers } = this.#ports
+    const nowMs = ambient.clock.wallMs()
+    const carrier = carriers.carrierOf(way)
+    const address = carrier?.address ?? directory.next(held())
     const wire = await dialTls({
       ...address,
-      serverName: settings['gateway.serverName'],
+      // The inner certificate names the gateway, and not the host of a carrier.
+      serverName: settings['gateway.serverName'] ?? (carrier && settings['gateway.address'].host),
       credential,
+      ...(carrier === undefined ? {} : { carrier: carrier.open }),
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
       signal,
       nowMs,
@@ -101,7 +132,7 @@ export class Dialer {
       wire.dismiss(refusal)
       throw refusal
     }
-    this.#dialled.set(wire.facts, { address, credential, version: undefined })
+    this.#dialled.set(wire.facts, { address, way, credential, version: undefined })
     return wire
   }
 
@@ -113,7 +144,7 @@ export class Dialer {
 
   /** The first call of a connection; its answer is the welcome. @throws RpcError, GATEWAY_HELD */
   async register({ held }: OtherTunnels, connection: RpcConnection): Promise<RegisterResponse> {
-    const { settings, store, guard, services, directory, onWelcome } = this.#ports
+    const { settings, store, guard, services, directory, carriers, onWelcome } = this.#ports
     const client = unaryClientOf(TunnelService, new OwnChannel(guard.guard, connection))
     const { cluster, agent } = store.credential.identity
     const request = {
@@ -128,7 +159,11 @@ export class Dialer {
     const dialled = this.#dialled.get(connection.facts)
     if (dialled !== undefined) dialled.version = services.version
     const timeoutMs = settings['tunnel.dialTimeout']
-    const welcome = await client.register(request, { timeoutMs })
+    const welcome = await client.register(request, { timeoutMs }).catch((error: unknown) => {
+      if (dialled !== undefined) carriers.ways.failed(dialled.way, asPosternError(error))
+      throw error
+    })
+    if (dialled !== undefined) carriers.ways.worked(dialled.way)
     const { facts } = connection
     const address = this.addressOf(facts)
     // A list may have come, or another tunnel up, while this connection was made.

@@ -1,6 +1,8 @@
 import { printable } from '../../base/errors.ts'
 import { addressText, type Address } from '../../base/address.ts'
+import type { WayName } from '../../config/carrier-settings.ts'
 import type { TlsFacts } from '../../transport/tls-wire.ts'
+import type { Dialled } from './dialer.ts'
 import type { Tunnel } from '../../tunnel/tunnel.ts'
 
 /** How one tunnel is. Times in wall-clock ms. */
@@ -10,6 +12,8 @@ export interface TunnelReport {
   readonly sinceMs: number | undefined
   /** Where it was dialled; while it is not up, gateway.address of the settings. */
   readonly address: string
+  /** The way that it took; undefined while it is not up. */
+  readonly via: WayName | undefined
   /** Name and region of the gateway, by its certificate. */
   readonly gateway: string | undefined
   readonly region: string | undefined
@@ -29,21 +33,22 @@ export interface TunnelReport {
   readonly attempt: number
 }
 
-/** Says how a tunnel is. `addressOf`: where a connection was dialled; `usual`: the address to show while there is none. */
+/** Says how a tunnel is. `dialledAt`: where a connection was dialled; `usual`: the address to show while there is none. */
 export function reportTunnel(
   { state }: Tunnel,
-  addressOf: (facts: TlsFacts) => Address | undefined,
+  dialledAt: (facts: TlsFacts) => Pick<Dialled, 'address' | 'way'> | undefined,
   usual: Address,
 ): TunnelReport {
   const ready = state.name === 'ready' ? state : undefined
   const facts = ready?.connection.facts
   const session = ready?.connection.session
   const identity = facts?.identity.role === 'gateway' ? facts.identity : undefined
-  const dialled = facts === undefined ? undefined : addressOf(facts)
+  const dialled = facts === undefined ? undefined : dialledAt(facts)
   return {
     state: state.name,
     sinceMs: ready?.sinceWallMs,
-    address: addressText(dialled ?? usual),
+    address: addressText(dialled?.address ?? usual),
+    via: dialled?.way,
     gateway: identity?.gateway,
     region: identity?.region,
     gatewayVersion: ready === undefined ? undefined : printable(ready.welcome.gatewayVersion),

@@ -10,6 +10,7 @@ import type { TunnelState } from '../../tunnel/lifecycle.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { Tunnel } from '../../tunnel/tunnel.ts'
+import type { Carriers, CarriersReport } from '../carriers/carriers.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 import type { AgentGuard } from '../guard/guard.ts'
 import type { Reason } from '../health/health.ts'
@@ -23,6 +24,7 @@ import { TunnelUpkeep } from './upkeep.ts'
 
 /** How the tunnels are. Times in wall-clock ms. */
 export interface TunnelsReport {
+  readonly ways: CarriersReport
   readonly wanted: number
   readonly up: number
   /** The best of them. */
@@ -41,6 +43,7 @@ export interface TunnelsPorts {
   readonly guard: AgentGuard
   readonly services: Services
   readonly egress: Egress
+  readonly carriers: Carriers
   readonly seal: AgentSeal
 }
 
@@ -71,13 +74,16 @@ export class Tunnels {
 
   constructor(ports: TunnelsPorts) {
     this.#ports = ports
-    const { settings, ambient, store, guard, services, egress } = ports
+    const { settings, ambient, store, guard, services, egress, carriers } = ports
     const { clock, logger } = ambient
     this.#settings = settings
+    carriers.arrived.add(() => {
+      this.hurry()
+    })
     this.#directory = new GatewayDirectory(addressesOf(settings))
     const directory = this.#directory
     this.#dialer = new Dialer({
-      ...{ settings, ambient, store, guard, services, egress, directory },
+      ...{ settings, ambient, store, guard, services, egress, directory, carriers },
       onWelcome: (gatewayTimeMs, rttMs) => {
         this.welcomed.tell({ gatewayTimeMs, rttMs })
       },
@@ -97,6 +103,7 @@ export class Tunnels {
   }
 
   start(): void {
+    this.#ports.carriers.start()
     this.#set.start()
     this.#upkeep.start()
   }
@@ -105,11 +112,13 @@ export class Tunnels {
   async drain(graceMs: number): Promise<void> {
     this.#upkeep.stop()
     await this.#set.drain(graceMs)
+    await this.#ports.carriers.drain()
   }
 
   stop(): void {
     this.#upkeep.stop()
     this.#set.stop()
+    this.#ports.carriers.stop()
   }
 
   get all(): readonly Tunnel[] {
@@ -171,9 +180,10 @@ export class Tunnels {
     const { all, main, ready, wanted } = this.#set
     const usual = this.#settings['gateway.address']
     const one = (tunnel: Tunnel): TunnelReport =>
-      reportTunnel(tunnel, (facts) => this.addressOf(facts), usual)
+      reportTunnel(tunnel, (facts) => this.#dialer.dialled(facts), usual)
     const { lastError, lastErrorAtMs } = main
     return {
+      ways: this.#ports.carriers.report(),
       wanted,
       up: ready.length,
       main: one(main),

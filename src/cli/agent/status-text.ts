@@ -4,10 +4,12 @@ import {
   AgentStatus_CertificateSchema,
   type AgentStatus_Calls,
   type AgentStatus_Canary,
+  type AgentStatus_Connector,
   type AgentStatus_Error,
   type AgentStatus_Guard,
   type AgentStatus_ServiceHealth,
   type AgentStatus_Tunnel,
+  type AgentStatus_Way,
 } from '../../gen/postern/v1/agent_control_pb.js'
 import { printable } from '../../base/errors.ts'
 import { humanBytes, humanSpan } from '../program/program.ts'
@@ -31,6 +33,8 @@ export function statusText(status: AgentStatus): string {
   if (status.tunnels.length < status.tunnelsWanted)
     rows.push(['tunnels', `${String(status.tunnels.length)} of ${String(status.tunnelsWanted)}`])
   for (const tunnel of status.tunnels) rows.push(...tunnelRows(tunnel, now))
+  if (status.ways.length > 1) for (const way of status.ways) rows.push(['way', wayLine(way, now)])
+  if (status.connector !== undefined) rows.push(...connectorRows(status.connector, now))
   if (calls !== undefined) rows.push(['calls', callsLine(calls)])
   if (status.guard !== undefined) rows.push(...guardRows(status.guard))
   if (status.seal !== undefined && status.seal.pin !== '')
@@ -77,6 +81,34 @@ function tunnelRows(tunnel: AgentStatus_Tunnel, nowMs: number): [string, string]
   return rows
 }
 
+function connectorRows(connector: AgentStatus_Connector, nowMs: number): [string, string][] {
+  const { state, since, reason, version, path, pinned, pid, starts } = connector
+  const { connections, locations, protocol, errors } = connector
+  const why = reason === undefined ? '' : `: ${reason}`
+  const edge =
+    connections === 0
+      ? ''
+      : `, ${String(connections)} connections to ${locations.join(', ')} by ${protocol}`
+  const last = errors.at(-1)
+  return [
+    ['cloudflared', `${state} for ${humanSpan(nowMs - Date.parse(since))}${why}${edge}`],
+    [
+      '  program',
+      `${path} ${version}${pinned ? ', pinned' : ''}${pid === 0 ? '' : `, pid ${String(pid)}`}, start ${String(starts)}`,
+    ],
+    ...(last === undefined ? [] : [['  said', `${last.at} ${last.text}`] as [string, string]]),
+  ]
+}
+
+function wayLine({ name, failure, failedAt, restsUntil }: AgentStatus_Way, nowMs: number): string {
+  if (failure === undefined || failedAt === undefined) return `${name}: nothing against it`
+  const rests =
+    restsUntil === undefined
+      ? 'tried again next'
+      : `not tried again for ${humanSpan(Date.parse(restsUntil) - nowMs)}`
+  return `${name}: failed ${humanSpan(nowMs - Date.parse(failedAt))} ago, ${rests}: ${failure}`
+}
+
 function canaryLine({ at, latencyMs, failures }: AgentStatus_Canary, nowMs: number): string {
   const when = `${humanSpan(nowMs - Date.parse(at))} ago`
   if (failures > 0) return `the gateway's last ${String(failures)} failed; one came through ${when}`
@@ -110,9 +142,11 @@ function gatewayLine({
   region,
   gatewayVersion,
   attempt,
+  via = 'direct',
 }: AgentStatus_Tunnel): string {
   if (gateway === undefined) return `${address} (attempt ${String(attempt)})`
-  return `${gateway} in ${region ?? '?'} at ${address} (version ${gatewayVersion ?? '?'})`
+  const way = via === 'direct' ? '' : ` via ${via}`
+  return `${gateway} in ${region ?? '?'} at ${address}${way} (version ${gatewayVersion ?? '?'})`
 }
 
 function trafficLine({ rttMs, streams, bytesIn, bytesOut }: AgentStatus_Tunnel): string {

@@ -114,6 +114,10 @@ function statusText(status: GatewayStatus): string {
     ['tunnels', `${String(tunnels)} of ${String(agents)} agents in ${String(clusters)} clusters`],
     ['callers', `${String(status.callers)} connections, ${String(status.streams)} running calls`],
     ['relayed', `${String(status.relayed)} since the start`],
+    ...status.fronts.map(({ address, waiting, accepted, failure }): [string, string] => [
+      'front',
+      `${address}: ${failure ?? (waiting ? 'waits for its agent to begin' : 'is dialled')}; ${String(accepted)} tunnels came this way`,
+    ]),
     ['buffers', `${humanBytes(buffers.reservedBytes)} of ${humanBytes(buffers.bytesMax)}`],
     [
       'certificate',

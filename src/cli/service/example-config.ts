@@ -23,6 +23,58 @@ gateway.address: gateway.example.com:7443
 # Default: NO_PROXY of the environment. (list of texts)
 #gateway.noProxy: [.internal, 10.0.0.0/8]
 
+# Ways to the gateways, in order of preference: direct; cloudflare-dial, by WSS to the host name that
+# the control plane has at Cloudflare; cloudflare-connector, through a cloudflared that the agent
+# supervises and that gateways dial. Where one fails the next is taken, and a better one again as soon
+# as it works (docs/CLOUDFLARE.md). (list of direct | cloudflare-dial | cloudflare-connector)
+#via: ["direct"]
+
+# A way that failed is not tried before this where there is another; doubled with each failure in a
+# row, up to 5 minutes. (100ms to 5m)
+#via.retry: 30s
+
+# Host name and port of the control plane at Cloudflare, such as cp.example.com:443. (host:port)
+#cloudflare.address: 
+
+# File with the service token for Cloudflare Access, readable by its owner alone: CF-Access-Client-Id:
+# and CF-Access-Client-Secret: on a line each. It is read anew for each dial. Default: none is shown.
+# (path)
+#cloudflare.serviceTokenFile: 
+
+# Roots in PEM that the certificate of that host name must chain to. Default: those of the system.
+# (path)
+#cloudflare.caFile: 
+
+# The cloudflared to run. Default: CLOUDFLARED_BIN of the environment, then PATH, then that of the npm
+# package cloudflared. It is never downloaded. (path)
+#cloudflared.path: 
+
+# SHA-256 that this program must have, checked before each start. (64 hexadecimal digits in lower
+# case)
+#cloudflared.sha256: 
+
+# File with the token of the tunnel, readable by its owner alone. (path)
+#cloudflared.tokenFile: 
+
+# Where cloudflared brings what gateways dial: an address of this machine alone, which the ingress of
+# the tunnel names as tcp://127.0.0.1:7865. (host:port)
+#cloudflared.listen: 127.0.0.1:7865
+
+# How cloudflared comes to the edge. auto: by QUIC (UDP 7844), and at the next start by HTTP/2 (TCP
+# 7844) where that did not work. (auto | quic | http2)
+#cloudflared.protocol: auto
+
+# Longest time from a start to readiness. cloudflared may wait 65 s for silent resolvers alone. (1s to
+# 10m)
+#cloudflared.startTimeout: 90s
+
+# A cloudflared that was ready, and is not for this long, is replaced: its own retries take up to
+# minutes. (1s to 10m)
+#cloudflared.outage: 20s
+
+# Longest time between SIGTERM and SIGKILL. It has no streams left by then. (1s to 3m)
+#cloudflared.grace: 5s
+
 # Trust domain that every identity must belong to. (domain name)
 trustDomain: example.com
 

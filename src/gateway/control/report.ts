@@ -1,3 +1,4 @@
+import type { FrontReport } from '../agents/agents.ts'
 import type { AccessReport } from '../access/access.ts'
 import type { CaReport, IssuedReport, OwnReport } from '../ca/ca.ts'
 import type { CallersReport } from '../callers/callers.ts'
@@ -12,6 +13,8 @@ export interface GatewayReport {
   readonly own: OwnReport
   readonly clusters: ClustersReport
   readonly callers: CallersReport
+  /** Hosts at Cloudflare that this gateway dials. */
+  readonly fronts: readonly FrontReport[]
   /** Agents that were told to come back later. */
   readonly deferred: number
   /** Undefined: it has no store. */

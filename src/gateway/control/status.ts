@@ -32,15 +32,18 @@ export function gatewayStatus(
     streams: callers.streams,
     relayed: callers.relayed,
     buffers: report.buffers,
+    fronts: report.fronts.map(({ isWaiting, ...front }) => ({ ...front, waiting: isWaiting })),
     certificate: { notAfter: new Date(own.notAfterMs).toISOString(), expiresInMs },
   })
 }
 
-function reasonsOf({ access }: GatewayReport, expiresInMs: number): string[] {
+function reasonsOf({ access, fronts }: GatewayReport, expiresInMs: number): string[] {
   const reasons: string[] = []
   if (expiresInMs < EXPIRY_WARN_MS)
     reasons.push(`the certificate expires in ${String(Math.round(expiresInMs / 60_000))} min`)
   if (access?.storeError !== undefined)
     reasons.push(`the store cannot be used, what it said last is in force: ${access.storeError}`)
+  for (const { address, failure } of fronts)
+    if (failure !== undefined) reasons.push(`no agent comes through ${address}: ${failure}`)
   return reasons
 }

@@ -133,6 +133,13 @@ export declare type GatewayStatus = Message<"postern.v1.GatewayStatus"> & {
    * @generated from field: postern.v1.GatewayStatus.Certificate certificate = 14;
    */
   certificate?: GatewayStatus_Certificate | undefined;
+
+  /**
+   * Hosts at Cloudflare that this gateway dials, for agents that run a connector.
+   *
+   * @generated from field: repeated postern.v1.GatewayStatus.Front fronts = 15;
+   */
+  fronts: GatewayStatus_Front[];
 };
 
 /**
@@ -140,6 +147,43 @@ export declare type GatewayStatus = Message<"postern.v1.GatewayStatus"> & {
  * Use `create(GatewayStatusSchema)` to create a new message.
  */
 export declare const GatewayStatusSchema: GenMessage<GatewayStatus>;
+
+/**
+ * @generated from message postern.v1.GatewayStatus.Front
+ */
+export declare type GatewayStatus_Front = Message<"postern.v1.GatewayStatus.Front"> & {
+  /**
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * A connection is there, and waits for the agent to begin.
+   *
+   * @generated from field: bool waiting = 2;
+   */
+  waiting: boolean;
+
+  /**
+   * Tunnels that came this way since the start.
+   *
+   * @generated from field: uint32 accepted = 3;
+   */
+  accepted: number;
+
+  /**
+   * Why the last dial failed; absent: it did not.
+   *
+   * @generated from field: optional string failure = 4;
+   */
+  failure?: string | undefined;
+};
+
+/**
+ * Describes the message postern.v1.GatewayStatus.Front.
+ * Use `create(GatewayStatus_FrontSchema)` to create a new message.
+ */
+export declare const GatewayStatus_FrontSchema: GenMessage<GatewayStatus_Front>;
 
 /**
  * @generated from message postern.v1.GatewayStatus.Buffers

@@ -362,6 +362,20 @@ export declare type AgentStatus = Message<"postern.v1.AgentStatus"> & {
    * @generated from field: repeated postern.v1.AgentStatus.Backend backends = 23;
    */
   backends: AgentStatus_Backend[];
+
+  /**
+   * The ways to the gateways, in order of preference.
+   *
+   * @generated from field: repeated postern.v1.AgentStatus.Way ways = 24;
+   */
+  ways: AgentStatus_Way[];
+
+  /**
+   * Absent: the agent supervises none.
+   *
+   * @generated from field: optional postern.v1.AgentStatus.Connector connector = 25;
+   */
+  connector?: AgentStatus_Connector | undefined;
 };
 
 /**
@@ -703,6 +717,13 @@ export declare type AgentStatus_Tunnel = Message<"postern.v1.AgentStatus.Tunnel"
    * @generated from field: uint32 attempt = 16;
    */
   attempt: number;
+
+  /**
+   * The way that it took, a word of the setting `via`; absent while it is not up.
+   *
+   * @generated from field: optional string via = 17;
+   */
+  via?: string | undefined;
 };
 
 /**
@@ -710,6 +731,175 @@ export declare type AgentStatus_Tunnel = Message<"postern.v1.AgentStatus.Tunnel"
  * Use `create(AgentStatus_TunnelSchema)` to create a new message.
  */
 export declare const AgentStatus_TunnelSchema: GenMessage<AgentStatus_Tunnel>;
+
+/**
+ * A way to the gateways.
+ *
+ * @generated from message postern.v1.AgentStatus.Way
+ */
+export declare type AgentStatus_Way = Message<"postern.v1.AgentStatus.Way"> & {
+  /**
+   * A word of the setting `via`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Why it last failed; absent: it has not since it last worked.
+   *
+   * @generated from field: optional string failure = 2;
+   */
+  failure?: string | undefined;
+
+  /**
+   * @generated from field: optional string failed_at = 3;
+   */
+  failedAt?: string | undefined;
+
+  /**
+   * Not tried again before this, where there is another; absent: it may be tried.
+   *
+   * @generated from field: optional string rests_until = 4;
+   */
+  restsUntil?: string | undefined;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Way.
+ * Use `create(AgentStatus_WaySchema)` to create a new message.
+ */
+export declare const AgentStatus_WaySchema: GenMessage<AgentStatus_Way>;
+
+/**
+ * The cloudflared that the agent supervises.
+ *
+ * @generated from message postern.v1.AgentStatus.Connector
+ */
+export declare type AgentStatus_Connector = Message<"postern.v1.AgentStatus.Connector"> & {
+  /**
+   * starting, ready, not-ready, waiting (for its next start) or stopped.
+   *
+   * @generated from field: string state = 1;
+   */
+  state: string;
+
+  /**
+   * Since when.
+   *
+   * @generated from field: string since = 2;
+   */
+  since: string;
+
+  /**
+   * Why it is not ready; absent: it is, or nothing is known yet.
+   *
+   * @generated from field: optional string reason = 3;
+   */
+  reason?: string | undefined;
+
+  /**
+   * @generated from field: string path = 4;
+   */
+  path: string;
+
+  /**
+   * Empty: not known yet.
+   *
+   * @generated from field: string version = 5;
+   */
+  version: string;
+
+  /**
+   * Whether the setting cloudflared.sha256 pins it.
+   *
+   * @generated from field: bool pinned = 6;
+   */
+  pinned: boolean;
+
+  /**
+   * 0: it does not run.
+   *
+   * @generated from field: uint32 pid = 7;
+   */
+  pid: number;
+
+  /**
+   * Of cloudflared to the edge.
+   *
+   * @generated from field: uint32 connections = 8;
+   */
+  connections: number;
+
+  /**
+   * Where the edge is, such as lis01.
+   *
+   * @generated from field: repeated string locations = 9;
+   */
+  locations: string[];
+
+  /**
+   * quic or http2; empty: not known yet.
+   *
+   * @generated from field: string protocol = 10;
+   */
+  protocol: string;
+
+  /**
+   * Starts since the agent began.
+   *
+   * @generated from field: uint32 starts = 11;
+   */
+  starts: number;
+
+  /**
+   * Connections of gateways that wait to be used.
+   *
+   * @generated from field: uint32 waiting = 12;
+   */
+  waiting: number;
+
+  /**
+   * Connections to cloudflared.listen that were not of cloudflared, and were closed.
+   *
+   * @generated from field: uint32 refused = 13;
+   */
+  refused: number;
+
+  /**
+   * What it last said was wrong, oldest first.
+   *
+   * @generated from field: repeated postern.v1.AgentStatus.DatedText errors = 14;
+   */
+  errors: AgentStatus_DatedText[];
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.Connector.
+ * Use `create(AgentStatus_ConnectorSchema)` to create a new message.
+ */
+export declare const AgentStatus_ConnectorSchema: GenMessage<AgentStatus_Connector>;
+
+/**
+ * @generated from message postern.v1.AgentStatus.DatedText
+ */
+export declare type AgentStatus_DatedText = Message<"postern.v1.AgentStatus.DatedText"> & {
+  /**
+   * @generated from field: string at = 1;
+   */
+  at: string;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message postern.v1.AgentStatus.DatedText.
+ * Use `create(AgentStatus_DatedTextSchema)` to create a new message.
+ */
+export declare const AgentStatus_DatedTextSchema: GenMessage<AgentStatus_DatedText>;
 
 /**
  * @generated from message postern.v1.AgentStatus.Canary

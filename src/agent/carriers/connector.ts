@@ -1,0 +1,333 @@
+import type { Duplex } from 'node:stream'
+import { addressText, type Address } from '../../base/address.ts'
+import { PosternError, asPosternError } from '../../base/errors.ts'
+import { LogLimiter } from '../../base/log-limiter.ts'
+import { pause } from '../../base/pause.ts'
+import { Inlet, type OwnerOf } from '../../carrier/carrier.ts'
+import type { AgentSettings } from '../../config/agent-settings.ts'
+import { readSecretFile } from '../../identity/key-files.ts'
+import { makeFolder } from '../../identity/state-files.ts'
+import { backoffMs } from '../../tunnel/backoff.ts'
+import type { Ambient } from '../../tunnel/process-parts.ts'
+import { Child } from './child.ts'
+import { EdgeView } from './edge-view.ts'
+import type { LogLine } from './log-lines.ts'
+import { dieWithParent, endOrphan } from './orphans.ts'
+import { judgeProgram, type Program } from './program.ts'
+import { readinessOf } from './readiness.ts'
+import { hasSocket } from './socket-owner.ts'
+
+const BACKOFF = { minMs: 1000, maxMs: 60_000 }
+const LOOK_MS = 1000
+/** Of the time for a dial, what is waited for a gateway to come. */
+const WAIT_SHARE = 0.75
+const ARRIVED_APART_MS = 2000
+/** Ready for so long, one that ends is started again from the first step of the back-off. */
+const STABLE_MS = 60_000
+/** It says that it is ready, and no gateway has come for so long, nor is one there: the way may be cut, which it sees last. */
+const UNUSED_MS = 150_000
+
+/** How the cloudflared that the agent supervises is. Times in wall-clock ms. */
+export interface ConnectorReport {
+  readonly state: 'starting' | 'ready' | 'not-ready' | 'waiting' | 'stopped'
+  readonly sinceMs: number
+  readonly reason: string | undefined
+  readonly path: string
+  readonly version: string
+  readonly pinned: boolean
+  readonly pid: number
+  /** Of cloudflared.listen, as it was bound. */
+  readonly port: number
+  readonly connections: number
+  readonly locations: readonly string[]
+  readonly protocol: string
+  readonly starts: number
+  readonly waiting: number
+  readonly refused: number
+  readonly errors: readonly { readonly atMs: number; readonly text: string }[]
+}
+
+type OwnEnd = Parameters<OwnerOf>[0]
+
+/** Supervises a cloudflared, and takes what gateways dial through it. */
+export class Connector {
+  readonly #settings: AgentSettings
+  readonly #ambient: Ambient
+  readonly #log: LogLimiter
+  readonly #inlet: Inlet
+  readonly #stop = new AbortController()
+  #address: Address
+  #program: Program | undefined
+  #child: Child | undefined
+  #view = new EdgeView()
+  #state: ConnectorReport['state'] = 'stopped'
+  #sinceMs = 0
+  /** Why it was last not there; undefined since it is. */
+  #failure: PosternError | undefined
+  #reason: string | undefined
+  #toldAtMs = Number.NEGATIVE_INFINITY
+  #connections = 0
+  #starts = 0
+  #attempt = 0
+  /** How the last start came to nothing: the next takes the other protocol. */
+  #isHttp2Next = false
+  #done: Promise<void> = Promise.resolve()
+
+  /** `onArrived`: a gateway has come, and nobody waits for it. */
+  constructor(settings: AgentSettings, ambient: Ambient, onArrived: () => void) {
+    this.#settings = settings
+    const logger = ambient.logger.child({ component: 'cloudflared' })
+    this.#ambient = { ...ambient, logger }
+    this.#log = new LogLimiter(logger, ambient.clock)
+    this.#address = settings['cloudflared.listen']
+    const isOurs = ({ remoteAddress = '', remotePort = 0 }: OwnEnd): boolean | undefined => {
+      const pid = this.#child?.pid ?? 0
+      return pid === 0 ? false : hasSocket(pid, { host: remoteAddress, port: remotePort })
+    }
+    this.#inlet = new Inlet(isOurs, () => {
+      const nowMs = ambient.clock.nowMs()
+      if (nowMs - this.#toldAtMs < ARRIVED_APART_MS) return
+      this.#toldAtMs = nowMs
+      onArrived()
+    })
+  }
+
+  start(): void {
+    this.#done = this.#run()
+  }
+
+  /** Where gateways come out, for people. */
+  get address(): Address {
+    return this.#address
+  }
+
+  /** The next connection of a gateway. @throws CONNECTOR_IDLE, CONNECTOR_MISSING, CONNECTOR_FAILED */
+  async open(signal: AbortSignal): Promise<Duplex> {
+    // The dial has a bound of its own, and says nothing of us where that passes.
+    const late = new AbortController()
+    const waitMs = this.#settings['tunnel.dialTimeout'] * WAIT_SHARE
+    const cancelTimer = this.#ambient.clock.startTimer(waitMs, () => {
+      late.abort()
+    })
+    try {
+      return await this.#inlet.take(AbortSignal.any([signal, late.signal]))
+    } catch (error) {
+      const failure = this.#failure
+      if (failure === undefined) throw error
+      throw new PosternError(failure.code, `cloudflared: ${failure.rawMessage}`)
+    } finally {
+      cancelTimer()
+    }
+  }
+
+  /** Ends it as it wants to be ended: without streams, by SIGTERM, and by SIGKILL after the grace. */
+  async drain(): Promise<void> {
+    this.#stop.abort()
+    this.#inlet.close()
+    await this.#done
+  }
+
+  /** Stops at once. */
+  stop(): void {
+    this.#stop.abort()
+    this.#inlet.close()
+    this.#child?.kill('SIGKILL')
+  }
+
+  report(): ConnectorReport {
+    const { errors, locations, protocol } = this.#view
+    return {
+      state: this.#state,
+      sinceMs: this.#sinceMs,
+      reason: this.#reason,
+      path: this.#program?.path ?? this.#settings['cloudflared.path'] ?? '',
+      version: this.#program?.version ?? '',
+      pinned: this.#program?.isPinned ?? false,
+      pid: this.#child?.pid ?? 0,
+      port: this.#address.port,
+      connections: this.#connections,
+      ...{ locations, protocol, errors },
+      starts: this.#starts,
+      waiting: this.#inlet.waiting,
+      refused: this.#inlet.refused,
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random, logger } = this.#ambient
+    const { signal } = this.#stop
+    const isOver = (): boolean => signal.aborted
+    if (endOrphan(this.#settings['state.directory']))
+      logger.warn({}, 'ended a cloudflared that an earlier run has left over')
+    while (!isOver()) {
+      try {
+        await this.#life()
+      } catch (error) {
+        this.#failure = asPosternError(error, 'CONNECTOR_FAILED')
+        const { code, rawMessage: reason } = this.#failure
+        this.#reason = reason
+        if (!isOver()) this.#log.warn('life', { code, reason }, 'cloudflared is not there')
+      }
+      this.#connections = 0
+      if (isOver()) break
+      this.#enter('waiting')
+      await pause(clock, BACKOFF.minMs / 2 + backoffMs(this.#attempt++, BACKOFF, random), signal)
+    }
+    this.#enter('stopped')
+  }
+
+  /** One process, from its start to its end. @throws why it ended, and what judging throws */
+  async #life(): Promise<void> {
+    const { 'cloudflared.path': path, 'cloudflared.sha256': pin } = this.#settings
+    const isOver = (): boolean => this.#stop.signal.aborted
+    this.#program = await judgeProgram(path, pin)
+    const { port } = this.#address
+    if (this.#starts === 0 || port === 0) this.#address = await this.#inlet.listen(this.#address)
+    if (isOver()) return
+    const { promise: ended, resolve: onExit } = Promise.withResolvers<string>()
+    this.#view = new EdgeView()
+    this.#enter('starting')
+    this.#starts++
+    const child = this.#spawn(this.#program, onExit)
+    this.#child = child
+    this.#ambient.logger.info(
+      { pid: child.pid, version: this.#program.version },
+      'cloudflared is started',
+    )
+    const watching = new AbortController()
+    const verdict = this.#watch(AbortSignal.any([watching.signal, this.#stop.signal]))
+    const reason = await Promise.race([ended, verdict])
+    watching.abort()
+    await this.#end(child, ended)
+    this.#child = undefined
+    if (isOver()) return
+    throw new PosternError('CONNECTOR_FAILED', this.#verdict() ?? this.#explained(reason))
+  }
+
+  #spawn({ path }: Program, onExit: (reason: string) => void): Child {
+    const settings = this.#settings
+    const folder = settings['state.directory']
+    makeFolder(folder)
+    return new Child({
+      ...{ path, folder, onExit, ingress: this.#address },
+      wrapper: dieWithParent(),
+      tokenFile: settings['cloudflared.tokenFile'] ?? '',
+      protocol: this.#protocol(),
+      graceMs: settings['cloudflared.grace'],
+      onLine: (line) => {
+        this.#heard(line)
+      },
+    })
+  }
+
+  #protocol(): 'quic' | 'http2' | undefined {
+    const wanted = this.#settings['cloudflared.protocol']
+    if (wanted !== 'auto') return wanted
+    return this.#isHttp2Next ? 'http2' : undefined
+  }
+
+  #heard(line: LogLine): void {
+    const { clock, logger } = this.#ambient
+    const isWrong = this.#view.take(line, clock.wallMs())
+    const isOver = this.#stop.signal.aborted
+    if (isWrong && !isOver) this.#log.warn('line', { reason: line.text }, 'cloudflared says')
+    else logger.debug({ reason: line.text }, 'cloudflared says')
+  }
+
+  /** Looks at it once a second. Resolves to why it is to be replaced. */
+  async #watch(signal: AbortSignal): Promise<string> {
+    const { clock } = this.#ambient
+    const settings = this.#settings
+    let goodAtMs = clock.nowMs()
+    let usedAtMs = clock.nowMs()
+    let wasReady = false
+    const isOver = (): boolean => signal.aborted
+    while (!isOver()) {
+      await pause(clock, LOOK_MS, signal)
+      const { isReady, connections, reason } = await readinessOf(this.#view.metricsPort)
+      if (isOver()) break
+      const nowMs = clock.nowMs()
+      this.#connections = connections
+      const isUsed = this.#inlet.taken > 0
+      if (isUsed || this.#inlet.waiting > 0) usedAtMs = nowMs
+      const verdict = this.#verdict()
+      if (verdict !== undefined) return verdict
+      if (isReady || isUsed) {
+        goodAtMs = nowMs
+        if (!wasReady) this.#enter('ready')
+        if (nowMs - usedAtMs > UNUSED_MS)
+          return `no gateway has come through it for ${String(UNUSED_MS / 1000)} s, although it says that it is ready`
+        if (clock.wallMs() - this.#sinceMs > STABLE_MS) this.#attempt = 0
+        wasReady = true
+        this.#isHttp2Next = this.#view.protocol === 'http2' && this.#isHttp2Next
+        this.#reason = undefined
+        this.#failure = undefined
+        continue
+      }
+      if (wasReady || this.#failure === undefined) this.#reason = reason
+      if (wasReady && this.#state === 'ready') this.#enter('not-ready')
+      const limitMs = settings[wasReady ? 'cloudflared.outage' : 'cloudflared.startTimeout']
+      if (nowMs - goodAtMs > limitMs) {
+        if (!wasReady) this.#isHttp2Next = !this.#isHttp2Next
+        return `${reason}, for ${String(Math.round((nowMs - goodAtMs) / 1000))} s`
+      }
+    }
+    return 'it is not looked at any more'
+  }
+
+  /** What it has said, and no waiting would mend. */
+  #verdict(): string | undefined {
+    const { isUnauthorized, checksum } = this.#view
+    const pin = this.#settings['cloudflared.sha256']
+    if (isUnauthorized)
+      return 'the edge does not take its token (Unauthorized): cloudflared.tokenFile is wrong, or the tunnel is deleted'
+    if (pin !== undefined && checksum !== undefined && checksum !== pin)
+      return `what runs has SHA-256 ${checksum}, and cloudflared.sha256 pins ${pin}`
+    return undefined
+  }
+
+  async #end(child: Child, ended: Promise<string>): Promise<void> {
+    if (child.pid === 0) return
+    this.#inlet.drop()
+    child.kill('SIGTERM')
+    const cancelTimer = this.#ambient.clock.startTimer(
+      this.#settings['cloudflared.grace'],
+      () => {
+        child.kill('SIGKILL')
+      },
+      true,
+    )
+    await ended
+    cancelTimer()
+  }
+
+  /** With what it last said, where that says more. */
+  #explained(reason: string): string {
+    const { last } = this.#view
+    return last === undefined ? reason : `${reason}; it last said: ${last}`
+  }
+
+  #enter(state: ConnectorReport['state']): void {
+    if (this.#state === state) return
+    this.#state = state
+    this.#sinceMs = this.#ambient.clock.wallMs()
+    if (state === 'ready')
+      this.#ambient.logger.info({ peer: addressText(this.#address) }, 'cloudflared is ready')
+  }
+}
+
+/** Judges the settings of the connector, with the files that they name. @throws CONFIG_INVALID, FILE_UNREADABLE, KEY_EXPOSED */
+export function judgeConnector(settings: AgentSettings): void {
+  const { host } = settings['cloudflared.listen']
+  if (!/^127(?:\.\d{1,3}){3}$/.test(host))
+    throw new PosternError(
+      'CONFIG_INVALID',
+      'cloudflared.listen must be an address of this machine alone, such as 127.0.0.1:7865',
+    )
+  const tokenFile = settings['cloudflared.tokenFile']
+  if (tokenFile !== undefined && readSecretFile(tokenFile).trim() === '')
+    throw new PosternError(
+      'CONFIG_INVALID',
+      `${tokenFile} is empty; it must hold the tunnel's token`,
+    )
+}

@@ -1,0 +1,71 @@
+import type { Duplex } from 'node:stream'
+import { createServer, type TLSSocket } from 'node:tls'
+import { PosternError } from '../base/errors.ts'
+import type { Credential } from '../identity/key-files.ts'
+import type { Expectation } from '../identity/leaf-rules.ts'
+import { ignoreErrors, on, once } from './edge.ts'
+import { dismiss } from './farewell.ts'
+import { judgePeer } from './judge-peer.ts'
+import { handshakeError, tlsError } from './tls-errors.ts'
+import { ALPN, secureContext } from './tls-options.ts'
+import type { TlsWire } from './tls-wire.ts'
+
+/** The values and collaborators that `acceptOver` is given. */
+export interface OverOptions {
+  readonly credential: Credential
+  readonly expected: Expectation
+  /** Of the other end, for people: a stream has none. */
+  readonly address: string
+  /** Longest time for the handshake, in ms. */
+  readonly timeoutMs: number
+}
+
+/**
+ * Speaks TLS as the server over a stream that a carrier brought, and judges the other end as a listener does.
+ * @throws the TLS and identity codes of docs/ERRORS.md, CONNECTION_LOST
+ */
+export function acceptOver(stream: Duplex, options: OverOptions): Promise<TlsWire> {
+  const { credential, expected, address, timeoutMs } = options
+  const { promise, resolve, reject } = Promise.withResolvers<TlsWire>()
+  // It listens nowhere: it is given the one stream.
+  const server = createServer({
+    ...secureContext(credential),
+    requestCert: true,
+    handshakeTimeout: timeoutMs,
+    ALPNProtocols: [ALPN],
+  })
+  on(stream, 'error', (error: Error) => {
+    reject(tlsError(error, 'CONNECTION_LOST'))
+  })
+  once(stream, 'close', () => {
+    reject(new PosternError('CONNECTION_LOST', `${address} closed during the handshake`))
+  })
+  once(server, 'secureConnection', (socket: TLSSocket) => {
+    endTogether(socket, stream)
+    try {
+      resolve(judgePeer(socket, expected, address))
+    } catch (error) {
+      const refusal = tlsError(error)
+      reject(refusal)
+      dismiss(socket, refusal)
+    }
+  })
+  once(server, 'tlsClientError', (error: Error, socket: TLSSocket) => {
+    reject(handshakeError(error, socket))
+    ignoreErrors(socket)
+    socket.destroy()
+    stream.destroy()
+  })
+  server.emit('connection', stream)
+  return promise
+}
+
+/** A stream that carries TLS ends with it, and its failure is that of the connection. */
+export function endTogether(socket: TLSSocket, stream: Duplex): void {
+  once(socket, 'close', () => {
+    stream.destroy()
+  })
+  on(stream, 'error', (error: Error) => {
+    socket.destroy(error)
+  })
+}

@@ -1,0 +1,136 @@
+import { expect } from 'chai'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Agent } from '../../../src/agent/agent.ts'
+import { Diagnostics } from '../../../src/gen/postern/v1/diagnostics_pb.js'
+import { eventually } from '../eventually.ts'
+import { Stack } from '../stack.ts'
+import { statusNow, type StatusJson } from '../status-now.ts'
+import { EdgeStandIn } from './edge.ts'
+import { FrontStandIn } from './front.ts'
+
+const FAKE = fileURLToPath(new URL('fake-cloudflared.ts', import.meta.url))
+const TOKEN = {
+  a: 'account',
+  t: '6ba7b810-9dad-11d1-80b4-00c04fd430c8',
+  s: 'c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXg=',
+}
+
+export type ConnectorJson = NonNullable<StatusJson['connector']>
+
+/** A gateway, a stand-in for Cloudflare's front and edge, and agents that supervise a cloudflared: ours, or that of CLOUDFLARED_BIN. */
+export class ConnectorStack {
+  static readonly isReal = process.env.CLOUDFLARED_BIN !== undefined
+  readonly stack: Stack
+  readonly front: FrontStandIn
+  readonly edge: EdgeStandIn
+
+  private constructor(stack: Stack, front: FrontStandIn, edge: EdgeStandIn) {
+    this.stack = stack
+    this.front = front
+    this.edge = edge
+    front.routes.set('localhost', edge.upgrade)
+  }
+
+  static async start(): Promise<ConnectorStack> {
+    const stack = await Stack.start()
+    const { folder } = stack.pki
+    return new ConnectorStack(
+      stack,
+      await FrontStandIn.start(folder),
+      await EdgeStandIn.start(folder),
+    )
+  }
+
+  stop(): void {
+    this.stack.stop()
+    this.front.stop()
+    this.edge.stop()
+    expect(this.front.faults).to.deep.equal([])
+  }
+
+  /** A cloudflared that finds the stand-in: its own arguments go through as they are. `variables`: for the fake one. */
+  program(variables: Record<string, string> = {}, name = 'cloudflared'): string {
+    const path = join(this.stack.pki.folder, name)
+    const place = `127.0.0.1:${String(this.edge.port)}`
+    const own = {
+      TUNNEL_EDGE: `${place},${place}`,
+      TUNNEL_CACERT: this.edge.caFile,
+      FAKE_SELF: path,
+    }
+    const exports = Object.entries({ ...own, ...variables }).map(
+      ([key, value]) => `${key}='${value}'`,
+    )
+    const command = process.env.CLOUDFLARED_BIN ?? `'${process.execPath}' '${FAKE}'`
+    writeFileSync(path, `#!/bin/sh\nexport ${exports.join(' ')}\nexec ${command} "$@"\n`)
+    chmodSync(path, 0o755)
+    return path
+  }
+
+  get tokenFile(): string {
+    const path = join(this.stack.pki.folder, 'tunnel-token')
+    const text = Buffer.from(JSON.stringify(TOKEN)).toString('base64')
+    writeFileSync(path, text, { mode: 0o600 })
+    return path
+  }
+
+  get flags(): Record<string, string> {
+    return {
+      via: 'cloudflare-connector',
+      'cloudflared.path': this.program(),
+      'cloudflared.tokenFile': this.tokenFile,
+      'cloudflared.listen': '127.0.0.1:0',
+      'cloudflared.protocol': 'http2',
+      'cloudflared.outage': '3s',
+      'cloudflared.grace': '2s',
+      'tunnel.dialTimeout': '3s',
+    }
+  }
+
+  /** An agent whose cloudflared has been started, and a gateway that dials its front. */
+  async dialAgent(more: Record<string, string> = {}): Promise<Agent> {
+    const agent = await this.stack.dialAgent({ ...this.flags, ...more })
+    const port = await eventually(() => {
+      const { connector } = agent.tunnels.report().ways
+      return connector !== undefined && connector.starts > 0 && connector.port
+    }, 'it is started')
+    this.edge.ingress = `tcp://127.0.0.1:${String(port)}`
+    const { gateway } = this.stack
+    const row = {
+      address: { host: 'localhost', port: this.front.port },
+      caFile: this.front.caFile,
+      serviceTokenFile: this.front.tokenFile,
+    }
+    gateway.reload({ ...gateway.settings, 'agents.fronts': [row] })
+    return agent
+  }
+
+  async startAgent(more: Record<string, string> = {}): Promise<Agent> {
+    const agent = await this.dialAgent(more)
+    await this.untilUp(agent)
+    return agent
+  }
+
+  async untilUp(agent: Agent): Promise<void> {
+    await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')
+  }
+
+  async untilDown(agent: Agent): Promise<void> {
+    await eventually(() => agent.tunnel.state.name !== 'ready', 'the tunnel is down')
+  }
+
+  connector(agent: Agent): ConnectorJson {
+    const { connector } = statusNow(agent, Date.now())
+    if (connector === null) throw new Error('it supervises none')
+    return connector
+  }
+
+  async echo(bytes: number): Promise<void> {
+    const client = await this.stack.connect()
+    const payload = Buffer.alloc(bytes, 'postern')
+    const echo = client.cluster('c-1').service(Diagnostics).echo({ payload }, { timeoutMs: 20_000 })
+    const answer = await echo
+    expect(Buffer.from(answer.payload).equals(payload)).to.equal(true)
+  }
+}
