@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { DEV_TRUST_DOMAIN, makeDevelopmentCa } from './dev-ca.ts'
 import { ChildProcesses, runToEnd } from './child-processes.ts'
 import { freePort } from './free-port.ts'
+import { startCloudflare, type CloudflareAtHome } from './quickstart-cloudflare.ts'
 import { DATA_RULES, dataSteps, startDataPlane } from './quickstart-data.ts'
 import { startTarget } from './quickstart-target.ts'
 
@@ -61,6 +62,16 @@ async function command(program: 'agent' | 'gateway', ...args: string[]): Promise
   return await runToEnd(process.execPath, [`${ROOT}bin/${program}.js`, ...args])
 }
 
+/** Where asked for: bytes go through Cloudflare, which is a stand-in on this machine. */
+async function cloudflareAtHome(): Promise<CloudflareAtHome | undefined> {
+  if (!process.argv.includes('--cloudflare')) return undefined
+  return await perform(
+    'Cloudflare',
+    () => startCloudflare(FOLDER),
+    ({ what }) => what,
+  )
+}
+
 async function main(once: boolean): Promise<void> {
   rmSync(FOLDER, { recursive: true, force: true })
   mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
@@ -84,8 +95,9 @@ async function main(once: boolean): Promise<void> {
   )
   writeFileSync(`${FOLDER}/policy.yaml`, POLICY)
   const [agentPort, callerPort] = [await freePort(), await freePort()]
+  const cloudflare = await cloudflareAtHome()
   const gatewayFile = writeSettings('gateway', 'gateway', {
-    agents: { listen: `127.0.0.1:${String(agentPort)}` },
+    agents: { listen: `127.0.0.1:${String(agentPort)}`, ...cloudflare?.gateway },
     callers: { listen: `127.0.0.1:${String(callerPort)}` },
     status: { socket: `${FOLDER}/gateway.sock` },
     records: { file: `${FOLDER}/records.db` },
@@ -105,6 +117,7 @@ async function main(once: boolean): Promise<void> {
       { name: 'prometheus', target: `http://127.0.0.1:${String(target.port)}`, dataType: 'metric' },
     ],
     policy: { file: `${FOLDER}/policy.yaml` },
+    ...cloudflare?.agent,
     ...dataPlane,
   })
   const callerFile = writeSettings('caller', 'caller', {
@@ -134,6 +147,7 @@ async function main(once: boolean): Promise<void> {
   await shown(agentFile)
   if (once) {
     await stop()
+    cloudflare?.stop()
     console.log('all steps worked')
     return
   }

@@ -27,8 +27,8 @@ const FLOORS: readonly (readonly string[])[] = [
  */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   agent: [
-    ...['health', 'credential', 'guard', 'enrolment', 'doctor', 'services', 'seal'],
-    ...['posture', 'prove', 'carriers', 'tunnels', 'events', 'changes', 'notices', 'control'],
+    ...['health', 'credential', 'guard', 'enrolment', 'carriers', 'doctor', 'services', 'seal'],
+    ...['posture', 'prove', 'tunnels', 'events', 'changes', 'notices', 'control'],
   ],
   gateway: [
     ...['access', 'clusters', 'runs', 'posture', 'ca', 'operations', 'agents', 'callers'],

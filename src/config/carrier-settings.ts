@@ -23,7 +23,7 @@ export const CARRIER_SETTINGS = {
     ['direct'],
     WAYS,
   ),
-  'via.retry': duration(
+  'backoff.way': duration(
     'A way that failed is not tried before this where there is another; doubled with each failure in a row, up to 5 minutes.',
     '30s',
     ['100ms', '5m'],

@@ -125,7 +125,7 @@ describe('an agent that dials through Cloudflare', () => {
   it('falls back to the next way, and climbs up again', async () => {
     front.refusal = { status: 530 }
     const agent = await stack.startAgent({
-      ...flags({ 'via.retry': '500ms' }),
+      ...flags({ 'backoff.way': '500ms' }),
       via: 'cloudflare-dial,direct',
     })
     const viaNow = (): string => statusNow(agent, Date.now()).tunnel.via ?? ''

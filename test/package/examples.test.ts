@@ -57,4 +57,11 @@ describe('the examples', function () {
       const { stdout } = await run(join(copy, 'examples', name))
       expect(stdout).to.match(said)
     })
+
+  it('is followed by another quickstart, through a stand-in for Cloudflare', async () => {
+    await children.stopAll()
+    const args = ['scripts/quickstart.ts', '--once', '--cloudflare']
+    const { stdout } = await run(process.execPath, args, { cwd: copy })
+    expect(stdout).to.match(/via cloudflare-connector[\s\S]*all steps worked\n$/)
+  })
 })

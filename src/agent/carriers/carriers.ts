@@ -45,7 +45,7 @@ export class Carriers {
           this.arrived.tell(undefined)
         })
       : undefined
-    this.ways = new Ways(settings.via, settings['via.retry'], ambient.clock, ambient.random)
+    this.ways = new Ways(settings.via, settings['backoff.way'], ambient.clock, ambient.random)
   }
 
   start(): void {
@@ -67,26 +67,29 @@ export class Carriers {
     const connector = this.#connector
     if (way === 'cloudflare-connector' && connector !== undefined)
       return { address: connector.address, open: (signal) => connector.open(signal) }
-    const address = this.#settings['cloudflare.address']
-    if (address === undefined) throw new RangeError('judged at the start')
-    return { address, open: (signal) => this.#dialFront(address, signal) }
+    return frontOf(this.#settings, this.#ambient, this.#egress)
   }
 
   report(): CarriersReport {
     return { ways: this.ways.report(), connector: this.#connector?.report() }
   }
+}
 
-  async #dialFront(address: Address, signal: AbortSignal): Promise<Duplex> {
-    const { 'cloudflare.caFile': caFile, 'cloudflare.serviceTokenFile': tokenFile } = this.#settings
-    return await dialFront({
-      address,
-      caPem: caFile === undefined ? undefined : readRoots(caFile),
-      // Read anew: a token is replaced on disk, and nobody restarts for it.
-      token: tokenFile === undefined ? undefined : readServiceToken(tokenFile),
-      egress: this.#egress,
-      clock: this.#ambient.clock,
-      signal,
-    })
+/** The control plane's front at Cloudflare, as the settings name it. */
+export function frontOf(settings: AgentSettings, { clock }: Ambient, egress: Egress): Carrier {
+  const { 'cloudflare.caFile': caFile, 'cloudflare.serviceTokenFile': tokenFile } = settings
+  const address = settings['cloudflare.address']
+  if (address === undefined) throw new RangeError('judged at the start')
+  return {
+    address,
+    open: async (signal) =>
+      await dialFront({
+        address,
+        caPem: caFile === undefined ? undefined : readRoots(caFile),
+        // Read anew: a token is replaced on disk, and nobody restarts for it.
+        token: tokenFile === undefined ? undefined : readServiceToken(tokenFile),
+        ...{ egress, clock, signal },
+      }),
   }
 }
 
@@ -120,5 +123,7 @@ function readRoots(path: string): string {
   }
 }
 
+export { judgeProgram } from './program.ts'
+export { judgeTunnelToken } from './connector.ts'
 export type { ConnectorReport } from './connector.ts'
 export { Ways, type WayReport } from './ways.ts'

@@ -325,9 +325,14 @@ export function judgeConnector(settings: AgentSettings): void {
       'cloudflared.listen must be an address of this machine alone, such as 127.0.0.1:7865',
     )
   const tokenFile = settings['cloudflared.tokenFile']
-  if (tokenFile !== undefined && readSecretFile(tokenFile).trim() === '')
-    throw new PosternError(
-      'CONFIG_INVALID',
-      `${tokenFile} is empty; it must hold the tunnel's token`,
-    )
+  if (tokenFile !== undefined) judgeTunnelToken(tokenFile)
+}
+
+/** Judges the file of a tunnel's token. Returns the tunnel that it is for. @throws CONFIG_INVALID, which quotes nothing of it, FILE_UNREADABLE, KEY_EXPOSED */
+export function judgeTunnelToken(path: string): string {
+  const text = Buffer.from(readSecretFile(path).trim(), 'base64').toString()
+  const tunnel = /"t":"([0-9a-fA-F-]{36})"/.exec(text)?.[1]
+  if (tunnel !== undefined) return tunnel
+  const form = 'the token of a tunnel, as the dashboard or cloudflared tunnel token shows it'
+  throw new PosternError('CONFIG_INVALID', `${path} must hold ${form}, and nothing else`)
 }

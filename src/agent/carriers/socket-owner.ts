@@ -23,7 +23,7 @@ export function hasSocket(pid: number, end: Address): boolean | undefined {
 /** The inode of the socket whose own end is this one. */
 function inodeOf({ host, port }: Address): string | undefined {
   const local = `${hexOf(host)}:${port.toString(16).toUpperCase().padStart(4, '0')}`
-  const table = readFileSync('/proc/net/tcp', 'latin1')
+  const table = readFileSync('/proc/self/net/tcp', 'latin1')
   if (table.length > TABLE_BYTES_MAX) return undefined
   const at = table.indexOf(`: ${local} `)
   if (at === -1) return undefined

@@ -18,6 +18,9 @@ import {
   type CheckStep,
 } from './certificate-steps.ts'
 import { egressOf } from '../../config/egress.ts'
+import type { WayName } from '../../config/carrier-settings.ts'
+import { frontOf, type Carrier } from '../carriers/carriers.ts'
+import { connectorSteps, frontSteps } from './carrier-steps.ts'
 
 const REACH_MS_MAX = 5000
 const PING_POLL_MS = 5
@@ -26,13 +29,25 @@ const SESSION_MS_MAX = 10_000
 /**
  * The way to the gateway, step by step, each with what was measured and for a failure what to do:
  * files, chain, validity, DNS, TCP, TLS with ALPN, session and round trip, clock, the gateway's verdict.
- * Needs no daemon, and disturbs none.
+ * Through Cloudflare: what that way needs, and its front. Needs no daemon, and disturbs none.
  */
 export async function* doctorSteps(
   settings: AgentSettings,
   ambient: Ambient,
+  way: WayName = 'direct',
 ): AsyncGenerator<CheckStep> {
   const credential = yield* fileSteps(settings, ambient.clock)
+  if (way === 'cloudflare-connector') {
+    yield* connectorSteps(settings, ambient)
+    return
+  }
+  if (way === 'cloudflare-dial') {
+    const isOpen = yield* frontSteps(settings, ambient)
+    if (!isOpen || credential === undefined) return
+    const front = frontOf(settings, ambient, egressOf(settings))
+    yield* sessionSteps(settings, credential, ambient, front)
+    return
+  }
   const { host, port } = settings['gateway.address']
   const proxy = egressOf(settings).proxyFor(host)
   if (proxy !== undefined) {
@@ -94,12 +109,15 @@ async function* sessionSteps(
   settings: AgentSettings,
   credential: Credential,
   ambient: Ambient,
+  front?: Carrier,
 ): AsyncGenerator<CheckStep> {
   let wire: TlsWire
   try {
+    const address = settings['gateway.address']
     wire = await dialTls({
-      ...settings['gateway.address'],
-      serverName: settings['gateway.serverName'],
+      ...(front?.address ?? address),
+      ...(front === undefined ? {} : { carrier: front.open }),
+      serverName: settings['gateway.serverName'] ?? (front && address.host),
       credential,
       expected: { trustDomain: settings.trustDomain, roles: ['gateway'] },
       timeoutMs: SESSION_MS_MAX,

@@ -15,7 +15,7 @@ const PIECE_BYTES = 4 * 1024 * 1024
 const SEARCH_BYTES_MAX = 16 * 1024 ** 3
 const FILES_MAX = 100_000
 
-/** Whether the daemon listens on anything but what its settings name. `allowed`: ports of its own monitor. */
+/** Whether the daemon listens on anything but what its settings name. `allowed`: ports that they name. */
 export function listenerExperiment(pid: number, allowed: readonly number[]): Experiment {
   const [name, promise] = ['listeners', 'nobody can reach in, as the agent only dials out']
   try {
@@ -24,8 +24,7 @@ export function listenerExperiment(pid: number, allowed: readonly number[]): Exp
     const others = ports.filter((port) => !allowed.includes(port))
     if (others.length > 0)
       return shown(name, promise, false, `it listens on TCP port ${others.join(', ')}`)
-    const own =
-      ports.length === 0 ? '' : `, and on ${ports.join(', ')} for its metrics, as its settings say`
+    const own = ports.length === 0 ? '' : `, and on ${ports.join(', ')} as its settings say`
     return shown(
       name,
       promise,

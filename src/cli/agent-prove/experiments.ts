@@ -43,7 +43,10 @@ export async function* experiments(ports: ProofPorts): AsyncGenerator<Experiment
   yield regionExperiment(settings, status)
   const machine = await import('../../agent/prove/machine-experiments.ts')
   const monitor = settings['metrics.listen']
-  yield machine.listenerExperiment(answer.pid, monitor === undefined ? [] : [monitor.port])
+  const isBrought = settings.via.includes('cloudflare-connector')
+  const listening = [monitor?.port, isBrought ? settings['cloudflared.listen'].port : undefined]
+  const named = listening.filter((port) => port !== undefined)
+  yield machine.listenerExperiment(answer.pid, named)
   yield byName(answer, 'widening')
   yield neverExperiment()
   yield await keptExperiment(ports, byName(answer, 'relayed'))

@@ -15,6 +15,7 @@ import type { Tunnel } from '../../tunnel/tunnel.ts'
 import type { MonitorListener } from '../../transport/monitor-listen.ts'
 import {
   untilSignal,
+  withCloudflared,
   withPassphrase,
   withToken,
   withProxy,
@@ -40,7 +41,8 @@ export const agentRun = command({
     const { environment } = surroundings
     const read = (): AgentSettings => {
       const { values } = settingsOf(AGENT_SETTINGS, args, environment)
-      return withProxy(withPassphrase(withToken(values, environment), environment), environment)
+      const settings = withCloudflared(withToken(values, environment), environment)
+      return withProxy(withPassphrase(settings, environment), environment)
     }
 
     const settings = read()

@@ -84,6 +84,7 @@ function reload(daemon: Daemon, logger: Logger, systemd: SystemdNotify): void {
   )
 }
 
+export { withCloudflared } from './cloudflared-path.ts'
 export { withProxy } from './proxy-environment.ts'
 export { withPassphrase, withToken } from './systemd-credentials.ts'
 export { type DaemonState, SystemdNotify } from './systemd-notify.ts'

@@ -31,7 +31,7 @@ gateway.address: gateway.example.com:7443
 
 # A way that failed is not tried before this where there is another; doubled with each failure in a
 # row, up to 5 minutes. (100ms to 5m)
-#via.retry: 30s
+#backoff.way: 30s
 
 # Host name and port of the control plane at Cloudflare, such as cp.example.com:443. (host:port)
 #cloudflare.address: 

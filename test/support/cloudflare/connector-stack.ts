@@ -21,25 +21,30 @@ export type ConnectorJson = NonNullable<StatusJson['connector']>
 
 /** A gateway, a stand-in for Cloudflare's front and edge, and agents that supervise a cloudflared: ours, or that of CLOUDFLARED_BIN. */
 export class ConnectorStack {
-  static readonly isReal = process.env.CLOUDFLARED_BIN !== undefined
   readonly stack: Stack
   readonly front: FrontStandIn
   readonly edge: EdgeStandIn
 
-  private constructor(stack: Stack, front: FrontStandIn, edge: EdgeStandIn) {
+  readonly #command: string
+
+  private constructor(stack: Stack, front: FrontStandIn, edge: EdgeStandIn, real?: string) {
+    this.#command = real ?? `'${process.execPath}' '${FAKE}'`
     this.stack = stack
     this.front = front
     this.edge = edge
     front.routes.set('localhost', edge.upgrade)
   }
 
-  static async start(): Promise<ConnectorStack> {
+  /** `isOurs`: with the stand-in for cloudflared, whatever CLOUDFLARED_BIN says: it alone can be told to misbehave. */
+  static async start(isOurs = false): Promise<ConnectorStack> {
+    const real = isOurs ? undefined : process.env.CLOUDFLARED_BIN
     const stack = await Stack.start()
     const { folder } = stack.pki
     return new ConnectorStack(
       stack,
       await FrontStandIn.start(folder),
       await EdgeStandIn.start(folder),
+      real,
     )
   }
 
@@ -62,8 +67,7 @@ export class ConnectorStack {
     const exports = Object.entries({ ...own, ...variables }).map(
       ([key, value]) => `${key}='${value}'`,
     )
-    const command = process.env.CLOUDFLARED_BIN ?? `'${process.execPath}' '${FAKE}'`
-    writeFileSync(path, `#!/bin/sh\nexport ${exports.join(' ')}\nexec ${command} "$@"\n`)
+    writeFileSync(path, `#!/bin/sh\nexport ${exports.join(' ')}\nexec ${this.#command} "$@"\n`)
     chmodSync(path, 0o755)
     return path
   }
