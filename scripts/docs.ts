@@ -1,4 +1,5 @@
 /** Writes the generated documents, or parts of documents, from the tables in the code. */
+import { EXAMPLES } from './setting-examples.ts'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { AGENT_METRICS } from '../src/agent/control/metrics.ts'
@@ -287,45 +288,6 @@ function limitRows(): string[][] {
 }
 
 /** The generated documents by path, as they should be. */
-/** One example of each setting that needs one; the others show their default, or nothing. */
-const EXAMPLES: Readonly<Record<string, string>> = {
-  'gateway.address': 'gateway.example.com:7443',
-  'policy.file': '/etc/postern/policy.yaml',
-  'audit.directory': '/var/lib/postern/agent/audit',
-  'audit.anchor': '/mnt/elsewhere/postern.anchors',
-  'narrow.directory': '/etc/postern/narrow',
-  trustDomain: 'example.com',
-  'gateway.addresses': '[gateway-2.example.com:7443]',
-  'gateway.serverName': 'gateway.example.com',
-  'gateway.proxy': 'http://proxy.internal:3128',
-  'gateway.proxyPasswordFile': '/etc/postern/proxy-password',
-  'gateway.noProxy': '[.internal, 10.0.0.0/8]',
-  'identity.source': 'enrolled',
-  'identity.certificateFile': '/etc/postern/agent.pem',
-  'identity.keyFile': '/etc/postern/agent.key',
-  'identity.bundleFile': '/etc/postern/bundle.pem',
-  'identity.renewUrl': 'https://gateway.example.com:7446',
-  'identity.enrollUrl': 'https://gateway.example.com:7445',
-  'identity.passphraseFile': '/etc/postern/key-passphrase',
-  'identity.passphraseCommand': '[/usr/local/bin/unlock, postern]',
-  'join.gateway': 'https://gateway.example.com:7445',
-  'join.tokenFile': '/etc/postern/join-token',
-  'join.caPins': '["sha256:0000000000000000000000000000000000000000000000000000000000000000"]',
-  'join.caBundleFile': '/etc/postern/roots.pem',
-  'events.socket': '/run/postern/events/events.sock',
-  'events.spill': '/var/lib/postern/events',
-  'metrics.listen': '127.0.0.1:9464',
-  'tracing.url': 'http://127.0.0.1:4318/v1/traces',
-  services: '[{ name: prometheus, target: "http://127.0.0.1:9090", dataType: metric }]',
-  probes: '[{ service: prometheus, type: http, path: /-/ready }]',
-  'seal.keyFile': '/etc/postern/seal-key.pem',
-  'seal.certificateFile': '/etc/postern/seal.pem',
-  'seal.callerCaFile': '/etc/postern/customer-ca.pem',
-  'seal.callers':
-    '[{ caller: console, pin: "sha256:0000000000000000000000000000000000000000000000000000000000000000" }]',
-  allow: '[{ caller: console, methods: ["grpc.health.v1.Health/*"], services: [prometheus] }]',
-}
-
 /** Only what must be given is in force; everything else is a comment. */
 function exampleConfig(): string {
   const lines = Object.entries(AGENT_SETTINGS).flatMap(([key, setting]) => {

@@ -68,6 +68,7 @@ describe('known failures of this kind of program, in the sources', () => {
       'src/transport/https-listen.ts',
       'src/transport/sealed-tls.ts',
       'src/transport/tls-accept.ts',
+      'src/transport/tls-over.ts',
     ])
   })
 

@@ -21,9 +21,16 @@ export class Metrics {
   readonly #byName = new Map<string, Gauge | Counter>()
   readonly #bareGauges: Gauge[] = []
   readonly #collect: () => Promise<readonly Sample[]>
+  readonly #more: () => Promise<string>
 
-  constructor(rows: readonly MetricRow[], collect: () => Promise<readonly Sample[]>) {
+  /** `more`: text of others in the same format, which follows. */
+  constructor(
+    rows: readonly MetricRow[],
+    collect: () => Promise<readonly Sample[]>,
+    more: () => Promise<string> = () => Promise.resolve(''),
+  ) {
     this.#collect = collect
+    this.#more = more
     for (const { name, kind, help, labels = [] } of rows) {
       const options = { name, help, labelNames: [...labels], registers: [this.#registry] }
       const metric = kind === 'gauge' ? new Gauge(options) : new Counter(options)
@@ -47,6 +54,6 @@ export class Metrics {
       // A counter begins anew at each reading, and takes the whole count at once.
       metric?.inc(labels, value)
     }
-    return await this.#registry.metrics()
+    return (await this.#registry.metrics()) + (await this.#more())
   }
 }

@@ -36,7 +36,7 @@ export interface FrontOptions {
  * @throws FRONT_LOGIN, FRONT_FORBIDDEN, FRONT_NO_WEBSOCKET, FRONT_REFUSED, and the codes of dialling, TLS and proxies
  */
 export async function dialFront(options: FrontOptions): Promise<FrontStream> {
-  const { address, clock, signal } = options
+  const { address } = options
   // Nobody who does not use a front loads what speaks to it.
   const { WebSocket: Client } = await import('ws')
   const outer = await outerTls(options)
@@ -50,8 +50,7 @@ export async function dialFront(options: FrontOptions): Promise<FrontStream> {
     followRedirects: false,
   })
   try {
-    await opened(client, peer, signal)
-    return new FrontStream(client, clock)
+    return await opened(client, peer, options)
   } catch (error) {
     ignoreErrors(client)
     client.terminate()
@@ -72,8 +71,12 @@ function headersOf({ address: { host, port }, token }: FrontOptions): Record<str
 }
 
 /** Resolves once the front has opened the WebSocket. */
-async function opened(client: WebSocket, peer: string, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<undefined>()
+async function opened(
+  client: WebSocket,
+  peer: string,
+  { signal, clock }: FrontOptions,
+): Promise<FrontStream> {
+  const { promise, resolve, reject } = Promise.withResolvers<FrontStream>()
   const onAbort = (): void => {
     reject(timeout(peer))
   }
@@ -81,7 +84,8 @@ async function opened(client: WebSocket, peer: string, signal: AbortSignal): Pro
   if (signal.aborted) onAbort()
   const offs = [
     once(client, 'open', () => {
-      resolve(undefined)
+      // At once: what came with the answer is told next, and to nobody else.
+      resolve(new FrontStream(client, clock))
     }),
     once(client, 'error', (error: Error) => {
       reject(framed(error, peer))
@@ -92,7 +96,7 @@ async function opened(client: WebSocket, peer: string, signal: AbortSignal): Pro
     }),
   ]
   try {
-    await promise
+    return await promise
   } finally {
     signal.removeEventListener('abort', onAbort)
     for (const off of offs) off()
@@ -111,12 +115,15 @@ function framed(error: Error & { code?: string }, peer: string): PosternError {
 async function outerTls({ address, caPem, egress, signal }: FrontOptions): Promise<TLSSocket> {
   const { host, port } = address
   const peer = addressText(address)
+  const trust = trustIn(caPem)
   const proxy = egress.proxyFor(host, port)
   const through =
     proxy === undefined ? undefined : await egress.through(proxy, { host, port }, signal)
   const socket = connect({
     minVersion: 'TLSv1.2',
-    ...trustIn(caPem),
+    ...trust,
+    // Whatever a variable of Node's says: it gets the service token.
+    rejectUnauthorized: true,
     ...(through === undefined ? { host, port, autoSelectFamily: true } : { socket: through }),
     ...(/^[0-9.]+$|:/.test(host) ? { host } : { servername: host }),
     ALPNProtocols: ['http/1.1'],

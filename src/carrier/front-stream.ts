@@ -9,6 +9,8 @@ import { on } from '../transport/edge.ts'
 export const MESSAGE_BYTES_MAX = 16_384
 /** Fronts close what is idle after some minutes, some after 100 s. */
 const PING_MS = 25_000
+/** So many without an answer, and the other end has gone without a word. */
+const SILENT_PINGS = 2
 const NORMAL = 1000
 const BUFFER_BYTES = 256 * 1024
 
@@ -19,6 +21,7 @@ const BUFFER_BYTES = 256 * 1024
 export class FrontStream extends Duplex {
   readonly #socket: WebSocket
   readonly #cancelPing: CancelTimer
+  #unanswered = 0
 
   constructor(socket: WebSocket, clock: Clock) {
     super({ allowHalfOpen: false, highWaterMark: BUFFER_BYTES })
@@ -27,10 +30,13 @@ export class FrontStream extends Duplex {
     on(socket, 'message', (data: RawData, isBinary: boolean) => {
       this.#take(data as Buffer, isBinary)
     })
+    on(socket, 'pong', () => {
+      this.#unanswered = 0
+    })
     on(socket, 'close', () => {
       this.#cancelPing()
+      // What is still unread is read first: the last words of the other end are often the reason of its going.
       this.push(null)
-      this.destroy()
     })
     on(socket, 'error', (error: Error) => {
       this.destroy(error)
@@ -39,7 +45,9 @@ export class FrontStream extends Duplex {
       clock,
       () => PING_MS,
       () => {
-        if (socket.readyState === socket.OPEN) socket.ping()
+        if (socket.readyState !== socket.OPEN) return
+        if (this.#unanswered++ < SILENT_PINGS) socket.ping()
+        else this.destroy(new PosternError('CONNECTION_LOST', 'the front answers no pings'))
       },
     )
   }
@@ -76,6 +84,7 @@ export class FrontStream extends Duplex {
   }
 
   #take(data: Buffer, isBinary: boolean): void {
+    this.#unanswered = 0
     if (!isBinary) {
       this.destroy(new PosternError('CONNECTION_LOST', 'the front sent text among the bytes'))
       return

@@ -21,6 +21,7 @@ export class Inlet {
   readonly #waiting = new Map<Socket, () => void>()
   readonly #all = new Set<Socket>()
   #refused = 0
+  #isClosed = false
   #takers: ((socket: Socket) => void)[] = []
 
   /** `onWaiting`: one came that nobody waits for. */
@@ -52,6 +53,7 @@ export class Inlet {
   /** @throws LISTEN_FAILED */
   async listen(address: Address): Promise<Address> {
     const { port } = await listenOn(this.#server, address, 'cloudflared.listen ')
+    if (this.#isClosed) this.#server.close()
     return { host: address.host, port }
   }
 
@@ -78,7 +80,9 @@ export class Inlet {
     for (const socket of this.#all) socket.destroy()
   }
 
+  /** For good, also where it is about to listen. */
   close(): void {
+    this.#isClosed = true
     this.#server.close()
     this.drop()
   }

@@ -9,9 +9,9 @@ import { DIRECT, type Egress } from './egress.ts'
 import { judgePeer } from './judge-peer.ts'
 import { rotatedLookup, type RotatedLookup } from './rotated-lookup.ts'
 import { tlsError } from './tls-errors.ts'
-import { ALPN, secureContext } from './tls-options.ts'
+import { ALPN } from './tls-options.ts'
 import { judgeHostName } from '../identity/host-name.ts'
-import { endTogether } from './tls-over.ts'
+import { contextFor, endTogether } from './tls-over.ts'
 import { claimsOf, rememberSubject, subjectOf } from './peer-subject.ts'
 import type { TlsWire } from './tls-wire.ts'
 
@@ -67,7 +67,7 @@ function handshake(
   }
   const servername = options.serverName ?? options.host
   const socket = connect({
-    ...secureContext(credential),
+    ...contextFor(through, credential),
     ...(through === undefined ? directly(options) : { socket: through }),
     // An IP address is no name in SNI (RFC 6066, section 3).
     ...(isIp(servername) ? {} : { servername }),

@@ -24,12 +24,35 @@ export interface OverOptions {
  * Speaks TLS as the server over a stream that a carrier brought, and judges the other end as a listener does.
  * @throws the TLS and identity codes of docs/ERRORS.md, CONNECTION_LOST
  */
-export function acceptOver(stream: Duplex, options: OverOptions): Promise<TlsWire> {
-  const { credential, expected, address, timeoutMs } = options
+export async function acceptOver(stream: Duplex, options: OverOptions): Promise<TlsWire> {
+  if (stream.destroyed)
+    throw new PosternError('CONNECTION_LOST', `${options.address} closed before the handshake`)
+  return await accepted(stream, contextFor(stream, options.credential), options)
+}
+
+/** A credential that cannot be used leaves no stream open. @throws CERTIFICATE_UNUSABLE */
+export function contextFor(
+  stream: Duplex | undefined,
+  credential: Credential,
+): ReturnType<typeof secureContext> {
+  try {
+    return secureContext(credential)
+  } catch (error) {
+    stream?.destroy()
+    throw error
+  }
+}
+
+function accepted(
+  stream: Duplex,
+  context: ReturnType<typeof secureContext>,
+  options: OverOptions,
+): Promise<TlsWire> {
+  const { expected, address, timeoutMs } = options
   const { promise, resolve, reject } = Promise.withResolvers<TlsWire>()
   // It listens nowhere: it is given the one stream.
   const server = createServer({
-    ...secureContext(credential),
+    ...context,
     requestCert: true,
     handshakeTimeout: timeoutMs,
     ALPNProtocols: [ALPN],

@@ -122,13 +122,20 @@ describe('what an agent tells an operator', () => {
   it('is the same in metrics', async () => {
     const renewal = { dueAtMs: 9000, succeeded: 3, failed: 1 }
     const changes = { clockSkewMs: 500, diagnosis: undefined, renewal }
-    const agent = { report: () => reportWith({ changes }) }
+    const tunnels = { carrierMetrics: () => Promise.resolve('') }
+    const agent = { tunnels, report: () => reportWith({ changes }) }
     const text = await agentMetrics(agent, new FakeClock()).text()
     expect(text).to.include('postern_certificate_renewals_total{result="succeeded"} 3')
     expect(text).to.include('postern_policy_decisions_total{result="denied"} 2')
     expect(text).to.include('postern_clock_skew_seconds 0.5')
     expect(text).to.include('postern_tunnel_up 0')
-    const bare = await agentMetrics({ report: () => reportWith({}) }, new FakeClock()).text()
+    const bare = await agentMetrics(
+      {
+        tunnels: { carrierMetrics: () => Promise.resolve('') },
+        report: () => reportWith({}),
+      },
+      new FakeClock(),
+    ).text()
     expect(bare).not.to.match(/^postern_clock_skew_seconds /m)
     expect(bare).not.to.match(/^postern_certificate_renewal_timestamp_seconds /m)
   })

@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { agentMetrics } from '../../src/agent/control/metrics.ts'
 import { ConnectorStack } from '../support/cloudflare/connector-stack.ts'
 import { tokenText } from '../support/cloudflare/front.ts'
 import { writeFileSync } from 'node:fs'
@@ -45,6 +46,19 @@ describe('an agent that supervises cloudflared', function () {
     expect(await agent.tunnels.replace()).to.equal(true)
     await at.echo(100)
     expect(at.edge.registrations[0]).to.include({ accountTag: 'account' })
+  })
+
+  it('passes its metrics on, those of its own families and no other', async () => {
+    const agent = await at.startAgent()
+    await eventually(() => at.connector(agent).state === 'ready', 'it is ready')
+    const text = await agentMetrics(agent, at.stack.clock).text()
+    expect(text)
+      .to.include('postern_agent_tunnels_by_way{way="cloudflare-connector"} 1\n')
+      .and.include('postern_connector_ready 1\n')
+      .and.include('postern_connector_starts_total 1\n')
+      .and.match(/^cloudflared_tunnel_ha_connections 2$/m)
+      .and.not.match(/^(?:build_info|go_|process_)/m)
+      .and.not.include('postern_lockdown 7')
   })
 
   it('gives it nothing of its own environment, and no secret to see', async () => {
@@ -123,7 +137,11 @@ describe('an agent that supervises cloudflared', function () {
       stranger.on('error', () => undefined)
       await once(stranger, 'close')
     }
-    expect(at.connector(agent).refused).to.equal(40)
+    // Also by an IPv6 socket: an address of IPv4 within one of IPv6.
+    const mapped = connect(port, '::ffff:127.0.0.1')
+    mapped.on('error', () => undefined)
+    await once(mapped, 'close')
+    expect(at.connector(agent)).to.include({ refused: 41 })
     expect(await agent.tunnels.replace()).to.equal(true)
     await at.echo(100)
   })

@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { runTool } from '../support/openssl.ts'
 import { ConnectorStack } from '../support/cloudflare/connector-stack.ts'
 import { eventually } from '../support/eventually.ts'
 import { noteText } from '../support/seen.ts'
@@ -85,6 +87,35 @@ describe('a cloudflared that is not as it should be', function () {
     await eventually(() => at.connector(agent).starts === 3, 'it is started again')
     await at.untilUp(agent)
     expect(at.connector(agent).protocol).to.equal('http2')
+  })
+
+  it('is ended whatever it has started, and leaves nothing where the agent stops at its start', async () => {
+    const path = join(at.stack.pki.folder, 'wrapper')
+    const script =
+      '#!/bin/sh\n[ "$1" = version ] && echo 2026.8.2 && exit\nsleep 600 &\necho $! >&2\nwait\n'
+    writeFileSync(path, script, { mode: 0o755 })
+    const agent = await dial({ 'cloudflared.path': path })
+    const pid = await eventually(
+      () => at.connector(agent).pid > 0 && at.connector(agent).pid,
+      'it runs',
+    )
+    const childOf = (): string => runTool('pgrep', ['-r', 'R,S,D', '-g', String(pid)]).output.trim()
+    await eventually(() => childOf().split('\n').length > 1, 'it has started another')
+    await agent.drain()
+    expect(childOf()).to.equal('')
+    for (const waitMs of [0, 5, 50, 200]) {
+      const early = await dial({})
+      await new Promise((resolve) => setTimeout(resolve, waitMs))
+      await early.drain()
+      expect(at.connector(early)).to.include({ state: 'stopped', pid: 0 })
+    }
+  })
+
+  it('is started once at a time, also where no note can be made of it', async () => {
+    const { folder } = at.stack.pki
+    mkdirSync(join(folder, 'state/cloudflared.pid/x'), { recursive: true })
+    const agent = await at.startAgent()
+    expect(at.connector(agent).starts).to.equal(1)
   })
 
   it('is not the only way: an agent with another falls back, and says why', async () => {

@@ -6,6 +6,7 @@ import { asPosternError, PosternError } from '../../base/errors.ts'
 import { dialFront, readServiceToken } from '../../carrier/carrier.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import type { WayName } from '../../config/carrier-settings.ts'
+import { trustIn } from '../../transport/tls-options.ts'
 import type { Egress } from '../../transport/egress.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import { Connector, judgeConnector, type ConnectorReport } from './connector.ts'
@@ -70,6 +71,11 @@ export class Carriers {
     return frontOf(this.#settings, this.#ambient, this.#egress)
   }
 
+  /** Metrics of what is supervised, in Prometheus' text format; empty: it has none. */
+  async metrics(): Promise<string> {
+    return (await this.#connector?.metrics()) ?? ''
+  }
+
   report(): CarriersReport {
     return { ways: this.ways.report(), connector: this.#connector?.report() }
   }
@@ -101,7 +107,7 @@ export function judgeCarriers(settings: AgentSettings): void {
     const tokenFile = settings['cloudflare.serviceTokenFile']
     if (tokenFile !== undefined) readServiceToken(tokenFile)
     const caFile = settings['cloudflare.caFile']
-    if (caFile !== undefined) readRoots(caFile)
+    if (caFile !== undefined) trustIn(readRoots(caFile))
   }
   if (via.includes('cloudflare-connector')) {
     needs(settings, 'cloudflare-connector', 'cloudflared.tokenFile')

@@ -1,12 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import type { Address } from '../../base/address.ts'
 import { addressText } from '../../base/address.ts'
+import type { Clock } from '../../base/clock.ts'
 import { FOR_OWNER, writeState } from '../../identity/state-files.ts'
 import { LineCutter, readLine, type LogLine } from './log-lines.ts'
 import { noteChild } from './orphans.ts'
 import { BARE_ENVIRONMENT } from './program.ts'
 
+const LAST_WORDS_MS = 500
 const CONFIG_NAME = 'cloudflared.json'
 
 /** How a cloudflared is started. */
@@ -21,6 +23,7 @@ export interface ChildOptions {
   /** Undefined: its own choice. */
   readonly protocol: 'quic' | 'http2' | undefined
   readonly graceMs: number
+  readonly clock: Clock
   readonly onLine: (line: LogLine) => void
   /** `reason`: how it ended. */
   readonly onExit: (reason: string) => void
@@ -39,6 +42,7 @@ export class Child {
     this.#process = spawn(program, args, {
       env: environmentOf(options),
       cwd: '/',
+      detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const errors = new LineCutter((line) => {
@@ -51,7 +55,17 @@ export class Child {
       this.#hasUsage = true
     })
     this.#process.on('error', (error: Error) => {
-      this.#ended(`it cannot be started: ${error.message}`, options)
+      // Also of a signal that could not be sent, which ends nothing.
+      if (this.#process.pid === undefined)
+        this.#ended(`it cannot be started: ${error.message}`, options)
+    })
+    this.#process.on('exit', (code, signal) => {
+      // Its last words are read, but not for longer than this: a child of its own may hold the pipes for ever.
+      options.clock.startTimer(LAST_WORDS_MS, () => {
+        this.#process.stderr?.destroy()
+        this.#process.stdout?.destroy()
+        this.#ended(this.#howEnded(code, signal), options)
+      })
     })
     this.#process.on('close', (code, signal) => {
       this.#ended(this.#howEnded(code, signal), options)
@@ -63,8 +77,16 @@ export class Child {
     return this.#hasExited ? 0 : (this.#process.pid ?? 0)
   }
 
+  /** With what it has started: it leads a group of its own. */
   kill(signal: 'SIGTERM' | 'SIGKILL'): void {
-    if (!this.#hasExited) this.#process.kill(signal)
+    const { pid } = this
+    if (pid === 0) return
+    try {
+      process.kill(-pid, signal)
+    } catch {
+      // It has ended meanwhile.
+      this.#process.kill(signal)
+    }
   }
 
   #ended(reason: string, { onExit }: ChildOptions): void {
@@ -84,7 +106,7 @@ export class Child {
 }
 
 function argumentsOf({ folder, tokenFile, ingress, graceMs }: ChildOptions): readonly string[] {
-  const config = join(folder, CONFIG_NAME)
+  const config = resolve(folder, CONFIG_NAME)
   // JSON is YAML. With a file of our own no other is looked for; ingress of the dashboard takes its place.
   const content = { ingress: [{ service: `tcp://${addressText(ingress)}` }] }
   writeState(config, `${JSON.stringify(content)}\n`, FOR_OWNER)
@@ -92,7 +114,7 @@ function argumentsOf({ folder, tokenFile, ingress, graceMs }: ChildOptions): rea
     ...['tunnel', '--no-autoupdate', '--config', config, '--metrics', '127.0.0.1:0'],
     ...['--output', 'json', '--loglevel', 'info'],
     ...['--grace-period', `${String(Math.ceil(graceMs / 1000))}s`],
-    ...['run', '--token-file', tokenFile],
+    ...['run', '--token-file', resolve(tokenFile)],
   ]
 }
 

@@ -9,12 +9,13 @@ import { readSecretFile } from '../../identity/key-files.ts'
 import { makeFolder } from '../../identity/state-files.ts'
 import { backoffMs } from '../../tunnel/backoff.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
+import ipaddr from 'ipaddr.js'
 import { Child } from './child.ts'
 import { EdgeView } from './edge-view.ts'
 import type { LogLine } from './log-lines.ts'
 import { dieWithParent, endOrphan } from './orphans.ts'
 import { judgeProgram, type Program } from './program.ts'
-import { readinessOf } from './readiness.ts'
+import { metricsOf, readinessOf } from './readiness.ts'
 import { hasSocket } from './socket-owner.ts'
 
 const BACKOFF = { minMs: 1000, maxMs: 60_000 }
@@ -26,6 +27,7 @@ const ARRIVED_APART_MS = 2000
 const STABLE_MS = 60_000
 /** It says that it is ready, and no gateway has come for so long, nor is one there: the way may be cut, which it sees last. */
 const UNUSED_MS = 150_000
+const UNUSED_MS_MAX = 3_600_000
 
 /** How the cloudflared that the agent supervises is. Times in wall-clock ms. */
 export interface ConnectorReport {
@@ -68,6 +70,11 @@ export class Connector {
   #toldAtMs = Number.NEGATIVE_INFINITY
   #connections = 0
   #starts = 0
+  #isListening = false
+  /** Of the process that runs. */
+  #wasReady = false
+  /** Grows with each cloudflared that was ready and that nobody used. */
+  #unusedMs = UNUSED_MS
   #attempt = 0
   /** How the last start came to nothing: the next takes the other protocol. */
   #isHttp2Next = false
@@ -118,6 +125,11 @@ export class Connector {
     } finally {
       cancelTimer()
     }
+  }
+
+  /** Its own metrics, as text. */
+  async metrics(): Promise<string> {
+    return await metricsOf(this.#view.metricsPort)
   }
 
   /** Ends it as it wants to be ended: without streams, by SIGTERM, and by SIGKILL after the grace. */
@@ -178,11 +190,15 @@ export class Connector {
 
   /** One process, from its start to its end. @throws why it ended, and what judging throws */
   async #life(): Promise<void> {
-    const { 'cloudflared.path': path, 'cloudflared.sha256': pin } = this.#settings
+    const settings = this.#settings
+    const { 'cloudflared.path': path, 'cloudflared.sha256': pin } = settings
     const isOver = (): boolean => this.#stop.signal.aborted
-    this.#program = await judgeProgram(path, pin)
-    const { port } = this.#address
-    if (this.#starts === 0 || port === 0) this.#address = await this.#inlet.listen(this.#address)
+    this.#program = await judgeProgram(path, pin, settings['state.directory'])
+    if (isOver()) return
+    if (!this.#isListening) {
+      this.#address = await this.#inlet.listen(this.#address)
+      this.#isListening = true
+    }
     if (isOver()) return
     const { promise: ended, resolve: onExit } = Promise.withResolvers<string>()
     this.#view = new EdgeView()
@@ -195,21 +211,29 @@ export class Connector {
       'cloudflared is started',
     )
     const watching = new AbortController()
-    const verdict = this.#watch(AbortSignal.any([watching.signal, this.#stop.signal]))
-    const reason = await Promise.race([ended, verdict])
-    watching.abort()
-    await this.#end(child, ended)
-    this.#child = undefined
+    let reason: string
+    try {
+      const verdict = this.#watch(AbortSignal.any([watching.signal, this.#stop.signal]))
+      reason = await Promise.race([ended, verdict])
+    } finally {
+      watching.abort()
+      await this.#end(child, ended)
+      this.#child = undefined
+    }
     if (isOver()) return
-    throw new PosternError('CONNECTOR_FAILED', this.#verdict() ?? this.#explained(reason))
+    if (!this.#wasReady && this.#view.hasQuicFailed) this.#isHttp2Next = true
+    throw new PosternError(
+      'CONNECTOR_FAILED',
+      this.#verdict(this.#wasReady) ?? this.#explained(reason),
+    )
   }
 
-  #spawn({ path }: Program, onExit: (reason: string) => void): Child {
+  #spawn({ runs: path }: Program, onExit: (reason: string) => void): Child {
     const settings = this.#settings
     const folder = settings['state.directory']
     makeFolder(folder)
     return new Child({
-      ...{ path, folder, onExit, ingress: this.#address },
+      ...{ path, folder, onExit, ingress: this.#address, clock: this.#ambient.clock },
       wrapper: dieWithParent(),
       tokenFile: settings['cloudflared.tokenFile'] ?? '',
       protocol: this.#protocol(),
@@ -240,7 +264,7 @@ export class Connector {
     const settings = this.#settings
     let goodAtMs = clock.nowMs()
     let usedAtMs = clock.nowMs()
-    let wasReady = false
+    this.#wasReady = false
     const isOver = (): boolean => signal.aborted
     while (!isOver()) {
       await pause(clock, LOOK_MS, signal)
@@ -250,25 +274,29 @@ export class Connector {
       this.#connections = connections
       const isUsed = this.#inlet.taken > 0
       if (isUsed || this.#inlet.waiting > 0) usedAtMs = nowMs
-      const verdict = this.#verdict()
+      if (isUsed) this.#unusedMs = UNUSED_MS
+      const verdict = this.#verdict(isReady)
       if (verdict !== undefined) return verdict
       if (isReady || isUsed) {
         goodAtMs = nowMs
-        if (!wasReady) this.#enter('ready')
-        if (nowMs - usedAtMs > UNUSED_MS)
-          return `no gateway has come through it for ${String(UNUSED_MS / 1000)} s, although it says that it is ready`
+        this.#enter('ready')
+        if (nowMs - usedAtMs > this.#unusedMs) {
+          const text = `no gateway has come through it for ${String(this.#unusedMs / 1000)} s, although it says that it is ready`
+          this.#unusedMs = Math.min(UNUSED_MS_MAX, this.#unusedMs * 2)
+          return text
+        }
         if (clock.wallMs() - this.#sinceMs > STABLE_MS) this.#attempt = 0
-        wasReady = true
+        this.#wasReady = true
         this.#isHttp2Next = this.#view.protocol === 'http2' && this.#isHttp2Next
         this.#reason = undefined
         this.#failure = undefined
         continue
       }
-      if (wasReady || this.#failure === undefined) this.#reason = reason
-      if (wasReady && this.#state === 'ready') this.#enter('not-ready')
-      const limitMs = settings[wasReady ? 'cloudflared.outage' : 'cloudflared.startTimeout']
+      if (this.#wasReady || this.#failure === undefined) this.#reason = reason
+      if (this.#wasReady && this.#state === 'ready') this.#enter('not-ready')
+      const limitMs = settings[this.#wasReady ? 'cloudflared.outage' : 'cloudflared.startTimeout']
       if (nowMs - goodAtMs > limitMs) {
-        if (!wasReady) this.#isHttp2Next = !this.#isHttp2Next
+        if (!this.#wasReady) this.#isHttp2Next = !this.#isHttp2Next
         return `${reason}, for ${String(Math.round((nowMs - goodAtMs) / 1000))} s`
       }
     }
@@ -276,10 +304,10 @@ export class Connector {
   }
 
   /** What it has said, and no waiting would mend. */
-  #verdict(): string | undefined {
+  #verdict(isReady: boolean): string | undefined {
     const { isUnauthorized, checksum } = this.#view
     const pin = this.#settings['cloudflared.sha256']
-    if (isUnauthorized)
+    if (isUnauthorized && !isReady)
       return 'the edge does not take its token (Unauthorized): cloudflared.tokenFile is wrong, or the tunnel is deleted'
     if (pin !== undefined && checksum !== undefined && checksum !== pin)
       return `what runs has SHA-256 ${checksum}, and cloudflared.sha256 pins ${pin}`
@@ -319,7 +347,7 @@ export class Connector {
 /** Judges the settings of the connector, with the files that they name. @throws CONFIG_INVALID, FILE_UNREADABLE, KEY_EXPOSED */
 export function judgeConnector(settings: AgentSettings): void {
   const { host } = settings['cloudflared.listen']
-  if (!/^127(?:\.\d{1,3}){3}$/.test(host))
+  if (!ipaddr.IPv4.isValidFourPartDecimal(host) || !host.startsWith('127.'))
     throw new PosternError(
       'CONFIG_INVALID',
       'cloudflared.listen must be an address of this machine alone, such as 127.0.0.1:7865',

@@ -26,7 +26,9 @@ export class EdgeView {
     const port = /^Starting metrics server on 127\.0\.0\.1:(\d{1,5})\//.exec(text)?.[1]
     if (port !== undefined) this.metricsPort = Number(port)
     this.checksum ??= /^Version \S+ \(Checksum ([0-9a-f]{64})\)/.exec(text)?.[1]
+    // Lines of two of its connections may be mixed up, so that it is looked for anywhere.
     if (level !== 'info' && text.includes('Unauthorized')) this.isUnauthorized = true
+    if (text.startsWith('Registered tunnel connection')) this.isUnauthorized = false
     if (text.startsWith('Failed to dial a quic connection')) this.hasQuicFailed = true
     this.#place(text, connIndex, location)
     if (level === 'plain') this.#plain = text

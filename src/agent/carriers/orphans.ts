@@ -7,8 +7,15 @@ const NAME = 'cloudflared.pid'
 const SETPRIV = '/usr/bin/setpriv'
 const ASK_MS = 5000
 
+let known: readonly string[] | undefined
+
 /** Words before a command that make it die with us, where this machine can: even by SIGKILL we leave no orphan. */
 export function dieWithParent(): readonly string[] {
+  known ??= askedOnce()
+  return known
+}
+
+function askedOnce(): readonly string[] {
   const words = [SETPRIV, '--pdeathsig', 'KILL', '--']
   if (!existsSync(SETPRIV)) return []
   try {
@@ -24,7 +31,11 @@ export function dieWithParent(): readonly string[] {
 export function noteChild(folder: string, pid: number): void {
   const startedAt = startOf(pid)
   if (startedAt === undefined) return
-  writeState(join(folder, NAME), `${String(pid)} ${startedAt}\n`, FOR_OWNER)
+  try {
+    writeState(join(folder, NAME), `${String(pid)} ${startedAt}\n`, FOR_OWNER)
+  } catch {
+    // A disk that takes nothing is told of by the record and the keys: the kernel, or the next start, still has other means.
+  }
 }
 
 /** Ends what an earlier run has left over: the same process, and not another that has its number now. Returns whether there was one. */

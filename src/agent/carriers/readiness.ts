@@ -40,3 +40,33 @@ function connectionsIn(body: string): number {
     return 0
   }
 }
+
+/** What is passed on of its metrics: its own families, each a line of plain text. */
+const METRIC_LINE = /^(?:# (?:HELP|TYPE) )?(?:cloudflared|quic_client)_[\x20-\x7e]{1,1000}$/
+const METRICS_BYTES_MAX = 512 * 1024
+const METRIC_LINES_MAX = 5000
+
+/** Asks it for its metrics, in Prometheus' text format. Empty where it does not answer. Never throws. */
+export async function metricsOf(port: number | undefined): Promise<string> {
+  if (port === undefined) return ''
+  try {
+    const { status, body } = await askBackend({
+      url: new URL(`http://127.0.0.1:${String(port)}/metrics`),
+      method: 'GET',
+      msMax: ASK_MS,
+      bytesMax: METRICS_BYTES_MAX,
+    })
+    if (status !== 200) return ''
+    const lines = body
+      .toString()
+      .split('\n')
+      .filter((line) => METRIC_LINE.test(line))
+    return lines
+      .slice(0, METRIC_LINES_MAX)
+      .map((line) => `${line}\n`)
+      .join('')
+  } catch {
+    // Whoever asks hears of ours; that it does not answer, its state says.
+    return ''
+  }
+}

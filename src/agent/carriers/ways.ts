@@ -4,6 +4,8 @@ import type { Random } from '../../base/random.ts'
 import type { WayName } from '../../config/carrier-settings.ts'
 
 const REST_MS_MAX = 300_000
+/** A way that has worked for so long lasts: its next failure is a first one. */
+const STABLE_MS = 60_000
 
 /** How a way to the gateways is. Times in wall-clock ms. */
 export interface WayReport {
@@ -21,6 +23,8 @@ interface Entry {
   failures: number
   error: PosternError | undefined
   failedAtMs: number
+  /** By the monotonic clock; Infinity: it has not, since its last failure. */
+  workedAtMs: number
   /** By the monotonic clock. */
   restsUntilMs: number
 }
@@ -42,33 +46,38 @@ export class Ways {
     this.#restMs = restMs
     this.#entries = names.map((name) => ({
       ...{ name, failures: 0, error: undefined },
-      ...{ failedAtMs: 0, restsUntilMs: Number.NEGATIVE_INFINITY },
+      ...{ failedAtMs: 0, workedAtMs: Infinity, restsUntilMs: Number.NEGATIVE_INFINITY },
     }))
   }
 
-  /** The way that the next dial takes: the first that does not rest, or else the one that has rested longest. */
-  get next(): WayName {
-    const awake = this.#entries.find((entry) => !this.#rests(entry))
-    const [soonest] = [...this.#entries].sort((a, b) => a.restsUntilMs - b.restsUntilMs)
+  /** The way that the next dial takes: the first that does not rest, or else the one that has rested longest. `but`: not this one, where there is another. */
+  next(but?: WayName): WayName {
+    const others = this.#entries.filter(({ name }) => name !== but)
+    const among = others.length > 0 ? others : this.#entries
+    const awake = among.find((entry) => !this.#rests(entry))
+    const [soonest] = [...among].sort((a, b) => a.restsUntilMs - b.restsUntilMs)
     const found = awake ?? soonest
     if (found === undefined) throw new RangeError('there is one way at least')
     return found.name
   }
 
-  /** Whether a connection that came by a way should go over to a better one. */
-  isOutdone(name: WayName): boolean {
-    return this.#rank(this.next) < this.#rank(name)
+  /** Whether a connection that came by a way should go over to a better one, which is not `but`. */
+  isOutdone(name: WayName, but?: WayName): boolean {
+    return this.#rank(this.next(but)) < this.#rank(name)
   }
 
+  /** A gateway has let us in. That the way lasts, time tells: until then its failures count on. */
   worked(name: WayName): void {
     const entry = this.#find(name)
-    entry.failures = 0
+    entry.workedAtMs = this.#clock.nowMs()
     entry.error = undefined
     entry.restsUntilMs = Number.NEGATIVE_INFINITY
   }
 
   failed(name: WayName, error: PosternError): void {
     const entry = this.#find(name)
+    if (this.#clock.nowMs() - entry.workedAtMs >= STABLE_MS) entry.failures = 0
+    entry.workedAtMs = Infinity
     const whole = Math.min(REST_MS_MAX, this.#restMs * 2 ** Math.min(entry.failures, 20))
     // Agents that lost a way together do not come back to it together.
     const restMs = whole * (1 + this.#random.fraction()) * 0.5

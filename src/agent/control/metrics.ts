@@ -36,6 +36,32 @@ export const AGENT_METRICS: readonly MetricRow[] = [
     labels: ['state'],
   },
   {
+    name: 'postern_agent_tunnels_by_way',
+    kind: 'gauge',
+    help: 'Tunnels that are up, by the way that they took (setting via).',
+    labels: ['way'],
+  },
+  {
+    name: 'postern_connector_ready',
+    kind: 'gauge',
+    help: '1 while the cloudflared that the agent supervises is ready, else 0; absent where it supervises none, as all of these. Its own metrics follow ours, as it says them.',
+  },
+  {
+    name: 'postern_connector_edge_connections',
+    kind: 'gauge',
+    help: 'Connections of cloudflared to the edge, as it says.',
+  },
+  {
+    name: 'postern_connector_starts_total',
+    kind: 'counter',
+    help: 'Starts of cloudflared by this process.',
+  },
+  {
+    name: 'postern_connector_strangers_total',
+    kind: 'counter',
+    help: 'Connections to cloudflared.listen that were not of cloudflared, and were closed.',
+  },
+  {
     name: 'postern_service_up',
     kind: 'gauge',
     help: '1 while the probes of a service say that it is up, else 0; absent for what is not probed.',
@@ -109,8 +135,9 @@ export const AGENT_METRICS: readonly MetricRow[] = [
 ]
 
 /** Makes the metrics of an agent, which are read when somebody asks. */
-export function agentMetrics(agent: Pick<AgentRooms, 'report'>, clock: Clock): Metrics {
-  return new Metrics(AGENT_METRICS, () => Promise.resolve(samples(agent.report(), clock.wallMs())))
+export function agentMetrics(agent: Pick<AgentRooms, 'report' | 'tunnels'>, clock: Clock): Metrics {
+  const collect = (): Promise<Sample[]> => Promise.resolve(samples(agent.report(), clock.wallMs()))
+  return new Metrics(AGENT_METRICS, collect, () => agent.tunnels.carrierMetrics())
 }
 
 function samples(report: AgentReport, nowMs: number): Sample[] {
@@ -135,6 +162,7 @@ function samples(report: AgentReport, nowMs: number): Sample[] {
       value: credential.notAfterMs / 1000,
     },
     { name: 'postern_trust_bundle_version', value: credential.bundleVersion },
+    ...waySamples(tunnels),
     ...services.services.flatMap(probeSamples),
     ...services.backends.flatMap(backendSamples),
     ...(report.runs === undefined ? [] : eventSamples(report.runs)),
@@ -150,6 +178,23 @@ function samples(report: AgentReport, nowMs: number): Sample[] {
     { name: 'postern_certificate_renewal_timestamp_seconds', value: dueAtMs / 1000 },
     { name: renewals, value: succeeded, labels: { result: 'succeeded' } },
     { name: renewals, value: failed, labels: { result: 'failed' } },
+  ]
+}
+
+function waySamples({ ways: { ways, connector }, all }: AgentReport['tunnels']): Sample[] {
+  const found = ways.map(({ name: way }) => ({
+    name: 'postern_agent_tunnels_by_way',
+    value: all.filter(({ via }) => via === way).length,
+    labels: { way },
+  }))
+  if (connector === undefined) return found
+  const { state, connections, starts, refused } = connector
+  return [
+    ...found,
+    { name: 'postern_connector_ready', value: state === 'ready' ? 1 : 0 },
+    { name: 'postern_connector_edge_connections', value: connections },
+    { name: 'postern_connector_starts_total', value: starts },
+    { name: 'postern_connector_strangers_total', value: refused },
   ]
 }
 

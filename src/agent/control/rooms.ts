@@ -4,6 +4,7 @@ import type { CredentialStore } from '../credential/credential.ts'
 import type { AgentGuard } from '../guard/guard.ts'
 import type { Timeline } from '../health/health.ts'
 import type { LateProver } from '../prove/prove.ts'
+import type { Tunnels } from '../tunnels/tunnels.ts'
 import type { AgentReport } from './report.ts'
 
 /** A running agent, as far as an operator's orders reach. */
@@ -14,6 +15,7 @@ export interface AgentRooms {
   readonly guard: AgentGuard
   readonly changes: CredentialChanges
   readonly prover: LateProver
+  readonly tunnels: Pick<Tunnels, 'carrierMetrics'>
   /** What all rooms say of themselves. It changes nothing. */
   report(): AgentReport
 }

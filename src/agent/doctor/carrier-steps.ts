@@ -68,10 +68,11 @@ export async function* connectorSteps(
   ambient: Ambient,
 ): AsyncGenerator<CheckStep> {
   try {
-    const program = await judgeProgram(settings['cloudflared.path'], settings['cloudflared.sha256'])
+    const { 'cloudflared.path': named, 'cloudflared.sha256': pin } = settings
+    const program = await judgeProgram(named, pin, settings['state.directory'])
     const { path, version, isPinned } = program
-    const pin = isPinned ? 'as pinned' : 'not pinned (cloudflared.sha256)'
-    yield { name: 'cloudflared', outcome: 'OK', text: `${path}, version ${version}, ${pin}` }
+    const how = isPinned ? 'as pinned' : 'not pinned (cloudflared.sha256)'
+    yield { name: 'cloudflared', outcome: 'OK', text: `${path}, version ${version}, ${how}` }
   } catch (error) {
     yield failed('cloudflared', error, 'install it, or name it by cloudflared.path')
   }

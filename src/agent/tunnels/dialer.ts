@@ -20,6 +20,9 @@ import type { GatewayDirectory } from './gateway-directory.ts'
 import type { OtherTunnels } from './tunnel-set.ts'
 
 const INSTANCE_BYTES = 16
+const HELD_MS = 300_000
+/** The gateway ended it for reasons of its own. */
+const NO_FAULT_OF_WAYS: readonly string[] = ['GOING_AWAY', 'SHUTDOWN', 'GATEWAY_HELD']
 
 /** The values and collaborators that Dialer is given. */
 export interface DialerPorts {
@@ -39,6 +42,8 @@ export interface DialerPorts {
 export interface Dialled {
   readonly address: Address
   readonly way: WayName
+  /** The tunnel that it is for. */
+  readonly by: OtherTunnels
   readonly credential: AgentCredential
   /** Of what was offered when it was registered; undefined until then. */
   version: number | undefined
@@ -49,6 +54,8 @@ export class Dialer {
   readonly #ports: DialerPorts
   readonly #instance: string
   readonly #dialled = new WeakMap<TlsFacts, Dialled>()
+  /** By tunnel: a way that led to a gateway which another one is with. */
+  readonly #held = new WeakMap<OtherTunnels, { readonly way: WayName; readonly untilMs: number }>()
 
   constructor(ports: DialerPorts) {
     this.#ports = ports
@@ -72,11 +79,11 @@ export class Dialer {
     const { store, services, carriers } = this.#ports
     const { credential, version = services.version, way } = dialled
     const isRenewed = credential !== store.credential || version !== services.version
-    return isRenewed || carriers.ways.isOutdone(way)
+    return isRenewed || carriers.ways.isOutdone(way, this.#heldWay(dialled.by))
   }
 
   /** Dials the next gateway, and judges it. @throws the network and identity codes, CERT_EXPIRED for our own, GATEWAY_HELD */
-  async dial({ held }: OtherTunnels, signal: AbortSignal): Promise<TlsWire> {
+  async dial(by: OtherTunnels, signal: AbortSignal): Promise<TlsWire> {
     const { store, ambient, carriers } = this.#ports
     const { credential } = store
     const nowMs = ambient.clock.wallMs()
@@ -90,25 +97,45 @@ export class Dialer {
       const text = `our certificate expired on ${ended}, by our clock; ${why}`
       throw new PosternError('CERT_EXPIRED', text)
     }
-    const way = carriers.ways.next
+    const way = carriers.ways.next(this.#heldWay(by))
     try {
-      return await this.#dialBy(way, held, credential, signal)
+      return await this.#dialBy(way, by, credential, signal)
     } catch (error) {
-      const cause = asPosternError(error)
-      if (cause.code !== 'GATEWAY_HELD') carriers.ways.failed(way, cause)
+      this.#failed(way, by, asPosternError(error))
       throw error
     }
   }
 
+  /** A connection that was up fell before it could count as lasting. */
+  fell(facts: TlsFacts, cause: PosternError): void {
+    const dialled = this.#dialled.get(facts)
+    if (dialled === undefined || NO_FAULT_OF_WAYS.includes(cause.code)) return
+    this.#failed(dialled.way, dialled.by, cause)
+  }
+
+  /** A way that leads to a gateway which another tunnel is with is no worse for it: this tunnel tries the others for a while. */
+  #failed(way: WayName, by: OtherTunnels, cause: PosternError): void {
+    const { carriers, ambient } = this.#ports
+    if (cause.code !== 'GATEWAY_HELD') carriers.ways.failed(way, cause)
+    else if (way !== 'direct') this.#held.set(by, { way, untilMs: ambient.clock.nowMs() + HELD_MS })
+  }
+
+  #heldWay(by: OtherTunnels): WayName | undefined {
+    const found = this.#held.get(by)
+    if (found === undefined || found.untilMs <= this.#ports.ambient.clock.nowMs()) return undefined
+    return found.way
+  }
+
   async #dialBy(
     way: WayName,
-    held: OtherTunnels['held'],
+    by: OtherTunnels,
     credential: AgentCredential,
     signal: AbortSignal,
   ): Promise<TlsWire> {
     const { settings, ambient, egress, directory, carriers } = this.#ports
     const nowMs = ambient.clock.wallMs()
     const carrier = carriers.carrierOf(way)
+    const { held } = by
     const address = carrier?.address ?? directory.next(held())
     const wire = await dialTls({
       ...address,
@@ -132,7 +159,7 @@ export class Dialer {
       wire.dismiss(refusal)
       throw refusal
     }
-    this.#dialled.set(wire.facts, { address, way, credential, version: undefined })
+    this.#dialled.set(wire.facts, { address, way, by, credential, version: undefined })
     return wire
   }
 
@@ -160,7 +187,7 @@ export class Dialer {
     if (dialled !== undefined) dialled.version = services.version
     const timeoutMs = settings['tunnel.dialTimeout']
     const welcome = await client.register(request, { timeoutMs }).catch((error: unknown) => {
-      if (dialled !== undefined) carriers.ways.failed(dialled.way, asPosternError(error))
+      if (dialled !== undefined) this.#failed(dialled.way, dialled.by, asPosternError(error))
       throw error
     })
     if (dialled !== undefined) carriers.ways.worked(dialled.way)
@@ -169,6 +196,7 @@ export class Dialer {
     // A list may have come, or another tunnel up, while this connection was made.
     const refusal = this.refusalOf(facts) ?? this.#heldElsewhere(facts, address, held)
     if (refusal !== undefined) {
+      if (dialled !== undefined) this.#failed(dialled.way, dialled.by, refusal)
       connection.close(refusal)
       throw refusal
     }

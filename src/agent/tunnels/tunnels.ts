@@ -196,6 +196,11 @@ export class Tunnels {
     }
   }
 
+  /** Metrics of what carries the tunnels, in Prometheus' text format. */
+  async carrierMetrics(): Promise<string> {
+    return await this.#ports.carriers.metrics()
+  }
+
   /** What keeps the agent from being healthy. */
   reasons(): Reason[] {
     const { all, ready, wanted } = this.#set
@@ -214,7 +219,9 @@ export class Tunnels {
   #make(others: OtherTunnels, onDown: (cause: PosternError) => void): Tunnel {
     const { settings, process, services, ambient, store, guard, seal } = this.#ports
     const { identity } = store.credential
-    return new Tunnel({
+    const { clock } = ambient
+    let [upAtMs, upFacts]: [number, TlsFacts | undefined] = [0, undefined]
+    const tunnel: Tunnel = new Tunnel({
       process,
       logger: ambient.logger.child({ component: 'tunnel', ...identity }),
       backoff: { minMs: settings['backoff.min'], maxMs: settings['backoff.max'] },
@@ -224,10 +231,15 @@ export class Tunnels {
       register: (connection) => this.#dialer.register(others, connection),
       onUp: () => {
         this.#wasUp = true
+        if (tunnel.state.name === 'ready')
+          [upAtMs, upFacts] = [clock.nowMs(), tunnel.state.connection.facts]
         this.#set.review()
         this.up.tell(this.ready.map(({ welcome }) => printable(welcome.gateway)).sort())
       },
       onDown: (cause) => {
+        const isYoung = clock.nowMs() - upAtMs < settings['backoff.stable']
+        if (upFacts !== undefined && isYoung) this.#dialer.fell(upFacts, cause)
+        upFacts = undefined
         onDown(cause)
         this.down.tell(cause)
       },
@@ -251,6 +263,7 @@ export class Tunnels {
         return services.server.streamsOf(origin)
       },
     })
+    return tunnel
   }
 }
 

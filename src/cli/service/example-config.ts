@@ -34,27 +34,27 @@ gateway.address: gateway.example.com:7443
 #backoff.way: 30s
 
 # Host name and port of the control plane at Cloudflare, such as cp.example.com:443. (host:port)
-#cloudflare.address: 
+#cloudflare.address: cp.example.com:443
 
 # File with the service token for Cloudflare Access, readable by its owner alone: CF-Access-Client-Id:
 # and CF-Access-Client-Secret: on a line each. It is read anew for each dial. Default: none is shown.
 # (path)
-#cloudflare.serviceTokenFile: 
+#cloudflare.serviceTokenFile: /etc/postern/service-token
 
 # Roots in PEM that the certificate of that host name must chain to. Default: those of the system.
 # (path)
-#cloudflare.caFile: 
+#cloudflare.caFile: /etc/postern/front-ca.pem
 
 # The cloudflared to run. Default: CLOUDFLARED_BIN of the environment, then PATH, then that of the npm
 # package cloudflared. It is never downloaded. (path)
-#cloudflared.path: 
+#cloudflared.path: /usr/bin/cloudflared
 
 # SHA-256 that this program must have, checked before each start. (64 hexadecimal digits in lower
 # case)
-#cloudflared.sha256: 
+#cloudflared.sha256: 4f7c1d0e9b…
 
 # File with the token of the tunnel, readable by its owner alone. (path)
-#cloudflared.tokenFile: 
+#cloudflared.tokenFile: /etc/postern/tunnel-token
 
 # Where cloudflared brings what gateways dial: an address of this machine alone, which the ingress of
 # the tunnel names as tcp://127.0.0.1:7865. (host:port)

@@ -85,14 +85,12 @@ export class FrontDial {
       const startMs = clock.nowMs()
       try {
         await this.#turn()
-        this.#attempt = 0
-        this.#failure = undefined
       } catch (error) {
         if (isOver()) return
         if (clock.nowMs() - startMs > ACCEPTED_MS) this.#attempt = 0
         this.#failed(asPosternError(error, 'CONNECTION_LOST'))
       }
-      // Also after one that went well: an agent that begins and breaks off, again and again, is not dialled as often.
+      // An agent that begins and breaks off, again and again, is dialled ever more rarely.
       const delayMs = BACKOFF.minMs / 2 + backoffMs(this.#attempt++, BACKOFF, random)
       await pause(clock, delayMs, signal)
     }
@@ -145,6 +143,8 @@ export class FrontDial {
       try {
         take(wire)
         this.#accepted++
+        this.#attempt = 0
+        this.#failure = undefined
       } catch (error) {
         wire.dismiss(asPosternError(error))
         throw error
@@ -166,16 +166,25 @@ async function begun(stream: Duplex): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<undefined>()
   const offs = [
     once(stream, 'readable', () => {
-      resolve(undefined)
+      // An end is readable, too.
+      if (stream.readableLength > 0) resolve(undefined)
+      else reject(closed())
     }),
     once(stream, 'error', reject),
     once(stream, 'close', () => {
-      reject(new PosternError('CONNECTION_LOST', 'the front closed before the agent began'))
+      reject(closed())
     }),
   ]
   try {
     await promise
+  } catch (error) {
+    stream.destroy()
+    throw error
   } finally {
     for (const off of offs) off()
   }
+}
+
+function closed(): PosternError {
+  return new PosternError('CONNECTION_LOST', 'the front closed before the agent began')
 }

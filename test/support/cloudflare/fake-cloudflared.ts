@@ -68,10 +68,15 @@ if (process.env.FAKE_DNS !== undefined) {
 const protocol = process.env.TUNNEL_TRANSPORT_PROTOCOL ?? 'quic'
 log('info', `Initial protocol ${protocol}`)
 
+const METRICS = `# TYPE cloudflared_tunnel_ha_connections gauge\ncloudflared_tunnel_ha_connections 2\nbuild_info{version="x"} 1\npostern_lockdown 7\n`
 let isStopping = false
 const addresses = (process.env.TUNNEL_EDGE ?? '').split(',').filter((one) => one !== '')
 const connections: EdgeConnection[] = []
 const metrics = createServer((request, response) => {
+  if (request.url === '/metrics') {
+    response.end(METRICS)
+    return
+  }
   const ready = isStopping ? 0 : connections.filter(({ isRegistered }) => isRegistered).length
   response.statusCode = request.url !== '/ready' ? 404 : ready > 0 ? 200 : 503
   response.end(
