@@ -7,6 +7,7 @@ import { cpus, totalmem, release } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { callRows, pressureRows } from './rows-calls.ts'
 import { bulkRows, delayedRows } from './rows-bulk.ts'
+import { cloudflareRows } from './rows-cloudflare.ts'
 import { forwardRows } from './rows-forward.ts'
 import { guardRows } from './rows-guard.ts'
 import { logRows } from './rows-logs.ts'
@@ -26,6 +27,7 @@ const GROUPS: Readonly<Record<string, (rig: Rig, pace: Pace) => Promise<Row[]>>>
   guard: guardRows,
   sealed: sealedRows,
   logs: logRows,
+  cloudflare: cloudflareRows,
   memory: memoryRows,
   start: startRows,
   strangers: strangerRows,

@@ -103,6 +103,7 @@ export class Rig {
     options: {
       through?: (port: number) => Promise<number>
       agentFlags?: Record<string, string>
+      gatewayFlags?: Record<string, string>
     } = {},
   ): Promise<Tunnel> {
     const gateway = await this.worker('gateway')
@@ -118,6 +119,7 @@ export class Rig {
     const ports = await gateway.call<{ agents: number; callers: number }>('start', {
       ...this.flags('gateway'),
       ...listen,
+      ...options.gatewayFlags,
     })
     const port = (await options.through?.(ports.agents)) ?? ports.agents
     const agent = await this.worker('agent')

@@ -287,7 +287,6 @@ function limitRows(): string[][] {
   ]
 }
 
-/** The generated documents by path, as they should be. */
 /** Only what must be given is in force; everything else is a comment. */
 function exampleConfig(): string {
   const lines = Object.entries(AGENT_SETTINGS).flatMap(([key, setting]) => {

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import {
   Health,
   HealthCheckResponse_ServingStatus,
@@ -7,6 +8,7 @@ import {
 import { Diagnostics } from '../../src/gen/postern/v1/diagnostics_pb.js'
 import { ACCESS, FrontStandIn, tokenText } from '../support/cloudflare/front.ts'
 import { eventually } from '../support/eventually.ts'
+import { Proxies } from '../support/proxies.ts'
 import { noteText } from '../support/seen.ts'
 import { Stack } from '../support/stack.ts'
 import { statusNow } from '../support/status-now.ts'
@@ -120,6 +122,25 @@ describe('an agent that dials through Cloudflare', () => {
     await eventually(() => agent.tunnel.lastError?.code === 'FRONT_FORBIDDEN', 'it is revoked')
     writeFileSync(front.tokenFile, tokenText(front.access))
     await eventually(() => agent.tunnel.state.name === 'ready', 'it is back')
+  })
+
+  it('goes out through proxies too, which see TLS to the front and nothing else', async () => {
+    const { folder } = stack.pki
+    const proxies = new Proxies(folder)
+    try {
+      const http = await proxies.tinyproxy('http', '')
+      const socks = await proxies.microsocks('socks')
+      for (const proxy of [`http://${http}`, `socks5://${socks}`]) {
+        const agent = await stack.startAgent(flags({ 'gateway.proxy': proxy }))
+        await echo(100)
+        agent.stop()
+      }
+      const access = readFileSync(join(folder, 'http.access'), 'utf8')
+      expect(access).to.include(`CONNECT localhost:${String(front.port)}`)
+      expect(access).to.not.include(String(stack.agentPort))
+    } finally {
+      proxies.stop()
+    }
   })
 
   it('falls back to the next way, and climbs up again', async () => {

@@ -3,14 +3,13 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ChildProcesses } from '../../scripts/child-processes.ts'
 import type { Agent } from '../../src/agent/agent.ts'
 import { Diagnostics } from '../../src/client.ts'
 import { Egress } from '../../src/transport/egress.ts'
 import { codeOf } from '../support/code-of.ts'
 import { ControlPlane } from '../support/control-plane.ts'
-import { freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
+import { Proxies } from '../support/proxies.ts'
 import { runCli } from '../support/run-cli.ts'
 
 const PASSWORD = 'pa55-of-the-proxy'
@@ -18,7 +17,7 @@ const PASSWORD = 'pa55-of-the-proxy'
 describe('an egress proxy', function () {
   let plane: ControlPlane
   let folder: string
-  let proxies: ChildProcesses
+  let proxies: Proxies
   let http: string
   let locked: string
   let socks: string
@@ -29,45 +28,17 @@ describe('an egress proxy', function () {
     await plane.enroll('a-1')
     folder = mkdtempSync(join(tmpdir(), 'postern-proxy-'))
     writeFileSync(join(folder, 'password'), `${PASSWORD}\n`, { mode: 0o600 })
-    proxies = new ChildProcesses(folder)
-    http = await tinyproxy('open', '')
-    locked = await tinyproxy('locked', `BasicAuth edge ${PASSWORD}\n`)
-    socks = await microsocks('socks')
-    lockedSocks = await microsocks('locked-socks', '-u', 'edge', '-P', PASSWORD)
+    proxies = new Proxies(folder)
+    http = await proxies.tinyproxy('open', '')
+    locked = await proxies.tinyproxy('locked', `BasicAuth edge ${PASSWORD}\n`)
+    socks = await proxies.microsocks('socks')
+    lockedSocks = await proxies.microsocks('locked-socks', '-u', 'edge', '-P', PASSWORD)
   })
   after(() => {
-    proxies.killAll()
+    proxies.stop()
     plane.stop()
     rmSync(folder, { recursive: true })
   })
-
-  async function tinyproxy(name: string, more: string): Promise<string> {
-    const port = await freePort()
-    const file = join(folder, `${name}.conf`)
-    const log = join(folder, `${name}.access`)
-    writeFileSync(
-      file,
-      `Port ${String(port)}\nListen 127.0.0.1\nTimeout 600\nLogFile "${log}"\nLogLevel Connect\n${more}`,
-    )
-    proxies.start(name, 'tinyproxy', ['-d', '-c', file])
-    await listens(port)
-    return `127.0.0.1:${String(port)}`
-  }
-  async function microsocks(name: string, ...more: string[]): Promise<string> {
-    const port = await freePort()
-    proxies.start(name, 'microsocks', ['-i', '127.0.0.1', '-p', String(port), ...more])
-    await listens(port)
-    return `127.0.0.1:${String(port)}`
-  }
-  const listens = (port: number) =>
-    eventually(async () => {
-      const { reachTcp } = await import('../../src/transport/reach.ts')
-      const { systemClock } = await import('../../src/base/system-clock.ts')
-      return await reachTcp({ host: '127.0.0.1', port }, systemClock, 500).then(
-        () => true,
-        () => false,
-      )
-    }, 'the proxy listens')
 
   async function withAgent(
     flags: Readonly<Record<string, string>>,

@@ -1,8 +1,9 @@
 import { readPolicy } from '../../src/config/policy-file.ts'
 import { expect } from 'chai'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse, parseAllDocuments } from 'yaml'
+import { loadSettings } from '../../src/config/load.ts'
 import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
 import { runTool } from '../support/openssl.ts'
 import { faultsOf, type KubernetesObject } from './validate.ts'
@@ -86,6 +87,26 @@ describe('the objects for Kubernetes', function () {
         expect(policy.problems).to.deep.equal([])
       })
     })
+
+  it('behind a connector fit too: one agent, its token by file, and the way out to the edge', () => {
+    const all = render('cloudflare-connector')
+    expect(faultsOf(all)).to.deep.equal([])
+    const workload = all.find((one) => one.kind === 'Deployment')
+    expect(at(workload, 'spec.replicas')).to.equal(1)
+    const pod = at(workload, 'spec.template.spec') as Tree
+    const env = at(pod, 'containers.0.env') as { name: string; value: string }[]
+    const flags = loadSettings(AGENT_SETTINGS, {
+      flags: { 'gateway.address': 'gateway:7443', trustDomain: 'example.com' },
+      environment: Object.fromEntries(env.map(({ name, value }) => [name, value])),
+      file: undefined,
+    }).values
+    expect(flags.via).to.deep.equal(['cloudflare-connector'])
+    const mounts = JSON.stringify(at(pod, 'containers.0.volumeMounts'))
+    expect(mounts).to.include(dirname(flags['cloudflared.tokenFile'] ?? '?'))
+    expect(at(pod, 'containers.0.securityContext.readOnlyRootFilesystem')).to.equal(true)
+    const policy = all.find((one) => one.kind === 'NetworkPolicy')
+    expect(JSON.stringify(at(policy, 'spec.egress'))).to.include('"port":7844,"protocol":"UDP"')
+  })
 
   it('a wrong object would be found: an unknown field, a wrong type, a missing field', () => {
     const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'x' } }

@@ -53,7 +53,7 @@ export class EdgeStandIn {
   private constructor(folder: string, pem: { cert: string; key: string; ca: string }) {
     this.caFile = join(folder, 'edge-ca.pem')
     writeFileSync(this.caFile, pem.ca)
-    this.#server = createServer({ cert: pem.cert, key: pem.key })
+    this.#server = createServer({ cert: pem.cert, key: pem.key, noDelay: true })
     this.#server.on('secureConnection', (socket) => {
       socket.on('error', () => undefined)
       if (!this.isMute) this.#arrived(socket)

@@ -54,6 +54,7 @@ export class EdgeConnection {
     const [host = '', port = ''] = address.split(':')
     const socket = connect({ host, port: Number(port), ca: caPem, servername: 'h2.cftunnel.com' })
     this.#socket = socket
+    socket.setNoDelay(true)
     socket.on('error', (error) => {
       log('error', 'Unable to establish connection with Cloudflare edge', {
         error: error.message,
@@ -151,7 +152,7 @@ export class EdgeConnection {
       stream.respond({ ':status': 404 }, { endStream: true })
       return
     }
-    const target = connectTcp(Number(port), host)
+    const target = connectTcp({ port: Number(port), host, noDelay: true })
     target.once('error', (error) => {
       this.#ports.log('error', 'failed to serve incoming request', { error: error.message })
       if (stream.headersSent) stream.close()

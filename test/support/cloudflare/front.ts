@@ -81,7 +81,7 @@ export class FrontStandIn {
   /** As an ingress `tcp://127.0.0.1:PORT` of a connector behind it would. `connect`: where it leads, asked for each. */
   toTcp(portOf: () => number): Upgrade {
     return (request, socket, head) => {
-      const target = connect(portOf(), '127.0.0.1')
+      const target = connect({ port: portOf(), host: '127.0.0.1', noDelay: true })
       target.on('error', () => socket.end('HTTP/1.1 502 Bad Gateway\r\ncf-ray: 8f00-LIS\r\n\r\n'))
       target.once('connect', () => {
         this.#webSockets.handleUpgrade(request, socket, head, (client) => {
