@@ -112,6 +112,19 @@ describe('an agent that dials through Cloudflare', () => {
     await eventually(() => agent.tunnel.state.name === 'ready', 'it is back')
   })
 
+  it('notices messages that were cut on the way, and goes over to another connection', async () => {
+    const agent = await stack.startAgent(flags())
+    front.copyBytes = 8000
+    await echo(MIB).then(
+      () => expect.fail('it came through'),
+      () => undefined,
+    )
+    await eventually(() => agent.tunnel.lastError, 'the inner TLS has noticed')
+    front.copyBytes = 16_384
+    await eventually(() => agent.tunnel.state.name === 'ready', 'it is back')
+    await echo(MIB)
+  })
+
   it('comes back when the front drops it, and takes a token that was replaced', async () => {
     const agent = await stack.startAgent(flags())
     front.drop()

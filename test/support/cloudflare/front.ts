@@ -29,6 +29,8 @@ export class FrontStandIn {
   access: { readonly id: string; readonly secret: string } | undefined = ACCESS
   /** Answered to everybody, in place of what is right: a status, and headers. */
   refusal: { readonly status: number; readonly headers?: Record<string, string> } | undefined
+  /** What is kept of a message; less than what connectors keep: a fault. */
+  copyBytes = COPY_BYTES
   /** Flips one bit of each message on, that goes to the connector. */
   isTampering = false
   /** Per host name: what takes its WebSockets. */
@@ -153,8 +155,10 @@ export class FrontStandIn {
     client.on('close', () => target.destroy())
     client.on('message', (data: Buffer, isBinary) => {
       if (!isBinary) this.faults.push('a text message')
-      if (data.length > COPY_BYTES) this.faults.push(`a message of ${String(data.length)} bytes`)
-      const kept = Buffer.from(data.subarray(0, COPY_BYTES))
+      if (isBinary && data.length > COPY_BYTES)
+        this.faults.push(`a message of ${String(data.length)} bytes`)
+      // Text is discarded, and what does not fit is lost.
+      const kept = Buffer.from(isBinary ? data.subarray(0, this.copyBytes) : [])
       const last = kept.length - 1
       if (this.isTampering && last > 20) kept[last] = (kept[last] ?? 0) ^ 1
       if (!target.write(kept)) {
