@@ -20,6 +20,8 @@ export interface TunnelOptions extends Omit<OpenPorts, 'onGoAway' | 'onDrained'>
   readonly backoff: BackoffOptions
   /** Up this long, a tunnel that falls starts again from the first back-off step. In ms. */
   readonly stableMs: number
+  /** There is another way to try, so that a failure is no reason to wait. Default: there is none. */
+  hasAnotherWay?(): boolean
   /** The tunnel is ready, or has gone over to a fresh connection. */
   onUp?(): void
   /** The tunnel fell, or did not come up. */
@@ -243,6 +245,7 @@ export class Tunnel {
     const { random, clock } = process.runtime
     // How long it may hold us off is ours to bound.
     if (askedMs > 0) return Math.min(askedMs, backoff.maxMs) + backoff.minMs * random.fraction()
+    if (this.#options.hasAnotherWay?.() === true) return backoff.minMs * random.fraction()
     const isRestarting = clock.nowMs() - this.#restartAtMs < RESTART_MS
     const bound = Math.max(backoff.minMs, Math.min(backoff.maxMs, RESTART_BOUND_MS))
     const bounds = { minMs: backoff.minMs, maxMs: isRestarting ? bound : backoff.maxMs }

@@ -56,6 +56,18 @@ describe('the ways to the gateways', () => {
     expect(restMs()).to.be.within(REST_MS / 2, REST_MS + 100)
   })
 
+  it('are tried one after the other without waiting, until all rest', () => {
+    expect(ways.hasAnother).to.equal(true)
+    for (const name of ['direct', 'cloudflare-dial'] as const) {
+      ways.failed(name, ERROR)
+      expect(ways.hasAnother).to.equal(true)
+    }
+    ways.failed('cloudflare-connector', ERROR)
+    expect(ways.hasAnother).to.equal(false)
+    const only = new Ways(['direct'], REST_MS, clock, new SeededRandom(1))
+    expect(only.hasAnother).to.equal(false)
+  })
+
   it('are tried all the same where all rest: the one that has rested longest', () => {
     for (const name of ['cloudflare-connector', 'direct', 'cloudflare-dial'] as const) {
       ways.failed(name, ERROR)

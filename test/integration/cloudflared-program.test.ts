@@ -121,6 +121,8 @@ describe('a cloudflared that is not as it should be', function () {
   it('is not the only way: an agent with another falls back, and says why', async () => {
     const agent = await dial({
       ...{ via: 'cloudflare-connector,direct', 'cloudflared.path': '/nowhere/cloudflared' },
+      // What will not mend by itself is retried this slowly, where there is nothing else.
+      ...{ 'backoff.max': '1h', 'backoff.min': '50ms' },
     })
     await at.untilUp(agent)
     const { ways } = agent.tunnels.report().ways

@@ -110,6 +110,7 @@ export class Connector {
 
   /** The next connection of a gateway. @throws CONNECTOR_IDLE, CONNECTOR_MISSING, CONNECTOR_FAILED */
   async open(signal: AbortSignal): Promise<Duplex> {
+    if (this.#failure !== undefined && this.#state === 'waiting') throw this.#whyNot(this.#failure)
     // The dial has a bound of its own, and says nothing of us where that passes.
     const late = new AbortController()
     const waitMs = this.#settings['tunnel.dialTimeout'] * WAIT_SHARE
@@ -121,10 +122,14 @@ export class Connector {
     } catch (error) {
       const failure = this.#failure
       if (failure === undefined) throw error
-      throw new PosternError(failure.code, `cloudflared: ${failure.rawMessage}`)
+      throw this.#whyNot(failure)
     } finally {
       cancelTimer()
     }
+  }
+
+  #whyNot({ code, rawMessage }: PosternError): PosternError {
+    return new PosternError(code, `cloudflared: ${rawMessage}`)
   }
 
   /** Its own metrics, as text. */

@@ -61,6 +61,11 @@ export class Ways {
     return found.name
   }
 
+  /** Whether there is another way than the one that just failed, which does not rest: nothing is to be waited for then. */
+  get hasAnother(): boolean {
+    return this.#entries.length > 1 && this.#entries.some((entry) => !this.#rests(entry))
+  }
+
   /** Whether a connection that came by a way should go over to a better one, which is not `but`. */
   isOutdone(name: WayName, but?: WayName): boolean {
     return this.#rank(this.next(but)) < this.#rank(name)

@@ -217,7 +217,7 @@ export class Tunnels {
   }
 
   #make(others: OtherTunnels, onDown: (cause: PosternError) => void): Tunnel {
-    const { settings, process, services, ambient, store, guard, seal } = this.#ports
+    const { settings, process, services, ambient, store, guard, seal, carriers } = this.#ports
     const { identity } = store.credential
     const { clock } = ambient
     let [upAtMs, upFacts]: [number, TlsFacts | undefined] = [0, undefined]
@@ -227,6 +227,7 @@ export class Tunnels {
       backoff: { minMs: settings['backoff.min'], maxMs: settings['backoff.max'] },
       dialTimeoutMs: settings['tunnel.dialTimeout'],
       stableMs: settings['backoff.stable'],
+      hasAnotherWay: () => carriers.ways.hasAnother,
       dial: (signal) => this.#dialer.dial(others, signal),
       register: (connection) => this.#dialer.register(others, connection),
       onUp: () => {
