@@ -211,10 +211,7 @@ export class Connector {
     this.#starts++
     const child = this.#spawn(this.#program, onExit)
     this.#child = child
-    this.#ambient.logger.info(
-      { pid: child.pid, version: this.#program.version },
-      'cloudflared is started',
-    )
+    this.#ambient.logger.info({ version: this.#program.version }, 'cloudflared is started')
     const watching = new AbortController()
     let reason: string
     try {
