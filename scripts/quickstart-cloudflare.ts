@@ -1,17 +1,8 @@
-import { chmodSync, writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
+import { writeFileSync } from 'node:fs'
 import { EdgeStandIn } from '../test/support/cloudflare/edge.ts'
 import { ACCESS, FrontStandIn, tokenText } from '../test/support/cloudflare/front.ts'
+import { writeProgram, writeTunnelToken } from '../test/support/cloudflare/program.ts'
 import { freePort } from './free-port.ts'
-
-const FAKE = fileURLToPath(
-  new URL('../test/support/cloudflare/fake-cloudflared.ts', import.meta.url),
-)
-const TOKEN = {
-  a: 'account',
-  t: '6ba7b810-9dad-11d1-80b4-00c04fd430c8',
-  s: 'c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXg=',
-}
 
 /** What gateway and agent need to know of a Cloudflare on this machine. */
 export interface CloudflareAtHome {
@@ -29,15 +20,8 @@ export async function startCloudflare(folder: string): Promise<CloudflareAtHome>
   const listen = `127.0.0.1:${String(await freePort())}`
   edge.ingress = `tcp://${listen}`
   const real = process.env.CLOUDFLARED_BIN
-  const path = `${folder}/cloudflared`
-  const place = `127.0.0.1:${String(edge.port)}`
-  const own = `TUNNEL_EDGE=${place},${place} TUNNEL_CACERT='${edge.caFile}' FAKE_SELF='${path}'`
-  const program = real === undefined ? `'${process.execPath}' '${FAKE}'` : `'${real}'`
-  writeFileSync(path, `#!/bin/sh\nexport ${own}\nexec ${program} "$@"\n`)
-  chmodSync(path, 0o755)
-  const tokenFile = `${folder}/tunnel-token`
-  const token = Buffer.from(JSON.stringify(TOKEN)).toString('base64')
-  writeFileSync(tokenFile, token, { mode: 0o600 })
+  const path = writeProgram(folder, edge, { real })
+  const tokenFile = writeTunnelToken(folder)
   writeFileSync(front.tokenFile, tokenText(ACCESS), { mode: 0o600 })
   const row = {
     address: `localhost:${String(front.port)}`,

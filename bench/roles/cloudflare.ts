@@ -1,19 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { mkdirSync } from 'node:fs'
 import { EdgeStandIn } from '../../test/support/cloudflare/edge.ts'
 import { FrontStandIn } from '../../test/support/cloudflare/front.ts'
+import { writeProgram, writeTunnelToken } from '../../test/support/cloudflare/program.ts'
 import { sleep } from '../measure.ts'
 
-const FAKE = fileURLToPath(
-  new URL('../../test/support/cloudflare/fake-cloudflared.ts', import.meta.url),
-)
-const TOKEN = {
-  a: 'account',
-  t: '6ba7b810-9dad-11d1-80b4-00c04fd430c8',
-  s: 'c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXg=',
-}
 const children: ChildProcess[] = []
 
 /** A front, as far as whoever dials it needs to know. */
@@ -54,14 +45,8 @@ async function toConnector({
   const edge = await EdgeStandIn.start(folder)
   edge.ingress = `tcp://127.0.0.1:${String(port)}`
   made.routes.set('localhost', edge.upgrade)
-  const program = join(folder, 'cloudflared')
-  const own = `TUNNEL_EDGE=127.0.0.1:${String(edge.port)} TUNNEL_CACERT='${edge.caFile}' FAKE_SELF='${program}'`
-  const command = process.env.CLOUDFLARED_BIN ?? `'${process.execPath}' '${FAKE}'`
-  writeFileSync(program, `#!/bin/sh\nexport ${own}\nexec ${command} "$@"\n`)
-  chmodSync(program, 0o755)
-  const tunnelTokenFile = join(folder, 'tunnel-token')
-  const token = Buffer.from(JSON.stringify(TOKEN)).toString('base64')
-  writeFileSync(tunnelTokenFile, token, { mode: 0o600 })
+  const program = writeProgram(folder, edge, { real: process.env.CLOUDFLARED_BIN })
+  const tunnelTokenFile = writeTunnelToken(folder)
   edges.set(program, edge)
   return { ...placeOf(made), program, tunnelTokenFile }
 }

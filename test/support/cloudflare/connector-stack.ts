@@ -1,7 +1,4 @@
 import { expect } from 'chai'
-import { chmodSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Agent } from '../../../src/agent/agent.ts'
 import { Diagnostics } from '../../../src/gen/postern/v1/diagnostics_pb.js'
 import { eventually } from '../eventually.ts'
@@ -9,13 +6,7 @@ import { Stack } from '../stack.ts'
 import { statusNow, type StatusJson } from '../status-now.ts'
 import { EdgeStandIn } from './edge.ts'
 import { FrontStandIn } from './front.ts'
-
-const FAKE = fileURLToPath(new URL('fake-cloudflared.ts', import.meta.url))
-const TOKEN = {
-  a: 'account',
-  t: '6ba7b810-9dad-11d1-80b4-00c04fd430c8',
-  s: 'c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXg=',
-}
+import { writeProgram, writeTunnelToken } from './program.ts'
 
 export type ConnectorJson = NonNullable<StatusJson['connector']>
 
@@ -25,10 +16,10 @@ export class ConnectorStack {
   readonly front: FrontStandIn
   readonly edge: EdgeStandIn
 
-  readonly #command: string
+  readonly #real: string | undefined
 
   private constructor(stack: Stack, front: FrontStandIn, edge: EdgeStandIn, real?: string) {
-    this.#command = real ?? `'${process.execPath}' '${FAKE}'`
+    this.#real = real
     this.stack = stack
     this.front = front
     this.edge = edge
@@ -57,26 +48,12 @@ export class ConnectorStack {
 
   /** A cloudflared that finds the stand-in: its own arguments go through as they are. `variables`: for the fake one. */
   program(variables: Record<string, string> = {}, name = 'cloudflared'): string {
-    const path = join(this.stack.pki.folder, name)
-    const place = `127.0.0.1:${String(this.edge.port)}`
-    const own = {
-      TUNNEL_EDGE: `${place},${place}`,
-      TUNNEL_CACERT: this.edge.caFile,
-      FAKE_SELF: path,
-    }
-    const exports = Object.entries({ ...own, ...variables }).map(
-      ([key, value]) => `${key}='${value}'`,
-    )
-    writeFileSync(path, `#!/bin/sh\nexport ${exports.join(' ')}\nexec ${this.#command} "$@"\n`)
-    chmodSync(path, 0o755)
-    return path
+    const { folder } = this.stack.pki
+    return writeProgram(folder, this.edge, { name, variables, real: this.#real })
   }
 
   get tokenFile(): string {
-    const path = join(this.stack.pki.folder, 'tunnel-token')
-    const text = Buffer.from(JSON.stringify(TOKEN)).toString('base64')
-    writeFileSync(path, text, { mode: 0o600 })
-    return path
+    return writeTunnelToken(this.stack.pki.folder)
   }
 
   get flags(): Record<string, string> {
