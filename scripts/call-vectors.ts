@@ -28,7 +28,7 @@ interface Head {
 }
 
 const EXTRAS = Buffer.concat([
-  encodeExtras({ callerRegion: 'eu-west-1' }),
+  encodeExtras({ callerRegion: 'eu-west-1', callerIssuer: 'https://login.example.com' }),
   Buffer.from([200, 2, 0, 0]),
 ])
 
@@ -75,7 +75,22 @@ export function headVectors(): CallVector[] {
     bad('a cluster with a space', head({ cluster: 'eu 1' })),
     bad('a cluster with DEL', head({ cluster: 'eu\u007f' })),
     bad('a caller that is not ASCII', head({ caller: Buffer.from([0xe9]) })),
-    one('extras: a caller in eu-west-1, and a type that nobody knows', head({ extras: EXTRAS })),
+    one(
+      'metadata of 15 000 bytes',
+      head({ metadata: encodeMetadata({ long: 'a'.repeat(14_993) }) }),
+    ),
+    bad(
+      'metadata of 129 entries',
+      head({
+        metadata: Buffer.concat(
+          Array.from({ length: 129 }, (_, index) => entry(`k${String(index)}`, 'v')),
+        ),
+      }),
+    ),
+    one(
+      'extras: a caller in eu-west-1, its issuer, and a type that nobody knows',
+      head({ extras: EXTRAS }),
+    ),
     bad(
       'extras that run past the end',
       head({ extras: Buffer.from([1, 9, 0x65]) }).subarray(0, -1),

@@ -93,7 +93,7 @@ function validFrames(): FrameVector[] {
       }),
     ),
     valid(
-      'HELLO: the same with the features of sealed sessions and of extras',
+      'HELLO: the same with the features of sealed sessions, of extras and of HEADERS',
       taken((w) => {
         writeHello(w, { ...HELLO, features: FEATURES })
       }),
@@ -203,6 +203,12 @@ function validFrames(): FrameVector[] {
       }),
     ),
     valid(
+      'HEADERS of stream 1: metadata served-by=eu-1a',
+      frame(FRAME.HEADERS, 0, 1, (w) => {
+        w.bytes(encodeMetadata({ 'served-by': 'eu-1a' }))
+      }),
+    ),
+    valid(
       'HELLO with feature bit 63 and four bytes that a later version may define',
       Buffer.concat([
         Buffer.from('0100002000000000', 'hex'),
@@ -250,6 +256,8 @@ function invalidFrames(): FrameVector[] {
     bad('DATA for stream 9, which was never opened', '130000010000000900'),
     bad('PING on stream 1', '02000008000000010000000000000001'),
     bad('RESET on the session', '15000002000000000010'),
+    bad('HEADERS from the opener of a stream', '1700000000000001'),
+    bad('HEADERS on the session', '1700000000000000'),
     bad('a limit of 2^64 - 1', '0500000800000000ffffffffffffffff'),
     bad(
       'GOAWAY whose text runs past its end',
@@ -323,6 +331,19 @@ function exchanges(): Exchange[] {
   real.pair.dialer.session.endOpen()
   real.run()
 
+  const headed = new Recorder()
+  headed.run()
+  headed.pair.acceptor.onOpen = ({ stream }) => {
+    const block = encodeMetadata({ 'served-by': 'eu-1a' })
+    stream.accept(new RecordingSink())
+    stream.writeHeaders(block, 0, block.length)
+    stream.write(Buffer.from('the first byte'))
+    stream.end()
+  }
+  const opened = headed.pair.dialer.open('ask', { wantsData: true })
+  opened.stream.end()
+  headed.run()
+
   const bytes = new Recorder()
   bytes.run()
   bytes.pair.acceptor.onOpen = ({ stream }) => {
@@ -354,6 +375,10 @@ function exchanges(): Exchange[] {
       meaning:
         'grpc.health.v1.Health/Check of cluster eu-1, with head and trailer of section 6: deadline 5 s, metadata tenant=x, answer SERVING',
       steps: real.steps,
+    },
+    {
+      meaning: 'an answer that begins with metadata: ACCEPT, HEADERS, then DATA',
+      steps: headed.steps,
     },
     { meaning: 'a stream of bytes with early data, half-closed by both sides', steps: bytes.steps },
     { meaning: 'a stream that is refused, and then GOAWAY', steps: refused.steps },

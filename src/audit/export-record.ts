@@ -1,7 +1,7 @@
 const COLUMNS = [
   ...['n', 'at', 'caller', 'known', 'user', 'method', 'service', 'verb', 'path', 'type', 'about'],
   ...['decision', 'rule', 'code', 'why', 'id', 'repeated', 'gateway', 'region'],
-  ...['callerRegion', 'sealed', 'url'],
+  ...['callerRegion', 'callerIssuer', 'sealed', 'url'],
   ...[
     'stream',
     'outcome',

@@ -78,6 +78,7 @@ export class LineWriter {
       caller: who?.name ?? null,
       known: who?.known ?? null,
       ...(who?.region === undefined ? {} : { callerRegion: who.region }),
+      ...(who?.issuer === undefined ? {} : { callerIssuer: who.issuer }),
       user: user === undefined ? null : { issuer: user.issuer, subject: user.subject },
       [kind === 'forward' ? 'service' : 'method']: name,
       // The path itself may say more than its pattern: it stays here.
@@ -118,7 +119,8 @@ function isAlike(one: Decided, other: Decided): boolean {
 }
 
 function isSameCaller(a: KnownCaller | undefined, b: KnownCaller | undefined): boolean {
-  return a?.name === b?.name && a?.known === b?.known && a?.region === b?.region
+  const isNamedAlike = a?.name === b?.name && a?.known === b?.known
+  return isNamedAlike && a?.region === b?.region && a?.issuer === b?.issuer
 }
 
 function aboutOf({ about }: Ended): string {

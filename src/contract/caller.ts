@@ -4,8 +4,13 @@ export type Caller =
   | {
       readonly kind: 'service'
       readonly name: string
-      /** `gateway`: the gateway says so. `first-hand`: the agent saw its certificate, on a sealed call. */
-      readonly known: 'gateway' | 'first-hand'
+      /**
+       * `gateway`: the gateway says so, who has seen its certificate. `token`: the gateway says so, who was shown a token.
+       * `first-hand`: the agent saw its certificate, on a sealed call.
+       */
+      readonly known: 'gateway' | 'token' | 'first-hand'
+      /** Who signed its token; undefined: it has shown a certificate. */
+      readonly issuer?: string | undefined
       /** Region in its certificate; undefined: it has none. On the word of the same as its name. */
       readonly region?: string | undefined
     }

@@ -5,26 +5,33 @@ export interface CallerPattern {
   /** The name, or its beginning. */
   readonly name: string
   readonly isPrefix: boolean
-  /** `first-hand`: the agent has seen the caller's certificate; `gateway`: on the gateway's word; undefined: either. */
-  readonly known: 'first-hand' | 'gateway' | undefined
+  /**
+   * `first-hand`: the agent has seen the caller's certificate; `gateway`: on the gateway's word; undefined: either, and a
+   * certificate in any case. `token`: on the gateway's word, who was shown a token.
+   */
+  readonly known: 'first-hand' | 'gateway' | 'token' | undefined
 }
 
 /** Who calls, as patterns see it. */
 export interface KnownCaller {
   readonly name: string
-  readonly known: 'first-hand' | 'gateway'
+  readonly known: 'first-hand' | 'gateway' | 'token'
+  /** Who signed its token; undefined: it has shown a certificate. */
+  readonly issuer?: string | undefined
   /** In its certificate; undefined: it has none. */
   readonly region?: string | undefined
 }
 
 const CALLER = /^(?<name>[a-z0-9][a-z0-9-]{0,62})?(?<star>\*)?(?:@(?<known>first-hand|gateway))?$/
+/** Subjects of tokens are of many forms: a star that is not the last of them has no meaning. */
+const TOKEN_CALLER = /^(?<name>[\x21-\x29\x2b-\x7e]{1,255})?(?<star>\*)?@(?<known>token)$/
 const METHOD = /^(\*|[A-Za-z_][\w.]{0,254}\/(\*|[A-Za-z_]\w{0,254}))$/
 const PATH = /^\/[\x21-\x7e]{0,511}$/
 const SEGMENTS_MAX = 64
 
-/** Reads `console`, `dba-*`, `*`, each with `@first-hand` or `@gateway` behind it; undefined for anything else. */
+/** Reads `console`, `dba-*`, `*`, each with `@first-hand`, `@gateway` or `@token` behind it; undefined for anything else. */
 export function readCallerPattern(text: string): CallerPattern | undefined {
-  const groups = CALLER.exec(text)?.groups
+  const groups = (TOKEN_CALLER.exec(text) ?? CALLER.exec(text))?.groups
   if (groups === undefined) return undefined
   const { name = '', star, known } = groups
   if (name === '' && star === undefined) return undefined
@@ -33,13 +40,16 @@ export function readCallerPattern(text: string): CallerPattern | undefined {
 
 /** Whether a caller is one of those that a pattern names. */
 export function matchesCaller(pattern: CallerPattern, caller: KnownCaller): boolean {
-  if (pattern.known !== undefined && pattern.known !== caller.known) return false
+  // What names no way means certificates: a token's subject may be any text, the name of one of them too.
+  if (pattern.known === undefined ? caller.known === 'token' : pattern.known !== caller.known)
+    return false
   return pattern.isPrefix ? caller.name.startsWith(pattern.name) : caller.name === pattern.name
 }
 
 /** Whether every caller that `inner` names is named by `outer`. */
 export function coversCaller(outer: CallerPattern, inner: CallerPattern): boolean {
-  if (outer.known !== undefined && outer.known !== inner.known) return false
+  if (outer.known === undefined ? inner.known === 'token' : outer.known !== inner.known)
+    return false
   return outer.isPrefix
     ? inner.name.startsWith(outer.name)
     : !inner.isPrefix && inner.name === outer.name

@@ -10,6 +10,7 @@ import {
   VERSION_MIN,
   writeHello,
   type Hello,
+  FEATURE_HEADERS,
   FEATURES,
 } from '../wire/hello.ts'
 import { AbuseGuard } from './abuse.ts'
@@ -118,6 +119,7 @@ export class MuxSession {
       window,
       nowMs,
       peerStreamCredit: 0,
+      peerReadsHeaders: false,
       wake: () => {
         this.#wake()
       },
@@ -350,6 +352,7 @@ export class MuxSession {
     chooseVersion(hello)
     this.#peer = hello
     this.#host.peerStreamCredit = hello.streamCredit
+    this.#host.peerReadsHeaders = (hello.features & FEATURE_HEADERS) !== 0n
     this.#output.limit = hello.sessionCredit
     this.#liveness.start(this.#host.nowMs)
     this.#sessionFrames.ping()
@@ -370,7 +373,7 @@ export class MuxSession {
 
   #end(error: PosternError): void {
     this.#closed = error
-    for (const stream of this.#table.all()) stream.lose('CONNECTION_LOST')
+    for (const stream of this.#table.all()) stream.receiveReset('CONNECTION_LOST')
     this.#table.clear()
     this.#host.window.release()
     this.#backlog.release()

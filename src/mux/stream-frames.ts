@@ -100,6 +100,9 @@ export class StreamFrames {
         if (stream.isInbound) abuse.reset(host.nowMs)
         stream.receiveReset(codeOfWireNumber(bytes.readUInt16BE(start)))
         return
+      case FRAME.HEADERS:
+        stream.receiveHeaders(bytes, start, end)
+        return
       case FRAME.STOP:
         stream.receiveStop(codeOfWireNumber(bytes.readUInt16BE(start)))
         return

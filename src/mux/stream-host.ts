@@ -14,6 +14,8 @@ export interface StreamHost<Stream> extends ReceiverHost {
   readonly output: Output
   /** Credit that the peer gives a stream before it accepts, in bytes. */
   readonly peerStreamCredit: number
+  /** The peer reads HEADERS. */
+  readonly peerReadsHeaders: boolean
   /** Opens or answers were written: they are in the budget, or the session ends. */
   fitBacklog(): void
   /** We reset a stream that we had opened. */

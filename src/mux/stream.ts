@@ -7,30 +7,10 @@ import { writeRefuse } from '../wire/refuse.ts'
 import { HIGH_WATER_BYTES, SendQueue, type Sender } from './send-queue.ts'
 import type { Opening, StreamHost } from './stream-host.ts'
 import { StreamReceiver } from './stream-receiver.ts'
+import type { SinkOf } from './stream-sink.ts'
 
-/** What the owner of a stream is told; nothing after `onRefuse`, `onReset`, or once both directions ended. */
-export interface StreamSink {
-  /** The peer took a stream that we opened. */
-  onAccept(stream: MuxStream): void
-  /** Data came. Call `stream.consume` with its length once it is used up. */
-  onData(stream: MuxStream, bytes: Buffer): void
-  /** The peer half-closed. */
-  onEnd(stream: MuxStream): void
-  /** The peer ended its direction with a trailer, `bytes[start, end)`. */
-  onTrailer(stream: MuxStream, bytes: Buffer, start: number, end: number): void
-  /** The peer did not take a stream that we opened: nothing was started. */
-  onRefuse(stream: MuxStream, code: ErrorCode, canRetry: boolean, text: string): void
-  /** Both directions ended at once: the peer reset the stream, or the session is gone. */
-  onReset(stream: MuxStream, code: ErrorCode): void
-  /** The send queue, once full, has room again. */
-  onWritable(stream: MuxStream): void
-  /** `count` queued bytes have gone out. */
-  onSent?(stream: MuxStream, count: number): void
-  /** The peer will read no more; what was queued has been dropped, and the direction ends by DATA with END. */
-  onStop(stream: MuxStream, code: ErrorCode): void
-  /** Whether the owner ends a stopped direction itself, as by a trailer that is under way. */
-  endsStopped?(stream: MuxStream): boolean
-}
+/** What the owner of a stream is told. */
+export type StreamSink = SinkOf<MuxStream>
 
 /**
  * One stream of a session: two directions, each ended on its own.
@@ -55,6 +35,8 @@ export class MuxStream implements Sender {
   #isAnswered = false
   #localDone = false
   #remoteDone = false
+  /** Something of the peer's answer has come. */
+  #hasBegun = false
   /** Data that came before `accept`; at most the stream credit of our HELLO. */
   #early: ByteQueue | undefined
 
@@ -147,6 +129,17 @@ export class MuxStream implements Sender {
     if (queue.queuedBytes < HIGH_WATER_BYTES) return true
     queue.isFull = true
     return false
+  }
+
+  /** Sends the metadata that our answer begins with: once, before anything else of it. A peer that cannot read it gets none. */
+  writeHeaders(bytes: Buffer, start: number, end: number): void {
+    if (this.#localDone || !this.#host.peerReadsHeaders) return
+    const { calls } = this.#host.output
+    calls.begin(FRAME.HEADERS, 0, this.id)
+    calls.slice(bytes, start, end)
+    calls.end()
+    this.#host.wake()
+    this.#host.fitBacklog()
   }
 
   /** Half-closes behind what is queued. */
@@ -265,9 +258,17 @@ export class MuxStream implements Sender {
     return true
   }
 
+  receiveHeaders(bytes: Buffer, start: number, end: number): void {
+    if (this.isInbound || this.#hasBegun || this.#remoteDone)
+      throw unexpected('HEADERS where none may come')
+    this.#hasBegun = true
+    this.sink?.onHeaders?.(this, bytes, start, end)
+  }
+
   receiveData(bytes: Buffer, isEnd: boolean): void {
     if (this.#remoteDone) throw unexpected('DATA after the end')
     if (!this.isInbound && !this.#isAnswered) throw unexpected('DATA before ACCEPT')
+    this.#hasBegun = true
     if (bytes.length > 0) this.#takeData(bytes)
     if (!isEnd) return
     const sink = this.sink
@@ -326,11 +327,6 @@ export class MuxStream implements Sender {
 
   sentBytes(count: number): void {
     this.sink?.onSent?.(this, count)
-  }
-
-  /** Ends the stream without a frame, as when the session is gone. */
-  lose(code: ErrorCode): void {
-    this.receiveReset(code)
   }
 
   #takeData(bytes: Buffer): void {

@@ -5,6 +5,8 @@ import type { Metadata } from '../wire/metadata.ts'
 import { dataTypeOfNumber, type DataType } from '../contract/data-type.ts'
 import type { OpenHead } from '../wire/open-head.ts'
 
+const NO_METADATA: Metadata = Object.freeze({})
+
 /** The facts of a call for its handler: caller, method, deadline, metadata. */
 export class CallContext {
   readonly caller: Caller
@@ -24,6 +26,10 @@ export class CallContext {
   readonly metadata: Metadata
   /** The leave to run, and the account of what crosses. */
   readonly permit: Permit
+  /** Metadata that goes with the status OK, where the policy lets its names through. */
+  trailers: Metadata = NO_METADATA
+  /** For the server alone: takes what the answer begins with. */
+  onHeaders: ((metadata: Metadata) => void) | undefined
   #abort: AbortController | undefined
   #abortReason: Error | undefined
 
@@ -56,6 +62,12 @@ export class CallContext {
       if (this.#abortReason !== undefined) this.#abort.abort(this.#abortReason)
     }
     return this.#abort.signal
+  }
+
+  /** Begins the answer with metadata, where the policy lets its names through: once, before its first message. */
+  sendHeaders(metadata: Metadata): void {
+    this.onHeaders?.(metadata)
+    this.onHeaders = undefined
   }
 
   /** For the server alone. */

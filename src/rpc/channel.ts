@@ -3,7 +3,7 @@ import type { MuxSession } from '../mux/session.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import type { CallKind } from '../contract/call-guard.ts'
 import { USER_TOKEN } from '../contract/user.ts'
-import { dataTypeNumber, type DataType } from '../contract/data-type.ts'
+import { dataTypeNumber } from '../contract/data-type.ts'
 import { encodeMetadata, type Metadata } from '../wire/metadata.ts'
 import {
   bodyRoom,
@@ -16,30 +16,18 @@ import {
 } from '../wire/open-head.ts'
 import { FEATURE_SEALED } from '../wire/hello.ts'
 import { messageTooLarge } from './body-collector.ts'
+import type { CallOptions } from './call-options.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { KIND_NUMBERS } from './service.ts'
 import { asRpcError, rpcErrorOfCode } from './status.ts'
 import { StreamingCall } from './streaming-call.ts'
 import { UnaryCall } from './unary-call.ts'
 
-/** How one call is made. */
-export interface CallOptions {
-  /** Time the call may take in all, in ms, at both ends. Undefined: no deadline. */
-  readonly timeoutMs?: number
-  /** Cancels the call; the handler's signal follows within one round trip. */
-  readonly signal?: AbortSignal
-  readonly metadata?: Metadata
-  /** W3C Trace Context `traceparent`. */
-  readonly traceparent?: string
-  /** Token of the user that the caller acts for (OIDC JWT), for agents whose policy asks for it. */
-  readonly userToken?: string
-  /** What kind of data crosses, where the caller declares it. The agent's own policy decides. */
-  readonly dataType?: DataType
-}
-
 const TIMEOUT_MS_MAX = 0xffff_ffff
 const NONE = Buffer.alloc(0)
 const ROUTES_MAX = 1024
+
+export type { CallOptions } from './call-options.ts'
 
 /** Makes calls over one session, to one cluster or to the peer itself. */
 export class RpcChannel {
@@ -183,7 +171,7 @@ export class RpcChannel {
       )
     }
     const kindNumber: Kind = KIND_NUMBERS[kind]
-    return {
+    const head = {
       kind: kindNumber,
       dataType: dataTypeNumber(dataType),
       timeoutMs: Math.ceil(timeoutMs),
@@ -191,6 +179,8 @@ export class RpcChannel {
       traceparent,
       metadata: metadata === undefined ? NONE : encodeMetadata(metadata),
     }
+    if (bodyRoom(head) >= 0) return head
+    throw new PosternError('HEAD_TOO_LARGE', 'names and metadata together exceed one frame')
   }
 
   /** The encoded names of a call, kept, as a caller uses few of them very often. */

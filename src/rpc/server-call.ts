@@ -2,7 +2,12 @@ import type { Deadlined } from '../base/deadline-wheel.ts'
 import { PosternError, type ErrorCode } from '../base/errors.ts'
 import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import { PAYLOAD_BYTES_MAX } from '../wire/frame.ts'
-import { encodeMetadata } from '../wire/metadata.ts'
+import {
+  encodeMetadata,
+  METADATA_BYTES_MAX,
+  TRAILER_METADATA_BYTES_MAX,
+  type Metadata,
+} from '../wire/metadata.ts'
 import { TRAILER_BYTES_MIN, writeTrailer } from '../wire/trailer.ts'
 import { BodyCollector, messageTooLarge } from './body-collector.ts'
 import { callerText } from '../contract/caller.ts'
@@ -33,6 +38,7 @@ export class ServerCall implements StreamSink, Deadlined {
   readonly #onEnded: (status: number) => void
   #hasEnded = false
   #isAccepted = false
+  #hasWritten = false
   #heldBytes = 0
   #requestBytesMax = 0
   #messageBytesMax = 0
@@ -67,6 +73,9 @@ export class ServerCall implements StreamSink, Deadlined {
       this.#fail(rpcErrorOfCode(code, text))
     }
     const context = this.#context
+    context.onHeaders = (metadata) => {
+      this.#begin(metadata)
+    }
     if (this.deadlineAtMs === 0 && (handler.kind === 'unary' || handler.kind === 'clientStream')) {
       this.deadlineAtMs = this.#runtime.clock.nowMs() + DEADLINE_DEFAULT_MS
       this.#runtime.watchDeadline(this)
@@ -210,11 +219,13 @@ export class ServerCall implements StreamSink, Deadlined {
     if (!this.#passes('out', body.length)) return
     // Callers of version 0.1.0 take the DATA, if any, of a stream that was accepted for a long request, and no body behind it.
     const isPlain = this.#collector === undefined || body.length === 0
-    if (isPlain && body.length <= ANSWER_BYTES_MAX) this.#finish(0, '', NONE, body)
+    const metadata = this.#told(this.#context.trailers, TRAILER_METADATA_BYTES_MAX)
+    if (isPlain && body.length + metadata.length <= ANSWER_BYTES_MAX)
+      this.#finish(0, '', metadata, body)
     else if (this.#accept()) {
       this.#stream.write(body)
       // Without room in the budget the stream is reset.
-      if (!this.#stream.hasLocalEnded) this.#finish(0, '', NONE, NONE)
+      if (!this.#stream.hasLocalEnded) this.#finish(0, '', metadata, NONE)
     }
   }
 
@@ -246,7 +257,9 @@ export class ServerCall implements StreamSink, Deadlined {
     try {
       await writer.ready()
       await this.#writeAll(writer, handle()[Symbol.asyncIterator]())
-      if (!this.#hasEnded) this.#finish(0, '', NONE, NONE)
+      if (this.#hasEnded) return
+      const metadata = this.#told(this.#context.trailers, TRAILER_METADATA_BYTES_MAX)
+      this.#finish(0, '', metadata, NONE)
     } catch (error) {
       this.#fail(error)
     }
@@ -268,6 +281,7 @@ export class ServerCall implements StreamSink, Deadlined {
           const { length } = next.value
           if (length > this.#messageBytesMax) throw messageTooLarge(this.#messageBytesMax)
           if (!this.#passes('out', length)) return
+          this.#hasWritten = true
           await writer.write(next.value)
         } finally {
           giveBack()
@@ -278,17 +292,29 @@ export class ServerCall implements StreamSink, Deadlined {
     }
   }
 
+  /** The answer begins with metadata: nothing of it has been written yet. */
+  #begin(metadata: Metadata): void {
+    if (this.#hasEnded || this.#hasWritten) return
+    const block = this.#told(metadata, METADATA_BYTES_MAX)
+    if (block.length === 0 || !this.#passes('out', block.length)) return
+    this.#stream.writeHeaders(block, 0, block.length)
+  }
+
+  /** Metadata as far as the policy lets it through, encoded. */
+  #told(metadata: Metadata, bytesMax: number): Buffer {
+    const told = Object.entries(metadata).filter(([name]) => this.#context.permit.mayTell(name))
+    if (told.length === 0) return NONE
+    try {
+      return encodeMetadata(Object.fromEntries(told), bytesMax)
+    } catch {
+      // A handler's unfit metadata is dropped rather than its answer.
+      return NONE
+    }
+  }
+
   /** Answers with an error, and lets go of everything the handler may still hold. */
   #abandon(error: RpcError): void {
-    let metadata: Buffer = NONE
-    try {
-      const told = Object.entries(error.metadata).filter(([name]) =>
-        this.#context.permit.mayTell(name),
-      )
-      metadata = encodeMetadata(Object.fromEntries(told))
-    } catch {
-      // A handler's unfit metadata is dropped rather than its status.
-    }
+    const metadata = this.#told(error.metadata, TRAILER_METADATA_BYTES_MAX)
     this.#finish(statusNumber(error.status), error.rawMessage, metadata, NONE)
     this.#release(error)
   }

@@ -7,7 +7,7 @@ import { MessageReader } from './message-reader.ts'
 import { MessageWriter, stoppedReading } from './message-writer.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { asRpcError, RpcError, rpcErrorOfCode, statusNumber } from './status.ts'
-import { errorOfTrailer } from './unary-call.ts'
+import { errorOfTrailer, tellHeaders, tellTrailers, type AnswerOptions } from './unary-call.ts'
 
 const NONE = Buffer.alloc(0)
 const nothing = (): void => undefined
@@ -18,7 +18,7 @@ export class StreamingCall implements StreamSink, Deadlined {
   wheelPrevious: Deadlined | undefined
   wheelNext: Deadlined | undefined
   readonly #runtime: RpcRuntime
-  readonly #signal: AbortSignal | undefined
+  readonly #options: AnswerOptions
   #stream: MuxStream | undefined
   #reader: MessageReader | undefined
   #writer: MessageWriter | undefined
@@ -28,9 +28,9 @@ export class StreamingCall implements StreamSink, Deadlined {
   #hasEnded = false
   #error: RpcError | undefined
 
-  constructor(runtime: RpcRuntime, options: { readonly signal?: AbortSignal }) {
+  constructor(runtime: RpcRuntime, options: AnswerOptions) {
     this.#runtime = runtime
-    this.#signal = options.signal
+    this.#options = options
     // Nobody may be waiting for the single response; its failure must not end the process.
     this.#response.promise.catch(() => undefined)
   }
@@ -41,7 +41,7 @@ export class StreamingCall implements StreamSink, Deadlined {
     if (isSingleResponse) {
       this.#collector = new BodyCollector(stream, this.#runtime.limits.messageBytesMax)
     } else this.#reader = new MessageReader(this.#runtime.limits.messageBytesMax, stream)
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.#options.signal?.addEventListener('abort', this.#onAbort, { once: true })
     if (timeoutMs === 0) return
     this.deadlineAtMs = this.#runtime.clock.nowMs() + timeoutMs
     this.#runtime.watchDeadline(this)
@@ -110,6 +110,18 @@ export class StreamingCall implements StreamSink, Deadlined {
     // What was queued goes on by itself.
   }
 
+  onHeaders(stream: MuxStream, bytes: Buffer, start: number, end: number): void {
+    if (this.#hasEnded) return
+    try {
+      tellHeaders(this.#options, bytes, start, end)
+    } catch (error) {
+      const failure = asRpcError(error)
+      this.#reader?.fail(failure)
+      this.#end(failure)
+      stream.reset('MALFORMED_CALL')
+    }
+  }
+
   onData(stream: MuxStream, bytes: Buffer): void {
     if (this.#reader !== undefined) {
       this.#reader.push(bytes)
@@ -133,6 +145,7 @@ export class StreamingCall implements StreamSink, Deadlined {
     let trailer: Trailer
     try {
       trailer = readTrailer(bytes, start, end)
+      if (!this.#hasEnded) tellTrailers(this.#options, trailer)
     } catch (error) {
       this.#end(asRpcError(error))
       stream.reset('MALFORMED_CALL')
@@ -183,7 +196,7 @@ export class StreamingCall implements StreamSink, Deadlined {
     const status = error === undefined ? 0 : statusNumber(error.status)
     this.#runtime.made[status] = (this.#runtime.made[status] ?? 0) + 1
     if (this.deadlineAtMs > 0) this.#runtime.forgetDeadline(this)
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
     this.#reader?.end(error)
     this.#writer?.fail(error ?? stoppedReading())
     this.#collector?.drop()

@@ -4,6 +4,7 @@ import type { MuxStream, StreamSink } from '../mux/stream.ts'
 import { decodeMetadata } from '../wire/metadata.ts'
 import { readTrailer, type Trailer } from '../wire/trailer.ts'
 import { BodyCollector } from './body-collector.ts'
+import type { CallOptions } from './call-options.ts'
 import type { RpcRuntime } from './runtime.ts'
 import { asRpcError, RpcError, rpcErrorOfCode, statusName, statusNumber } from './status.ts'
 
@@ -15,7 +16,7 @@ export class UnaryCall implements StreamSink, Deadlined {
   wheelPrevious: Deadlined | undefined
   wheelNext: Deadlined | undefined
   readonly #runtime: RpcRuntime
-  readonly #signal: AbortSignal | undefined
+  readonly #options: AnswerOptions
   readonly #resolve: (body: Buffer) => void
   readonly #reject: (error: RpcError) => void
   #stream: MuxStream | undefined
@@ -24,19 +25,19 @@ export class UnaryCall implements StreamSink, Deadlined {
 
   constructor(
     runtime: RpcRuntime,
-    options: { readonly signal?: AbortSignal },
+    options: AnswerOptions,
     resolve: (body: Buffer) => void,
     reject: (error: RpcError) => void,
   ) {
     this.#runtime = runtime
-    this.#signal = options.signal
+    this.#options = options
     this.#resolve = resolve
     this.#reject = reject
   }
 
   begin(stream: MuxStream, timeoutMs: number): void {
     this.#stream = stream
-    this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.#options.signal?.addEventListener('abort', this.#onAbort, { once: true })
     if (timeoutMs === 0) return
     this.deadlineAtMs = this.#runtime.clock.nowMs() + timeoutMs
     this.#runtime.watchDeadline(this)
@@ -48,6 +49,16 @@ export class UnaryCall implements StreamSink, Deadlined {
 
   onAccept(stream: MuxStream): void {
     this.#collector = new BodyCollector(stream, this.#runtime.limits.messageBytesMax)
+  }
+
+  onHeaders(stream: MuxStream, bytes: Buffer, start: number, end: number): void {
+    if (this.#isSettled) return
+    try {
+      tellHeaders(this.#options, bytes, start, end)
+    } catch (error) {
+      this.#fail(asRpcError(error))
+      stream.reset('MALFORMED_CALL')
+    }
   }
 
   onData(stream: MuxStream, bytes: Buffer): void {
@@ -70,6 +81,7 @@ export class UnaryCall implements StreamSink, Deadlined {
     let trailer: Trailer
     try {
       trailer = readTrailer(bytes, start, end)
+      if (!this.#isSettled) tellTrailers(this.#options, trailer)
     } catch (error) {
       this.#fail(asRpcError(error))
       return
@@ -123,9 +135,27 @@ export class UnaryCall implements StreamSink, Deadlined {
     this.#isSettled = true
     this.#runtime.made[status] = (this.#runtime.made[status] ?? 0) + 1
     if (this.deadlineAtMs > 0) this.#runtime.forgetDeadline(this)
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#options.signal?.removeEventListener('abort', this.#onAbort)
     return true
   }
+}
+
+/** What of the options of a call is asked for once it was made. */
+export type AnswerOptions = Pick<CallOptions, 'signal' | 'onHeaders' | 'onTrailers'>
+
+/** Tells whoever made a call what its answer begins with. @throws MALFORMED_CALL, HEAD_TOO_LARGE */
+export function tellHeaders(
+  { onHeaders }: AnswerOptions,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): void {
+  onHeaders?.(decodeMetadata(bytes, start, end))
+}
+
+/** Tells whoever made a call the metadata that came with its status. @throws MALFORMED_CALL, HEAD_TOO_LARGE */
+export function tellTrailers({ onTrailers }: AnswerOptions, { metadata }: Trailer): void {
+  if (onTrailers !== undefined && metadata.length > 0) onTrailers(decodeMetadata(metadata))
 }
 
 /** The error that a trailer with a status other than OK stands for. */

@@ -17,6 +17,7 @@ export const FRAME = {
   TRAILER: 0x14, // opaque end of the sender's direction
   RESET: 0x15, //   code (2): both directions end
   STOP: 0x16, //    code (2): the receiver will read no more
+  HEADERS: 0x17, // metadata of an answer, before its first byte
 } as const
 
 /** First type of the range that is reserved for extensions. */
@@ -48,5 +49,6 @@ function lengthTable(): (LengthRange | undefined)[] {
   table[FRAME.TRAILER] = { min: 0, max: PAYLOAD_BYTES_MAX }
   table[FRAME.RESET] = { min: 2, max: 2 }
   table[FRAME.STOP] = { min: 2, max: 2 }
+  table[FRAME.HEADERS] = { min: 0, max: PAYLOAD_BYTES_MAX }
   return table
 }

@@ -14,8 +14,10 @@ export const VERSION_MAX = 1
 export const FEATURE_SEALED = 1n
 /** Feature bit of a side that reads extras in heads (PROTOCOL 6.7). */
 export const FEATURE_EXTRAS = 2n
+/** Feature bit of a side that reads HEADERS, and how a caller is known from the extras (PROTOCOL 6.7 and 6.8). */
+export const FEATURE_HEADERS = 4n
 /** All that this build says in its HELLO. */
-export const FEATURES = FEATURE_SEALED | FEATURE_EXTRAS
+export const FEATURES = FEATURE_SEALED | FEATURE_EXTRAS | FEATURE_HEADERS
 
 /** The first frame of either side (PROTOCOL 4). */
 export interface Hello {

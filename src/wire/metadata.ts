@@ -1,13 +1,16 @@
 import { isUtf8 } from 'node:buffer'
 import { PosternError } from '../base/errors.ts'
+import { PAYLOAD_BYTES_MAX } from './frame.ts'
 
 /** Key-value pairs beside a call: keys in lower-case ASCII, values UTF-8 without control characters. */
 export type Metadata = Readonly<Record<string, string>>
 
-/** The largest block of metadata, in bytes. */
-export const METADATA_BYTES_MAX = 8192
+/** The largest block of metadata, in bytes: as far as a frame has room for it. */
+export const METADATA_BYTES_MAX = PAYLOAD_BYTES_MAX
+/** The largest block in a trailer, in bytes: the status and its text are beside it. */
+export const TRAILER_METADATA_BYTES_MAX = 8192
 /** The most entries that one block of metadata holds. */
-export const METADATA_ENTRIES_MAX = 64
+export const METADATA_ENTRIES_MAX = 128
 
 const KEY = /^[a-z0-9_.-]{1,128}$/
 // eslint-disable-next-line no-control-regex -- control characters are what this refuses
@@ -19,10 +22,13 @@ const EMPTY_BLOCK = Buffer.alloc(0)
  * Encodes metadata as one block: key length (1), key, value length (2), value, repeated.
  * @throws HEAD_TOO_LARGE, MALFORMED_CALL
  */
-export function encodeMetadata(metadata: Metadata | undefined): Buffer {
+export function encodeMetadata(
+  metadata: Metadata | undefined,
+  bytesMax = METADATA_BYTES_MAX,
+): Buffer {
   if (metadata === undefined) return EMPTY_BLOCK
   const keys = Object.keys(metadata)
-  if (keys.length > METADATA_ENTRIES_MAX) throw tooLarge()
+  if (keys.length > METADATA_ENTRIES_MAX) throw tooLarge(bytesMax)
   let blockBytes = 0
   for (const key of keys) {
     const value = metadata[key] as string
@@ -33,7 +39,7 @@ export function encodeMetadata(metadata: Metadata | undefined): Buffer {
       )
     }
     blockBytes += 3 + key.length + Buffer.byteLength(value)
-    if (blockBytes > METADATA_BYTES_MAX) throw tooLarge()
+    if (blockBytes > bytesMax) throw tooLarge(bytesMax)
   }
   const block = Buffer.allocUnsafe(blockBytes)
   let at = 0
@@ -67,7 +73,7 @@ export function decodeMetadata(bytes: Buffer, start = 0, end = bytes.length): Me
 }
 
 function decoded(bytes: Buffer, start: number, end: number): Metadata {
-  if (end - start > METADATA_BYTES_MAX) throw tooLarge()
+  if (end - start > METADATA_BYTES_MAX) throw tooLarge(METADATA_BYTES_MAX)
   const metadata: Record<string, string> = Object.create(null) as Record<string, string>
   let at = start
   let count = 0
@@ -99,8 +105,8 @@ function valueIn(bytes: Buffer, start: number, end: number): string {
   return bytes.toString('latin1', start, end)
 }
 
-function tooLarge(): PosternError {
-  const limits = `${String(METADATA_ENTRIES_MAX)} entries, ${String(METADATA_BYTES_MAX)} bytes`
+function tooLarge(bytesMax: number): PosternError {
+  const limits = `${String(METADATA_ENTRIES_MAX)} entries, ${String(bytesMax)} bytes`
   return new PosternError('HEAD_TOO_LARGE', `metadata exceeds its limits: ${limits}`)
 }
 

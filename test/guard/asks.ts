@@ -11,7 +11,7 @@ import { SeededRandom } from '../support/seeded-random.ts'
 export function ask(
   said: {
     caller?: string
-    known?: 'gateway' | 'first-hand'
+    known?: 'gateway' | 'first-hand' | 'token'
     name?: string
     kind?: CallKind
     type?: DataType

@@ -56,6 +56,26 @@ describe('the guard', () => {
     expect(isAllowed(guard, ask({ ...seen, known: 'gateway' }))).to.equal(false)
   })
 
+  it('takes no subject of a token for the name of a certificate, nor the other way round', () => {
+    const rules = (text: string): string =>
+      `rules: [{ name: all, callers: ["${text}"], methods: ["*"] }]`
+    const by = (caller: string, known: 'token' | 'gateway') => ask({ caller, known })
+    for (const [text, caller, token, certificate] of [
+      ['billing', 'billing', false, true],
+      ['*', 'billing', false, true],
+      ['*@gateway', 'billing', false, true],
+      ['billing@token', 'billing', true, false],
+      ['*@token', 'billing', true, false],
+      ['anna@example.com@token', 'anna@example.com', true, false],
+      ['repo:acme/*@token', 'repo:acme/api:ref', true, false],
+      ['anna@example.com@token', 'anna@example.org', false, false],
+    ] as const) {
+      const { guard } = guardWith(policy(rules(text)))
+      expect(isAllowed(guard, by(caller, 'token')), text).to.equal(token)
+      expect(isAllowed(guard, by(caller, 'gateway')), text).to.equal(certificate)
+    }
+  })
+
   it('without a policy refuses everything, and tells the caller no rule', () => {
     const { guard, recorder } = guardWith()
     const { code, text } = denial(guard, ask())

@@ -224,7 +224,7 @@ describe('calls through caller, gateway and agent', function () {
       'c-1',
     ])
     const large = await failure(
-      cluster().channel.unary(name, Buffer.alloc(0), { metadata: { k: 'v'.repeat(9000) } }),
+      cluster().channel.unary(name, Buffer.alloc(0), { metadata: { k: 'v'.repeat(17_000) } }),
     )
     expect(large.code).to.equal('HEAD_TOO_LARGE')
     const bad = await failure(

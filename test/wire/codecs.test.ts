@@ -97,7 +97,7 @@ describe('the head of OPEN', () => {
       traceparent: original.traceparent,
     })
     const extras = decodeExtras(relayed, read.metadataEnd, read.bodyStart)
-    expect(extras).to.deep.equal({ callerRegion: 'eu-west-1' })
+    expect(extras).to.deep.equal({ callerRegion: 'eu-west-1', callerIssuer: '' })
     expect(relayed.subarray(read.bodyStart).toString()).to.equal('body')
   })
 
@@ -121,7 +121,10 @@ describe('the head of OPEN', () => {
 
   it('ignores extras that it does not know, and takes none that are cut off or name no region', () => {
     const decoded = (...bytes: number[]) => decodeExtras(Buffer.from(bytes), 0, bytes.length)
-    expect(decoded(9, 2, 1, 1, 1, 2, 0x65, 0x75, 200, 0)).to.deep.equal({ callerRegion: 'eu' })
+    expect(decoded(9, 2, 1, 1, 1, 2, 0x65, 0x75, 200, 0)).to.deep.equal({
+      callerRegion: 'eu',
+      callerIssuer: '',
+    })
     for (const bad of [[1], [1, 3, 0x65], [1, 0], [1, 1, 0x2d], [1, 1, 0x0a]])
       codeOf(() => decoded(...bad), 'MALFORMED_CALL')
   })
@@ -138,11 +141,11 @@ describe('the head of OPEN', () => {
 
 describe('metadata', () => {
   it('refuses too many entries, too many bytes and forbidden characters', () => {
-    const many = Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`k${String(i)}`, 'v']))
+    const many = Object.fromEntries(Array.from({ length: 129 }, (_, i) => [`k${String(i)}`, 'v']))
     expect(() => encodeMetadata(many))
       .to.throw(PosternError)
       .with.property('code', 'HEAD_TOO_LARGE')
-    expect(() => encodeMetadata({ k: 'v'.repeat(9000) }))
+    expect(() => encodeMetadata({ k: 'v'.repeat(17_000) }))
       .to.throw(PosternError)
       .with.property('code', 'HEAD_TOO_LARGE')
     expect(() => encodeMetadata({ Key: 'v' }))

@@ -28,7 +28,7 @@ const OPTIONS = {
   caller: {
     type: 'string',
     required: true,
-    describe: 'Name of the caller, as in its certificate.',
+    describe: 'Name of the caller, as in its certificate, or the subject of its token.',
   },
   method: { type: 'string', describe: 'package.Service/Method that it calls.' },
   service: { type: 'string', describe: 'Or the service that it is forwarded to.' },
@@ -36,6 +36,11 @@ const OPTIONS = {
     type: 'boolean',
     default: false,
     describe: 'The call is sealed: the agent has seen who calls.',
+  },
+  token: {
+    type: 'boolean',
+    default: false,
+    describe: 'The caller has shown the gateway a token, and no certificate.',
   },
   user: {
     type: 'string',
@@ -88,6 +93,7 @@ function explained(
     method,
     service,
     sealed,
+    token,
     region,
     user,
     path,
@@ -97,7 +103,9 @@ function explained(
 ): Found {
   if ((method === undefined) === (service === undefined))
     throw new PosternError('USAGE', 'name either --method or --service')
-  if (readCallerPattern(caller)?.isPrefix !== false || caller.includes('@'))
+  if (sealed && token) throw new PosternError('USAGE', '--token and --sealed exclude each other')
+  const written = token ? `${caller}@token` : caller
+  if (readCallerPattern(written)?.isPrefix !== false || (!token && caller.includes('@')))
     throw new PosternError('USAGE', `${JSON.stringify(caller)} is no name of a caller`)
   const ambient = surroundings.ambient('error', 'policy')
   const { clock, random } = ambient
@@ -110,7 +118,7 @@ function explained(
   const [allowedRegion = ''] = expandRegions(document.gatewayRegions)
   const [allowedFrom] = expandRegions(document.callerRegions)
   const from = callerRegion ?? allowedFrom
-  const known = sealed ? ('first-hand' as const) : ('gateway' as const)
+  const known = sealed ? ('first-hand' as const) : token ? ('token' as const) : ('gateway' as const)
   const ask: Ask = {
     caller: { kind: 'service', name: caller, known, region: from },
     sealed,

@@ -14,6 +14,7 @@ import { identityUri } from '../../identity/name.ts'
 import { decodeMetadata } from '../../wire/metadata.ts'
 import { encodeExtras } from '../../wire/head-extras.ts'
 import { PAYLOAD_BYTES_MAX } from '../../wire/frame.ts'
+import { FEATURE_HEADERS } from '../../wire/hello.ts'
 import {
   CALLER_BYTES_MAX,
   CREDIT_BYTES,
@@ -36,6 +37,20 @@ import { Relay, type ArrivedOpen, type RelayPorts } from './relay.ts'
 
 /** Of the streams that a tunnel can hold, what one caller may use up. */
 const CALLER_FRACTION = 3 / 4
+
+/** Who calls, as a listener of the gateway has judged them. */
+export interface KnownCaller {
+  readonly caller: string
+  /** In its certificate; default: none. */
+  readonly region?: string | undefined
+  /** Who signed its token; default: it has shown a certificate. */
+  readonly issuer?: string | undefined
+}
+
+/** An agent that knows no tokens would take its subject for the name of a certificate. */
+function neededFor({ mustTell }: RelayPorts): bigint {
+  return mustTell ? FEATURE_HEADERS : 0n
+}
 
 interface RelayedCaller extends RelayPorts {
   readonly caller: string
@@ -120,6 +135,18 @@ export class CallerSide {
     this.#connect(wire, this.#options.shares.enter('canary'), tunnelOf)
   }
 
+  /** A connection within this process, of somebody whom another listener has judged. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
+  acceptKnown(wire: PeerWire, who: KnownCaller): void {
+    const { caller, issuer = '' } = who
+    const share = this.#options.shares.enter(issuer === '' ? caller : `${issuer} ${caller}`)
+    try {
+      this.#connect(wire, share, undefined, who)
+    } catch (error) {
+      this.#options.shares.leave(share)
+      throw error
+    }
+  }
+
   /** Connections of callers, and what goes through them. */
   report(): CallersReport {
     const found = [...this.connections].filter(({ facts }) => facts.identity.role === 'caller')
@@ -139,12 +166,18 @@ export class CallerSide {
     }
   }
 
-  #connect(wire: PeerWire, share: PeerShare, tunnelOf?: RelayedCaller['tunnelOf']): void {
+  #connect(
+    wire: PeerWire,
+    share: PeerShare,
+    tunnelOf?: RelayedCaller['tunnelOf'],
+    known?: KnownCaller,
+  ): void {
     const { logger, shares } = this.#options
     const parts = { ...this.#options.parts, budget: share.budget }
     const { identity, address } = wire.facts
-    const { caller, region = '' } = identity.role === 'caller' ? identity : { caller: '' }
-    const from = this.#relayedCaller({ caller, region }, share, tunnelOf)
+    const who = known ?? (identity.role === 'caller' ? identity : { caller: '' })
+    const { caller } = who
+    const from = this.#relayedCaller(who, share, tunnelOf)
     const facts = { peer: address, caller }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
       onReady: () => {
@@ -186,7 +219,7 @@ export class CallerSide {
   }
 
   #relayedCaller(
-    { caller, region }: { readonly caller: string; readonly region: string },
+    { caller, region = '', issuer = '' }: KnownCaller,
     share: PeerShare,
     tunnelOf: RelayedCaller['tunnelOf'],
   ): RelayedCaller {
@@ -203,7 +236,8 @@ export class CallerSide {
       caller,
       tunnelOf,
       callerName: encodeName(caller),
-      extras: encodeExtras({ callerRegion: region }),
+      extras: encodeExtras({ callerRegion: region, callerIssuer: issuer }),
+      mustTell: issuer !== '',
       share,
       budget: share.budget,
       nowMs,
@@ -231,7 +265,8 @@ export class CallerSide {
         return tracer.start('relay', name, traceparent, attributes)
       },
       another: ({ cluster, name, kind }, tried) => {
-        const next = registry.pick({ cluster, name, kind, nowMs: nowMs(), tried })
+        const needs = neededFor(from)
+        const next = registry.pick({ cluster, name, kind, nowMs: nowMs(), tried, needs })
         return isTunnel(next) && this.#mayRelay(next, from) ? next : undefined
       },
     }
@@ -244,7 +279,8 @@ export class CallerSide {
     const { cluster, name, kind, traceparent } = open.head
     const isForward = isByteStream(kind)
     const marked = from.tunnelOf?.(traceparent)
-    const found = marked ?? registry.pick({ cluster, name, kind, nowMs: clock.nowMs() })
+    const needs = neededFor(from)
+    const found = marked ?? registry.pick({ cluster, name, kind, nowMs: clock.nowMs(), needs })
     if (!isTunnel(found)) {
       from.counts.ended(isForward, statusNumber(statusOfCode(found.code)), 0)
       stream.refuse(found.code, true, found.text)

@@ -48,6 +48,8 @@ export interface RelayPorts {
   readonly callerName: Buffer
   /** What else is known of it, encoded; empty: nothing. */
   readonly extras: Buffer
+  /** The agent must be told: the name alone would pass for that of another caller. */
+  readonly mustTell: boolean
   /** The caller's: a copy of an OPEN is kept in it until the stream is answered. */
   readonly budget: ByteBudget
   nowMs(): number
@@ -115,7 +117,7 @@ export class Relay implements StreamSink, Deadlined {
       host.counts.ended(this.#isForward, this.#status, durationMs)
     })
     const traceparent = this.#span?.traceparent ?? ''
-    const headGrowth = host.callerName.length + tracingBytes(open.head, traceparent)
+    const headGrowth = toldBytes(host) + tracingBytes(open.head, traceparent)
     // A head that has no room left for a span of ours goes on below the caller's.
     this.#traceparent = roomFor(open, headGrowth) ? traceparent : ''
   }
@@ -132,7 +134,7 @@ export class Relay implements StreamSink, Deadlined {
     hasOthers: boolean,
   ): void {
     const relay = new Relay(host, near, open)
-    if (!roomFor(open, host.callerName.length)) {
+    if (!roomFor(open, toldBytes(host))) {
       host.onEnded(tunnel)
       relay.#ended(RESOURCE_EXHAUSTED, 'HEAD_TOO_LARGE')
       near.refuse('HEAD_TOO_LARGE', false, 'no room is left in the head for the name of the caller')
@@ -150,6 +152,11 @@ export class Relay implements StreamSink, Deadlined {
       if (!(error instanceof PosternError)) throw error
       this.#far?.reset('BUDGET_EXHAUSTED')
     }
+  }
+
+  onHeaders(_stream: MuxStream, bytes: Buffer, start: number, end: number): void {
+    this.#host.onPassed(false, end - start)
+    this.#near.writeHeaders(bytes, start, end)
   }
 
   onData(stream: MuxStream, bytes: Buffer): void {
@@ -320,6 +327,11 @@ export class Relay implements StreamSink, Deadlined {
     this.#host.budget.release(this.#kept.end)
     this.#kept = undefined
   }
+}
+
+/** Bytes that a head grows by at least. */
+function toldBytes({ callerName, extras, mustTell }: RelayPorts): number {
+  return callerName.length + (mustTell ? extras.length : 0)
 }
 
 /** Whether the head of an OPEN may grow by so many bytes, and still be one frame. */

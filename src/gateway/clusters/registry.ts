@@ -37,6 +37,8 @@ export interface Wanted {
   /** As in the head of OPEN. */
   readonly kind: number
   readonly nowMs: number
+  /** Features that the agent's HELLO must have, as bits. */
+  readonly needs?: bigint
   /** Tunnels that did not take it. */
   readonly tried?: readonly AgentTunnel[]
 }
@@ -181,8 +183,17 @@ const UNSEALED: NoTunnel = {
   text: 'the agents of this cluster are of a version that takes no sealed sessions',
 }
 
+const TOO_OLD: NoTunnel = {
+  code: 'METHOD_UNKNOWN',
+  text: 'the agents of this cluster are of a version that knows no callers by their tokens',
+}
+
 /** Why a tunnel cannot take a stream: its service is down there, or it takes none of the kind. */
-function unfit({ report, connection }: AgentTunnel, { name, kind }: Wanted): NoTunnel | undefined {
+function unfit(
+  { report, connection }: AgentTunnel,
+  { name, kind, needs = 0n }: Wanted,
+): NoTunnel | undefined {
+  if (needs !== 0n && !connection.session.peerHas(needs)) return TOO_OLD
   if (kind === KIND.sealed) return connection.session.peerHas(FEATURE_SEALED) ? undefined : UNSEALED
   const reason = kind === KIND.forward ? report?.down.get(name) : undefined
   if (reason === undefined) return undefined
