@@ -31,7 +31,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     ...['posture', 'prove', 'tunnels', 'events', 'changes', 'notices', 'control'],
   ],
   gateway: [
-    ...['access', 'clusters', 'runs', 'posture', 'ca', 'operations', 'agents', 'callers'],
+    ...['access', 'roles', 'clusters', 'runs', 'posture', 'ca', 'operations', 'agents', 'callers'],
     ...['enrolment', 'control'],
   ],
   cli: [
@@ -46,6 +46,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'posture',
     'agent',
     'caller',
+    'gateway-access',
     'gateway',
   ],
   identity: ['validation'],

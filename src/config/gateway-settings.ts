@@ -63,6 +63,11 @@ export const GATEWAY_SETTINGS = {
       'This gateway as callers dial it: written into the settings that gateway certs issue makes. Default: its first DNS name, unless callers.listen is loopback.',
     ),
   ),
+  'callers.roles': choice(
+    'Whether callers with certificates need a role (gateway roles grant) for what they use. Those with tokens always do.',
+    'optional',
+    ['optional', 'required'],
+  ),
   trustDomain: IDENTITY_SETTINGS.trustDomain,
   'identity.directory': optional(
     path('Identity that the gateway renews by itself from ca.directory, as gateway init makes it.'),

@@ -22,6 +22,7 @@ import {
 import { caOf, type CertificateAuthority, type OwnIdentity } from './ca/ca.ts'
 import { CallerSide } from './callers/callers.ts'
 import { ClusterBook, Registry } from './clusters/clusters.ts'
+import { RoleAuthority, RoleBook } from './roles/roles.ts'
 import { openRuns } from './runs/runs.ts'
 import { Enrolment } from './enrolment/enrolment.ts'
 
@@ -46,6 +47,7 @@ export interface Rooms {
   readonly registry: Registry
   /** Undefined: it has no store. */
   readonly book: ClusterBook | undefined
+  readonly roles: RoleAuthority
   readonly admission: Admission
   readonly agents: AgentSide
   readonly callers: CallerSide
@@ -80,8 +82,10 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
     logger: log('agents'),
     registerTimeoutMs: settings['handshake.timeout'],
   })
+  const roles = new RoleAuthority(new RoleBook(access?.records), settings['callers.roles'])
   const callers = new CallerSide({
     ...{ parts, registry, book, runs: runs?.book, gatekeeper, logger: log('callers') },
+    roles,
     shares: shares(CALLER_SHARE, settings['limits.connectionsPerCallerMax']),
   })
   const intervalMs = settings['canary.interval']
@@ -109,40 +113,6 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
     ca === undefined || access === undefined
       ? undefined
       : new Enrolment({ settings, own, access, ca, limits, ambient, strangers })
-  const made = { ca, registry, book, admission, agents, callers, canary, notices, clones }
+  const made = { ca, registry, book, roles, admission, agents, callers, canary, notices, clones }
   return { ...made, enrolment, listeners, fronts }
-}
-
-/** Says who hears of what happens in the rooms. */
-export function connectRooms(
-  { registry, book, agents, callers, notices, canary, clones, enrolment, listeners }: Rooms,
-  { access, own }: Ground,
-): void {
-  agents.registered.add(({ tunnel, bundleVersion }) => {
-    notices.welcome(tunnel, bundleVersion)
-    clones.arrived(tunnel)
-    book?.arrived(tunnel)
-    canary.watch(tunnel)
-  })
-  agents.left.add(({ tunnel, error: { code, rawMessage } }) => {
-    canary.unwatch(tunnel)
-    const others = registry.clusters.get(tunnel.cluster) ?? []
-    if (!others.some(({ agent }) => agent === tunnel.agent)) book?.left(tunnel, code, rawMessage)
-  })
-  agents.told.add((tunnel) => {
-    book?.told(tunnel)
-  })
-  clones.warned.add(({ tunnel, text }) => {
-    notices.warn(tunnel, text)
-  })
-  access?.changed.add(() => {
-    agents.sweep()
-    callers.sweep()
-  })
-  enrolment?.ownChanged.add(() => {
-    for (const listener of listeners) listener.use(own.credential)
-  })
-  enrolment?.news.add(() => {
-    notices.broadcast()
-  })
 }

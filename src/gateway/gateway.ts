@@ -7,10 +7,12 @@ import type { RpcConnection } from '../tunnel/rpc-connection.ts'
 import { Access, connectedBy, type Connected } from './access/access.ts'
 import { placesToTell } from './agents/agents.ts'
 import { type IssuedReport, OwnIdentity, reportIssued } from './ca/ca.ts'
-import { composeRooms, connectRooms, type Ground, type Rooms } from './compose.ts'
+import type { Ground, Rooms } from './compose.ts'
+import { connectedRooms } from './connect-rooms.ts'
 import type { GatewayReport, GatewayRooms } from './control/control.ts'
 import { drainConnections } from './drain.ts'
 import { listening, type GatewayAddresses } from './listening.ts'
+import { reloaded } from './reloadable.ts'
 import { reportRooms } from './report-rooms.ts'
 
 /** The control-plane end: takes tunnels from agents, and calls from services, and joins them. */
@@ -28,8 +30,7 @@ export class Gateway implements GatewayRooms {
   #isDraining = false
 
   private constructor(ground: Ground) {
-    const rooms = composeRooms(ground)
-    connectRooms(rooms, ground)
+    const rooms = connectedRooms(ground)
     this.#ambient = ground.ambient
     this.#settings = ground.settings
     this.#rooms = rooms
@@ -50,6 +51,7 @@ export class Gateway implements GatewayRooms {
     const access = await Access.ofSettings(settings, ambient)
     try {
       const gateway = new Gateway({ settings, ambient, own, parts, access })
+      await gateway.#rooms.roles.book.refresh()
       await gateway.enrolment?.prepare()
       return gateway
     } catch (error) {
@@ -100,12 +102,11 @@ export class Gateway implements GatewayRooms {
 
   /** Takes the identity's files as they are now, and what agents are told of gateways. @throws what reading them throws; nothing changes then */
   reload(next: GatewaySettings = this.#settings): void {
-    const { 'agents.address': address, 'agents.fronts': fronts, 'enroll.jwt': jwt } = next
-    const named = { 'agents.address': address, 'agents.fronts': fronts, 'enroll.jwt': jwt }
-    this.#settings = { ...this.#settings, ...named, peers: next.peers, zone: next.zone }
+    this.#settings = reloaded(this.#settings, next)
     this.#tell()
-    this.ca?.issuer.useJwtRows(jwt)
-    this.#rooms.fronts.use(fronts)
+    this.ca?.issuer.useJwtRows(next['enroll.jwt'])
+    this.callers.useRoles(next['callers.roles'])
+    this.#rooms.fronts.use(next['agents.fronts'])
     const protection = protectionOf(this.#settings)
     this.own.reload(protection)
     this.ca?.authorities.use(protection)

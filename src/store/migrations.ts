@@ -188,6 +188,18 @@ const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute()
     },
   },
+
+  '007-roles': {
+    async up(database: Kysely<Tables>): Promise<void> {
+      await database.schema
+        .createTable('roles')
+        .addColumn('name', 'varchar(63)', (column) => column.primaryKey())
+        .addColumn('rules', 'text', (column) => column.notNull())
+        .addColumn('made_at', 'bigint', (column) => column.notNull())
+        .addColumn('made_by', 'varchar(255)', (column) => column.notNull())
+        .execute()
+    },
+  },
 }
 
 const INDICES = [

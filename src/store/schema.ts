@@ -7,6 +7,7 @@ export interface Tables {
   events: EventRow
   denials: Omit<DenialRow, 'id'> & { id: Generated<number> }
   revisions: RevisionRow
+  roles: RoleRow
   authorities: AuthorityRow
   bundles: BundleRow
   agents: AgentRow
@@ -81,7 +82,7 @@ export interface DenialRow {
 
 /** Grows with each change of what it names, so that a running gateway sees what commands did. */
 export interface RevisionRow {
-  name: 'denials' | 'ca'
+  name: 'denials' | 'ca' | 'roles'
   number: number
 }
 
@@ -154,6 +155,15 @@ export interface RunEventRow {
   received_at: number
   /** RunEvent in protobuf's JSON. */
   event: string
+}
+
+/** A row of the table of roles. */
+export interface RoleRow {
+  name: string
+  /** For whom, and what they may use, in JSON: `members`, `clusters`, `methods`, `services`. */
+  rules: string
+  made_at: number
+  made_by: string
 }
 
 /** A row of the record of events. */

@@ -1,3 +1,4 @@
+import { RoleAuthority, RoleBook } from '../../src/gateway/roles/roles.ts'
 import { expect } from 'chai'
 import { silentLogger } from '../../src/base/logger.ts'
 import { Health } from '../../src/gen/grpc/health/v1/health_pb.js'
@@ -31,6 +32,7 @@ describe('the side of callers', () => {
     const ambient = { clock, random: new SeededRandom(1), logger: silentLogger }
     const parts = processParts(SETTINGS, ambient)
     const side = new CallerSide({
+      roles: new RoleAuthority(new RoleBook(undefined), 'optional'),
       parts,
       registry: new Registry(),
       shares: new PeerShares({ whole: parts.budget, fraction: 1, connectionsMax: 1 }),

@@ -13,7 +13,7 @@ const KEEP = { eventsKeepMs: 1, eventsMax: 1000, certificatesKeepMs: 1, clusters
 
 /** What a peer cannot cause, or what is small by nature: the list of denials, CAs, bundles, and migrations. */
 const SMALL =
-  /"(denials|authorities|bundles|revisions|kysely_migration|sqlite_master)"|pragma_table_info/
+  /"(denials|roles|authorities|bundles|revisions|kysely_migration|sqlite_master)"|pragma_table_info/
 
 describe('what a peer can make the store do', function () {
   it('is found by an index, never by looking at every row', async () => {

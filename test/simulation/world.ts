@@ -1,3 +1,4 @@
+import { RoleAuthority, RoleBook } from '../../src/gateway/roles/roles.ts'
 import { exempt } from '../../src/guard/exempt.ts'
 import { refuseStreams } from '../../src/mux/session-owner.ts'
 import { LETS_ALL_IN } from '../../src/gateway/access/access.ts'
@@ -79,6 +80,7 @@ export class World {
       gatekeeper: LETS_ALL_IN,
     })
     this.#callerSide = new CallerSide({
+      roles: new RoleAuthority(new RoleBook(undefined), 'optional'),
       parts: gateway,
       registry,
       shares: shares(gateway.budget),

@@ -8,7 +8,7 @@ import {
 } from '../../gateway/operations/operations.ts'
 import { Admin } from '../../gen/postern/v1/admin_pb.js'
 import { readProtection } from '../../identity/passphrase.ts'
-import { STORE_SETTINGS, withStore } from './store.ts'
+import { STORE_SETTINGS, withStore } from '../gateway-access/gateway-access.ts'
 import { ASK_MS, askDaemon } from '../place/place.ts'
 import { GATEWAY_SOCKET } from './drain.ts'
 import {

@@ -15,7 +15,7 @@ import {
 import { readCertificateFile } from '../../identity/certificate-files.ts'
 import { KEY_KINDS } from '../../identity/keys.ts'
 import { FOR_ALL, FOR_OWNER, makeFolder, writeState } from '../../identity/state-files.ts'
-import { STORE_SETTINGS, withStore } from './store.ts'
+import { STORE_SETTINGS, withStore } from '../gateway-access/gateway-access.ts'
 import {
   humanSpan,
   table,

@@ -12,7 +12,7 @@ import { gatewayRun } from './run.ts'
 import { gatewayPosture } from '../posture/posture.ts'
 import { gatewayService } from '../service/service.ts'
 import { gatewayStore } from './store-backup.ts'
-import { gatewayTokens } from './tokens.ts'
+import { gatewayRoles, gatewayTokens } from '../gateway-access/gateway-access.ts'
 import { withPassphrase } from '../daemon/daemon.ts'
 
 /** The commands of gateway, in the order of its help. */
@@ -24,6 +24,7 @@ export const GATEWAY_COMMANDS: readonly (Command | CommandGroup)[] = [
   gatewayPosture,
   gatewayService,
   gatewayTokens,
+  gatewayRoles,
   gatewayCerts,
   gatewayCa,
   gatewayEvents,

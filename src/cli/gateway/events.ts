@@ -8,7 +8,7 @@ import {
   type EventRow,
   type StoreTools,
 } from '../../gateway/operations/operations.ts'
-import { STORE_SETTINGS, withStore } from './store.ts'
+import { STORE_SETTINGS, withStore } from '../gateway-access/gateway-access.ts'
 import { table, type Output, type Surroundings, command } from '../program/program.ts'
 
 const FOLLOW_MS = 1000

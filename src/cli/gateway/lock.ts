@@ -1,5 +1,5 @@
 import { lockCluster, unlockCluster } from '../../gateway/operations/operations.ts'
-import { STORE_SETTINGS, withStore } from './store.ts'
+import { STORE_SETTINGS, withStore } from '../gateway-access/gateway-access.ts'
 import { command } from '../program/program.ts'
 
 /** `gateway clusters lock`: holds a cluster off until it is unlocked. */

@@ -19,7 +19,7 @@ import { type Surroundings, settingsOf, command } from '../program/program.ts'
 export const gatewayRun = command({
   path: 'run',
   describe:
-    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity, the peers and the log level anew.',
+    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity, the peers, callers.roles and the log level anew.',
   settings: { table: GATEWAY_SETTINGS },
   options: {},
   run: async (args, surroundings) => {

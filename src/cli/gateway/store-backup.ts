@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { STORE_SETTINGS, withStore } from './store.ts'
+import { STORE_SETTINGS, withStore } from '../gateway-access/gateway-access.ts'
 import { command, group } from '../program/program.ts'
 
 const backup = command({

@@ -25,7 +25,7 @@ import {
   type OpenHead,
 } from '../../wire/open-head.ts'
 import { runOffers, type RunBook } from '../runs/runs.ts'
-import { gatewayOffers } from './gateway-service.ts'
+import { gatewayOffers, type CallerView } from './gateway-service.ts'
 import type { Gatekeeper, PeerShare, PeerShares } from '../access/access.ts'
 import {
   isTunnel,
@@ -33,19 +33,11 @@ import {
   type ClusterBook,
   type Registry,
 } from '../clusters/clusters.ts'
+import type { KnownCaller, RoleAuthority } from '../roles/roles.ts'
 import { Relay, type ArrivedOpen, type RelayPorts } from './relay.ts'
 
 /** Of the streams that a tunnel can hold, what one caller may use up. */
 const CALLER_FRACTION = 3 / 4
-
-/** Who calls, as a listener of the gateway has judged them. */
-export interface KnownCaller {
-  readonly caller: string
-  /** In its certificate; default: none. */
-  readonly region?: string | undefined
-  /** Who signed its token; default: it has shown a certificate. */
-  readonly issuer?: string | undefined
-}
 
 /** An agent that knows no tokens would take its subject for the name of a certificate. */
 function neededFor({ mustTell }: RelayPorts): bigint {
@@ -53,7 +45,8 @@ function neededFor({ mustTell }: RelayPorts): bigint {
 }
 
 interface RelayedCaller extends RelayPorts {
-  readonly caller: string
+  readonly who: KnownCaller
+  readonly live: Set<Relay>
   readonly share: PeerShare
   /** Of a connection of our own: where a call with this trace context goes. */
   readonly tunnelOf: ((mark: string) => AgentTunnel | undefined) | undefined
@@ -67,6 +60,7 @@ export interface CallerSidePorts {
   /** Undefined: the gateway has no store. */
   readonly book?: ClusterBook | undefined
   readonly shares: PeerShares
+  readonly roles: RoleAuthority
   readonly logger: Logger
   readonly gatekeeper: Gatekeeper
 }
@@ -93,16 +87,23 @@ export class CallerSide {
   /** That went through, beside heads. */
   readonly bytes = { toAgents: 0, toCallers: 0 }
   readonly #options: CallerSidePorts
+  /** By a key of the connection. */
+  readonly #callers = new Map<string, RelayedCaller>()
+  #serial = 0
   readonly #server: RpcServer
 
   constructor(options: CallerSidePorts) {
     this.#options = options
     const { runtime } = options.parts
+    const view: CallerView = {
+      sees: ({ tunnel }, cluster) => options.roles.sees(this.#whoOf(tunnel), cluster),
+      mayUse: ({ tunnel }, asked) => options.roles.mayUse(this.#whoOf(tunnel), asked),
+    }
     // Every verified caller may ask the gateway about itself; clusters have policies of their own.
     this.#server = new RpcServer(runtime, exempt('gateway to callers'))
     const own = [
-      ...gatewayOffers(options.registry, options.book),
-      ...(options.runs === undefined ? [] : runOffers(options.runs, runtime.clock)),
+      ...gatewayOffers(options.registry, options.book, view),
+      ...(options.runs === undefined ? [] : runOffers(options.runs, runtime.clock, view)),
       ...healthOffers(new HealthBoard()),
       ...diagnosticsOffers(runtime.clock),
     ]
@@ -137,8 +138,8 @@ export class CallerSide {
 
   /** A connection within this process, of somebody whom another listener has judged. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
   acceptKnown(wire: PeerWire, who: KnownCaller): void {
-    const { caller, issuer = '' } = who
-    const share = this.#options.shares.enter(issuer === '' ? caller : `${issuer} ${caller}`)
+    const name = relayKey(who)
+    const share = this.#options.shares.enter(name)
     try {
       this.#connect(wire, share, undefined, who)
     } catch (error) {
@@ -166,6 +167,27 @@ export class CallerSide {
     }
   }
 
+  /** Goes over to another setting of who needs a role. */
+  useRoles(certificates: 'optional' | 'required'): void {
+    this.#options.roles.use(certificates)
+    this.judgeRoles()
+  }
+
+  /** Roles have changed: streams that they allow no more end. */
+  judgeRoles(): void {
+    const { roles } = this.#options
+    for (const { who, live } of this.#callers.values())
+      for (const relay of [...live]) {
+        const denial = roles.denialOf(who, relay.asked)
+        if (denial !== undefined) relay.withdraw('POLICY_DENIED')
+      }
+  }
+
+  #whoOf(key: string): KnownCaller {
+    // A connection that has ended sees what nobody sees.
+    return this.#callers.get(key)?.who ?? { caller: '', issuer: 'none' }
+  }
+
   #connect(
     wire: PeerWire,
     share: PeerShare,
@@ -178,14 +200,17 @@ export class CallerSide {
     const who = known ?? (identity.role === 'caller' ? identity : { caller: '' })
     const { caller } = who
     const from = this.#relayedCaller(who, share, tunnelOf)
+    const key = String(++this.#serial)
+    this.#callers.set(key, from)
     const facts = { peer: address, caller }
     const connection = new RpcConnection(wire, 'acceptor', parts, {
       onReady: () => {
         logger.debug(facts, 'caller connected')
       },
-      streams: this.#streamsOf(caller, from),
+      streams: this.#streamsOf(key, from),
       onClosed: (closed, error) => {
         this.connections.delete(closed)
+        this.#callers.delete(key)
         shares.leave(share)
         logger.debug({ ...facts, code: error.code, reason: error.rawMessage }, 'caller left')
       },
@@ -194,9 +219,12 @@ export class CallerSide {
   }
 
   /** Calls to a cluster are passed on; those to nobody are for the gateway itself. */
-  #streamsOf(caller: string, from: RelayedCaller): StreamHandler {
+  #streamsOf(key: string, from: RelayedCaller): StreamHandler {
+    const { caller: name, issuer } = from.who
+    const known = issuer === undefined ? 'gateway' : 'token'
     const own = this.#server.streamsOf({
-      callerOf: () => ({ kind: 'service', known: 'gateway', name: caller }),
+      callerOf: () => ({ kind: 'service', known, name, issuer }),
+      tunnel: key,
     })
     return {
       open: (arrival) => {
@@ -212,20 +240,24 @@ export class CallerSide {
           stream.refuse(error.code, false, error.rawMessage)
           return
         }
-        if (head.cluster === '') own.open(arrival)
+        if (head.cluster === '' && !this.#options.roles.mayAsk(from.who))
+          stream.refuse('POLICY_DENIED', false, 'this caller has no role')
+        else if (head.cluster === '') own.open(arrival)
         else this.#relay(stream, from, { head, bytes, start, end, isEnded })
       },
     }
   }
 
   #relayedCaller(
-    { caller, region = '', issuer = '' }: KnownCaller,
+    who: KnownCaller,
     share: PeerShare,
     tunnelOf: RelayedCaller['tunnelOf'],
   ): RelayedCaller {
     const { parts, registry } = this.#options
     const nowMs = (): number => parts.runtime.clock.nowMs()
     const isOwn = tunnelOf !== undefined
+    const { caller, region = '', issuer = '' } = who
+    const live = new Set<Relay>()
     const from: RelayedCaller = {
       counts: isOwn ? new CallCounts() : this.counts,
       onPassed: (isToAgent, bytes) => {
@@ -233,7 +265,12 @@ export class CallerSide {
         if (isToAgent) this.bytes.toAgents += bytes
         else this.bytes.toCallers += bytes
       },
-      caller,
+      who,
+      live,
+      onLive: (relay, isLive) => {
+        if (isLive) live.add(relay)
+        else live.delete(relay)
+      },
       tunnelOf,
       callerName: encodeName(caller),
       extras: encodeExtras({ callerRegion: region, callerIssuer: issuer }),
@@ -248,7 +285,7 @@ export class CallerSide {
         parts.runtime.forgetDeadline(entry)
       },
       onEnded: (tunnel) => {
-        endRelay(tunnel, caller)
+        endRelay(tunnel, relayKey(who))
       },
       onOutcome: ({ record }, isAnswered) => {
         if (isAnswered) record.succeeded()
@@ -278,6 +315,12 @@ export class CallerSide {
     const { clock } = this.#options.parts.runtime
     const { cluster, name, kind, traceparent } = open.head
     const isForward = isByteStream(kind)
+    const denial = this.#options.roles.denialOf(from.who, open.head)
+    if (denial !== undefined) {
+      from.counts.ended(isForward, statusNumber(statusOfCode(denial.code)), 0)
+      stream.refuse(denial.code, denial.code === 'CLUSTER_UNKNOWN', denial.text)
+      return
+    }
     const marked = from.tunnelOf?.(traceparent)
     const needs = neededFor(from)
     const found = marked ?? registry.pick({ cluster, name, kind, nowMs: clock.nowMs(), needs })
@@ -297,7 +340,8 @@ export class CallerSide {
   }
 
   /** Counts the stream in, unless the caller has more than its part already. */
-  #mayRelay({ relays, connection }: AgentTunnel, { caller, share }: RelayedCaller): boolean {
+  #mayRelay({ relays, connection }: AgentTunnel, { who, share }: RelayedCaller): boolean {
+    const caller = relayKey(who)
     const running = relays.get(caller) ?? 0
     const isOver = running >= connection.session.peerStreamsMax * CALLER_FRACTION
     if (isOver || !share.resets.mayOpen(this.#options.parts.runtime.clock.nowMs())) return false
@@ -312,6 +356,11 @@ const OPEN_BYTES_MAX = PAYLOAD_BYTES_MAX - CALLER_BYTES_MAX
 function tooLarge(): PosternError {
   const text = `an OPEN to a gateway has at most ${String(OPEN_BYTES_MAX)} bytes`
   return new PosternError('HEAD_TOO_LARGE', text)
+}
+
+/** Whose streams are counted together in a tunnel. */
+function relayKey({ caller, issuer }: KnownCaller): string {
+  return issuer === undefined ? caller : `${issuer} ${caller}`
 }
 
 function endRelay({ relays }: AgentTunnel, caller: string): void {

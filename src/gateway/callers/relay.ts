@@ -19,6 +19,7 @@ import { FEATURE_EXTRAS } from '../../wire/hello.ts'
 import type { CallCounts } from '../../rpc/call-counts.ts'
 import { statusNumber, statusOfCode } from '../../rpc/status.ts'
 import type { AgentTunnel } from '../clusters/clusters.ts'
+import type { Asked } from '../roles/roles.ts'
 
 /** An OPEN as it came from a caller. */
 export interface ArrivedOpen {
@@ -63,6 +64,8 @@ export interface RelayPorts {
   readonly counts: CallCounts
   /** How many bytes went through, of what follows the heads. */
   onPassed(isToAgent: boolean, bytes: number): void
+  /** The relay has begun, or has ended: for what is to be judged anew. */
+  onLive(relay: Relay, isLive: boolean): void
   /** The caller reset its stream. */
   onCallerReset(): void
   /** The span of a call's way through, where somebody wants spans. */
@@ -81,6 +84,8 @@ export class Relay implements StreamSink, Deadlined {
   deadlineAtMs = 0
   wheelPrevious: Deadlined | undefined
   wheelNext: Deadlined | undefined
+  /** What the stream asked for. */
+  readonly asked: Asked
   readonly #host: RelayPorts
   readonly #near: MuxStream
   readonly #tried: AgentTunnel[] = []
@@ -100,6 +105,9 @@ export class Relay implements StreamSink, Deadlined {
     this.#host = host
     this.#near = near
     near.sink = this
+    const { cluster, name, kind } = open.head
+    this.asked = { cluster, name, kind }
+    host.onLive(this, true)
     this.#span = host.spanOf(open.head)
     this.#isForward = isByteStream(open.head.kind)
     this.#startedAtMs = host.nowMs()
@@ -109,6 +117,7 @@ export class Relay implements StreamSink, Deadlined {
       host.watchDeadline(this)
     }
     near.whenClosed(() => {
+      host.onLive(this, false)
       if (this.deadlineAtMs > 0) host.forgetDeadline(this)
       this.#forget()
       // A forward ends without a status.
@@ -237,6 +246,13 @@ export class Relay implements StreamSink, Deadlined {
   onDeadline(): void {
     this.#far?.reset('DEADLINE_EXCEEDED')
     this.#near.reset('DEADLINE_EXCEEDED')
+  }
+
+  /** The caller may use it no more. */
+  withdraw(code: ErrorCode): void {
+    this.#ended(statusNumber(statusOfCode(code)), code)
+    this.#far?.reset(code)
+    this.#near.reset(code)
   }
 
   /** More than the OPEN has gone to this tunnel: the kept copy can no longer be replayed elsewhere. */

@@ -2,6 +2,7 @@ import type { ErrorCode } from '../../base/errors.ts'
 import type { RpcConnection } from '../../tunnel/rpc-connection.ts'
 import { FEATURE_SEALED } from '../../wire/hello.ts'
 import { KIND } from '../../wire/open-head.ts'
+import { unknownCluster } from '../roles/roles.ts'
 import type { AgentHello } from './hello.ts'
 import type { CallRecord } from './call-record.ts'
 import type { CanaryResult } from './canary-result.ts'
@@ -111,8 +112,7 @@ export class Registry {
     const open = all.filter(
       (tunnel) => tunnel.connection.session.isOpen && tried?.includes(tunnel) !== true,
     )
-    if (open.length === 0)
-      return { code: 'CLUSTER_UNKNOWN', text: `no tunnel of cluster ${cluster} is connected` }
+    if (open.length === 0) return unknownCluster(cluster)
     const { nowMs } = wanted
     const up = open.filter((tunnel) => unfit(tunnel, wanted) === undefined)
     const [first] = open

@@ -9,5 +9,14 @@ export {
 } from './certificates.ts'
 export { lockCluster, unlockCluster } from './clusters.ts'
 export { eventsAfter, lastEvents, type EventFilter, type EventRow } from './events.ts'
+export {
+  grantRole,
+  listRoles,
+  revokeRole,
+  testRole,
+  type RoleAnswer,
+  type RoleUse,
+} from './roles.ts'
+export type { Role, RoleMember } from '../roles/roles.ts'
 export { type Operator, type StoreTools, withStoreTools } from './store-tools.ts'
 export { createToken, listTokens, revokeToken, type TokenRequest } from './tokens.ts'
