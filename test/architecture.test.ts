@@ -32,7 +32,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ],
   gateway: [
     ...['access', 'roles', 'clusters', 'runs', 'posture', 'ca', 'operations', 'agents', 'callers'],
-    ...['enrolment', 'control'],
+    ...['protocols', 'api', 'enrolment', 'control'],
   ],
   cli: [
     'program',

@@ -65,6 +65,7 @@ describe('known failures of this kind of program, in the sources', () => {
   it('the only error that Node tells may not be the only one: authorizationError decides nothing', () => {
     expect(usersOf(/authorizationError/)).to.have.members(['src/transport/tls-errors.ts'])
     expect(usersOf(/requestCert: true|requestCert: expected/)).to.have.members([
+      'src/transport/api-listen.ts',
       'src/transport/https-listen.ts',
       'src/transport/sealed-tls.ts',
       'src/transport/tls-accept.ts',

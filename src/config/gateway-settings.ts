@@ -1,3 +1,4 @@
+import { readApiIssuer } from './api-issuer-row.ts'
 import { readJwtRow } from './jwt-row.ts'
 import { readFront } from './front-row.ts'
 import { readPeer } from './peer-row.ts'
@@ -15,6 +16,7 @@ import {
   rows,
   text,
   type SettingsOf,
+  words,
 } from './setting.ts'
 import {
   IDENTITY_SETTINGS,
@@ -26,6 +28,7 @@ import {
   TRACING_SETTINGS,
 } from './shared-settings.ts'
 
+const DOMAIN = /^(?=.{1,180}$)[a-z0-9-]+(?:\.[a-z0-9-]+)+$/
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 
 /** Every setting of the gateway. */
@@ -67,6 +70,43 @@ export const GATEWAY_SETTINGS = {
     'Whether callers with certificates need a role (gateway roles grant) for what they use. Those with tokens always do.',
     'optional',
     ['optional', 'required'],
+  ),
+  'api.listen': optional(
+    listenAddress(
+      'Where callers with certificates call by gRPC, gRPC-Web and Connect, over HTTP/2 and HTTP/1.1. Default: nowhere.',
+    ),
+  ),
+  'api.tokenListen': optional(
+    listenAddress(
+      'The same for callers with bearer tokens of api.issuers, who may use what roles allow (gateway roles). Default: nowhere.',
+    ),
+  ),
+  'api.issuers': rows(
+    'Whose tokens api.tokenListen takes: issuer, audience (tokens for others are not taken), groupsClaim (JSON pointer, /groups where it is not given), jwksUrl or jwksFile in place of discovery, caFile.',
+    'list of issuers',
+    readApiIssuer,
+  ),
+  'api.domain': optional(
+    text(
+      'Domain below which each cluster has a host name of its own: CLUSTER.api.example.com. Without it clusters are named by postern-cluster alone.',
+      undefined,
+      DOMAIN,
+      'a host name in lower case',
+    ),
+  ),
+  'api.certificateFile': optional(
+    path(
+      'Certificate that the API shows, in PEM with its chain, of any CA; looked at every 5 s. Default: that of the gateway.',
+    ),
+  ),
+  'api.keyFile': optional(path('Its private key in PEM, readable by its owner alone.')),
+  'api.origins': words(
+    'Origins whose pages may call by gRPC-Web and Connect from a browser (CORS), such as https://app.example.com.',
+  ),
+  'api.connectionAge': duration(
+    'How long a connection to the API lasts, so that callers spread over gateways: it then ends in two steps, and what runs goes on.',
+    '30m',
+    ['1s', '168h'],
   ),
   trustDomain: IDENTITY_SETTINGS.trustDomain,
   'identity.directory': optional(

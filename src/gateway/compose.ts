@@ -10,6 +10,7 @@ import {
   peerListener,
   PeerShares,
 } from './access/access.ts'
+import { ApiSide } from './api/api.ts'
 import {
   Admission,
   AgentSide,
@@ -51,6 +52,7 @@ export interface Rooms {
   readonly admission: Admission
   readonly agents: AgentSide
   readonly callers: CallerSide
+  readonly api: ApiSide
   readonly canary: Canary
   readonly notices: Notices
   readonly clones: CloneWatch
@@ -107,6 +109,9 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
       callers.accept(wire)
     }),
   ] as const
+  const api = new ApiSide({
+    ...{ settings, ambient, parts, own, registry, roles, callers, gatekeeper, strangers },
+  })
   const fronts = new Fronts({ settings, ambient, own, agents })
   const limits = handshakeLimits(settings)
   const enrolment =
@@ -114,5 +119,5 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
       ? undefined
       : new Enrolment({ settings, own, access, ca, limits, ambient, strangers })
   const made = { ca, registry, book, roles, admission, agents, callers, canary, notices, clones }
-  return { ...made, enrolment, listeners, fronts }
+  return { ...made, api, enrolment, listeners, fronts }
 }

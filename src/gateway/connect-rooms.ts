@@ -9,7 +9,19 @@ export function connectedRooms(ground: Ground): Rooms {
 
 /** Says who hears of what happens in the rooms. */
 function connectRooms(
-  { registry, book, roles, agents, callers, notices, canary, clones, enrolment, listeners }: Rooms,
+  {
+    registry,
+    book,
+    roles,
+    agents,
+    callers,
+    api,
+    notices,
+    canary,
+    clones,
+    enrolment,
+    listeners,
+  }: Rooms,
   { access, own }: Ground,
 ): void {
   agents.registered.add(({ tunnel, bundleVersion }) => {
@@ -35,9 +47,11 @@ function connectRooms(
   access?.changed.add(() => {
     agents.sweep()
     callers.sweep()
+    api.sweep()
   })
   enrolment?.ownChanged.add(() => {
     for (const listener of listeners) listener.use(own.credential)
+    api.use()
   })
   enrolment?.news.add(() => {
     notices.broadcast()

@@ -10,6 +10,7 @@ import { type IssuedReport, OwnIdentity, reportIssued } from './ca/ca.ts'
 import type { Ground, Rooms } from './compose.ts'
 import { connectedRooms } from './connect-rooms.ts'
 import type { GatewayReport, GatewayRooms } from './control/control.ts'
+import { Doors } from './doors.ts'
 import { drainConnections } from './drain.ts'
 import { listening, type GatewayAddresses } from './listening.ts'
 import { reloaded } from './reloadable.ts'
@@ -26,6 +27,7 @@ export class Gateway implements GatewayRooms {
   readonly callers: Rooms['callers']
   readonly #ambient: Ambient
   readonly #rooms: Rooms
+  readonly #doors: Doors
   #settings: GatewaySettings
   #isDraining = false
 
@@ -34,6 +36,7 @@ export class Gateway implements GatewayRooms {
     this.#ambient = ground.ambient
     this.#settings = ground.settings
     this.#rooms = rooms
+    this.#doors = new Doors(rooms)
     this.parts = ground.parts
     this.own = ground.own
     this.access = ground.access
@@ -66,12 +69,9 @@ export class Gateway implements GatewayRooms {
       const { clock, logger } = this.#ambient
       if (!(await testMutualTls(this.own.credential, clock)))
         logger.warn({}, 'our own trust bundle does not vouch for us')
-      const enrolment = await this.enrolment?.listen()
-      const [forAgents, forCallers] = this.#rooms.listeners
-      const [agents, callers] = [await forAgents.listen(), await forCallers.listen()]
+      const bound = await this.#doors.open()
       this.access?.start()
       this.#rooms.fronts.use(this.#settings['agents.fronts'])
-      const bound: GatewayAddresses = { agents, callers, ...enrolment }
       logger.info(listening(bound), 'gateway is listening')
       return bound
     } catch (error) {
@@ -110,16 +110,14 @@ export class Gateway implements GatewayRooms {
     const protection = protectionOf(this.#settings)
     this.own.reload(protection)
     this.ca?.authorities.use(protection)
-    for (const listener of this.#rooms.listeners) listener.use(this.own.credential)
-    this.enrolment?.useCredential()
+    this.#doors.use(this.own.credential, this.#settings)
   }
 
   /** No new calls and tunnels; running calls finish, up to the grace of `drain.grace`. */
   async drain(): Promise<void> {
     this.#isDraining = true
-    for (const listener of this.#rooms.listeners) listener.close()
-    const { agents, callers, fronts } = this.#rooms
-    fronts.stop()
+    this.#doors.shut()
+    const { agents, callers } = this.#rooms
     const all = [[...agents.connections], [...callers.connections]] as const
     await drainConnections(...all, this.#settings, this.#ambient.clock)
     // Who went with us, and that they went: a store that fails has said so.
@@ -129,9 +127,7 @@ export class Gateway implements GatewayRooms {
 
   /** Stops at once. */
   stop(): void {
-    for (const listener of this.#rooms.listeners) listener.close()
-    this.#rooms.fronts.stop()
-    this.enrolment?.close()
+    this.#doors.close()
     this.#rooms.canary.stop()
     for (const connection of this.#connections())
       connection.close(new PosternError('SHUTDOWN', 'the gateway is stopping'))

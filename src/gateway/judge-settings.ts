@@ -3,6 +3,7 @@ import type { GatewaySettings } from '../config/gateway-settings.ts'
 import { KEY_UNOPENED, protectionOf } from '../identity/passphrase.ts'
 import { processParts, type Ambient } from '../tunnel/process-parts.ts'
 import { Access } from './access/access.ts'
+import { judgeApiSettings } from './api/api.ts'
 import { OwnIdentity } from './ca/ca.ts'
 
 /**
@@ -15,6 +16,7 @@ export function judgeGatewaySettings(
   ambient: Ambient,
 ): string | undefined {
   Access.judge(settings)
+  judgeApiSettings(settings)
   processParts(settings, ambient)
   const command = settings['identity.passphraseCommand']
   const opened = { ...settings, 'identity.passphraseCommand': [] }

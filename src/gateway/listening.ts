@@ -4,6 +4,9 @@ import type { AddressInfo } from '../transport/https-listen.ts'
 export interface GatewayAddresses {
   readonly agents: AddressInfo
   readonly callers: AddressInfo
+  /** For callers in any language, where it is wanted. */
+  readonly api?: AddressInfo
+  readonly apiTokens?: AddressInfo
   /** Where there is a CA. */
   readonly enroll?: AddressInfo
   readonly renew?: AddressInfo

@@ -4,7 +4,7 @@ import type { GatewayReport } from './control/control.ts'
 
 /** Sums up what the rooms of a gateway say of themselves. It changes nothing. */
 export function reportRooms(
-  { ca, registry, admission, callers, enrolment, fronts }: Rooms,
+  { ca, registry, admission, callers, api, enrolment, fronts }: Rooms,
   {
     own,
     parts,
@@ -21,6 +21,7 @@ export function reportRooms(
     own: own.report(),
     clusters: registry.report(),
     callers: callers.report(),
+    api: api.report(),
     fronts: fronts.report(),
     deferred: admission.refused,
     access: access?.report(),

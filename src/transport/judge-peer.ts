@@ -18,12 +18,14 @@ const ISSUERS_MAX = 8
 /**
  * The one place where a finished handshake becomes a peer, at both ends. OpenSSL has accepted the
  * chain; this demands the rest, from the verified leaf alone. `address`: of the other end, for people, where a carrier is between.
+ * `alpn`: any, where the peer speaks HTTP.
  * @throws CERT_MISSING, CERT_UNTRUSTED, TLS_ALPN, CERT_LEAF_RULES, IDENTITY_ROLE, IDENTITY_TRUST_DOMAIN
  */
 export function judgePeer(
   socket: TLSSocket,
   expected: Expectation,
   address = peerKey(socket),
+  alpn: typeof ALPN | 'any' = ALPN,
 ): TlsWire {
   const leaf = socket.getPeerX509Certificate()
   if (leaf === undefined)
@@ -34,7 +36,7 @@ export function judgePeer(
       'the chain of the peer was not verified in this handshake',
     )
   }
-  if (socket.alpnProtocol !== ALPN) {
+  if (alpn !== 'any' && socket.alpnProtocol !== ALPN) {
     throw new PosternError('TLS_ALPN', `the peer did not negotiate ${ALPN}`)
   }
   const identity = judgeLeaf(leaf.raw, expected)

@@ -53,9 +53,12 @@ export const TLS_OPTIONS: TlsContext = {
   rejectUnauthorized: true,
 }
 
+/** A certificate with its chain and key, and the roots that peers must chain to, all in PEM. */
+export type TlsIdentity = Pick<Credential, 'bundlePem' | 'certificatePem' | 'keyPem'>
+
 /** TLS settings of one end with its certificate. `intermediatesPem`: authorities that peers may leave out of their chains. @throws CERTIFICATE_UNUSABLE for an empty bundle */
 export function secureContext(
-  { bundlePem, certificatePem, keyPem }: Credential,
+  { bundlePem, certificatePem, keyPem }: TlsIdentity,
   intermediatesPem = '',
 ): TlsContext {
   // Not trusted for that: OpenSSL builds paths with what is here, and wants a root at the end of each.

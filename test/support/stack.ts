@@ -8,7 +8,7 @@ import { AGENT_SETTINGS, type AgentSettings } from '../../src/config/agent-setti
 import { GATEWAY_SETTINGS, type GatewaySettings } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
 import type { SettingsTable } from '../../src/config/setting.ts'
-import { Gateway } from '../../src/gateway/gateway.ts'
+import { Gateway, type GatewayAddresses } from '../../src/gateway/gateway.ts'
 import type { KeyFilePaths } from '../../src/identity/key-files.ts'
 import { CountedClock } from './counted-clock.ts'
 import { eventually } from './eventually.ts'
@@ -42,6 +42,7 @@ export class Stack {
   readonly agents: Agent[] = []
   readonly clients: GatewayClient[] = []
   gateway!: Gateway
+  addresses!: GatewayAddresses
   agentPort = 0
   callerPort = 0
 
@@ -60,9 +61,9 @@ export class Stack {
       this.gatewaySettings(await this.pki.issue(GATEWAY), flags),
       this.ambient,
     )
-    const { agents, callers } = await this.gateway.start()
-    this.agentPort = agents.port
-    this.callerPort = callers.port
+    this.addresses = await this.gateway.start()
+    this.agentPort = this.addresses.agents.port
+    this.callerPort = this.addresses.callers.port
   }
 
   gatewaySettings(files: KeyFilePaths, flags: Flags = {}): GatewaySettings {

@@ -1,3 +1,4 @@
+import type { ByteBudget } from '../../base/byte-budget.ts'
 import { exempt } from '../../guard/exempt.ts'
 import type { StreamHandler } from '../../mux/session-owner.ts'
 import type { Sample } from '../../base/metrics.ts'
@@ -137,11 +138,12 @@ export class CallerSide {
   }
 
   /** A connection within this process, of somebody whom another listener has judged. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
-  acceptKnown(wire: PeerWire, who: KnownCaller): void {
+  acceptKnown(wire: PeerWire, who: KnownCaller): ByteBudget {
     const name = relayKey(who)
     const share = this.#options.shares.enter(name)
     try {
       this.#connect(wire, share, undefined, who)
+      return share.budget
     } catch (error) {
       this.#options.shares.leave(share)
       throw error

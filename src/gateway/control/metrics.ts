@@ -40,6 +40,16 @@ export const GATEWAY_METRICS: readonly MetricRow[] = [
     help: 'Calls and forwards relayed into tunnels.',
   },
   {
+    name: 'postern_api_connections',
+    kind: 'gauge',
+    help: 'Connections to api.listen and api.tokenListen.',
+  },
+  {
+    name: 'postern_api_callers',
+    kind: 'gauge',
+    help: 'Callers that have called by the API in the last half minute.',
+  },
+  {
     name: 'postern_streams',
     kind: 'gauge',
     help: 'Streams that run on connections of callers.',
@@ -118,7 +128,7 @@ export function gatewayMetrics(
   })
 }
 
-function tunnelSamples({ clusters, callers, deferred }: GatewayReport): Sample[] {
+function tunnelSamples({ clusters, callers, api, deferred }: GatewayReport): Sample[] {
   const { relayed, calls, bytes, streams } = callers
   const { canaryMsMax } = clusters
   const byCluster = [...clusters.tunnelsOf]
@@ -135,6 +145,8 @@ function tunnelSamples({ clusters, callers, deferred }: GatewayReport): Sample[]
     { name: 'postern_clusters', value: clusters.tunnelsOf.size },
     { name: 'postern_calls_relayed_total', value: relayed },
     { name: 'postern_streams', value: streams },
+    { name: 'postern_api_connections', value: api.connections },
+    { name: 'postern_api_callers', value: api.callers },
     { name: 'postern_admissions_deferred_total', value: deferred },
     { name: 'postern_canary_failing', value: clusters.canariesFailing },
     ...(canaryMsMax === undefined

@@ -1,3 +1,4 @@
+import type { ApiReport } from '../api/api.ts'
 import type { FrontReport } from '../agents/agents.ts'
 import type { AccessReport } from '../access/access.ts'
 import type { CaReport, IssuedReport, OwnReport } from '../ca/ca.ts'
@@ -13,6 +14,8 @@ export interface GatewayReport {
   readonly own: OwnReport
   readonly clusters: ClustersReport
   readonly callers: CallersReport
+  /** Of callers in any language. */
+  readonly api: ApiReport
   /** Hosts at Cloudflare that this gateway dials. */
   readonly fronts: readonly FrontReport[]
   /** Agents that were told to come back later. */

@@ -1,0 +1,43 @@
+import type { GatewaySettings } from '../config/gateway-settings.ts'
+import type { Credential } from '../identity/key-files.ts'
+import type { Rooms } from './compose.ts'
+import type { GatewayAddresses } from './listening.ts'
+
+/** All ways into a gateway, which open, take over a certificate and shut together. */
+export class Doors {
+  readonly #rooms: Pick<Rooms, 'listeners' | 'fronts' | 'enrolment' | 'api'>
+
+  constructor(rooms: Pick<Rooms, 'listeners' | 'fronts' | 'enrolment' | 'api'>) {
+    this.#rooms = rooms
+  }
+
+  /** Resolves to the addresses bound. @throws LISTEN_FAILED */
+  async open(): Promise<GatewayAddresses> {
+    const { listeners, enrolment, api } = this.#rooms
+    const joining = await enrolment?.listen()
+    const [forAgents, forCallers] = listeners
+    const [agents, callers] = [await forAgents.listen(), await forCallers.listen()]
+    return { agents, callers, ...(await api.listen()), ...joining }
+  }
+
+  /** Who comes from now on sees this certificate. @throws what reading that of the API throws */
+  use(credential: Credential, settings: GatewaySettings): void {
+    for (const listener of this.#rooms.listeners) listener.use(credential)
+    this.#rooms.api.use(settings)
+    this.#rooms.enrolment?.useCredential()
+  }
+
+  /** Lets nobody in any more; who is in stays. */
+  shut(): void {
+    for (const listener of this.#rooms.listeners) listener.close()
+    this.#rooms.api.drain()
+    this.#rooms.fronts.stop()
+  }
+
+  /** Ends what is not over yet, too. */
+  close(): void {
+    this.shut()
+    this.#rooms.api.close()
+    this.#rooms.enrolment?.close()
+  }
+}

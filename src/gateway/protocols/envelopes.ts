@@ -1,0 +1,149 @@
+import { promisify } from 'node:util'
+import { deflate, gunzip, gzip, inflate } from 'node:zlib'
+import { BUDGET_SHARE, type ByteBudget } from '../../base/byte-budget.ts'
+import { ByteQueue } from '../../base/byte-queue.ts'
+import { rpcErrorOfCode, RpcError } from '../../rpc/status.ts'
+
+/** Flags (1), length (4), big-endian (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md, "Length-Prefixed-Message"). */
+export const PREFIX_BYTES = 5
+const COMPRESSED = 1
+/** All that the two protocols have: compressed, end of a stream of Connect, trailers of gRPC-Web. */
+const KNOWN_FLAGS = 0x83
+/** What is smaller is not worth it. */
+const COMPRESS_BYTES_MIN = 1024
+
+const unzip = { gzip: promisify(gunzip), deflate: promisify(inflate) }
+const zip = { gzip: promisify(gzip), deflate: promisify(deflate) }
+
+/** The compressions that are taken, in the words of HTTP (RFC 9110, section 8.4.1); `deflate` is that of zlib. */
+export type Compression = keyof typeof unzip | 'identity'
+/** Told to clients, so that they use no other. */
+export const COMPRESSIONS = 'gzip,deflate,identity'
+
+/** Reads the name of a compression. @throws RpcError UNIMPLEMENTED */
+export function compressionOf(name: string | undefined): Compression {
+  if (name === undefined || name === '' || name === 'identity') return 'identity'
+  if (name === 'gzip' || name === 'deflate') return name
+  throw new RpcError('UNIMPLEMENTED', `the compression is not known; ${COMPRESSIONS} are`)
+}
+
+/** What bounds the messages of a call. */
+export interface MessageBounds {
+  readonly messageBytesMax: number
+  readonly budget: ByteBudget
+}
+
+/**
+ * Reads messages out of a body, decompressed. What is gathered is reserved first, and given back when the next one is asked for.
+ * @throws RpcError RESOURCE_EXHAUSTED, INTERNAL for what is no message
+ */
+export async function* readMessages(
+  body: AsyncIterable<Buffer>,
+  { messageBytesMax, budget }: MessageBounds,
+  compression: Compression,
+): AsyncGenerator<Buffer, undefined> {
+  const queue = new ByteQueue()
+  let wanted: number | undefined
+  let flags = 0
+  let held = 0
+  try {
+    for await (const chunk of body) {
+      queue.push(chunk)
+      for (;;) {
+        if (wanted === undefined) {
+          if (queue.length < PREFIX_BYTES) break
+          const prefix = queue.take(PREFIX_BYTES)
+          flags = prefix[0] as number
+          wanted = prefix.readUInt32BE(1)
+          judgePrefix(flags, wanted, messageBytesMax, compression)
+          held = reserved(budget, wanted)
+        }
+        if (queue.length < wanted) break
+        const bytes = queue.take(wanted)
+        wanted = undefined
+        const isCompressed = (flags & COMPRESSED) !== 0
+        yield isCompressed ? await expand(bytes, compression, messageBytesMax) : bytes
+        budget.release(held)
+        held = 0
+      }
+    }
+  } finally {
+    budget.release(held)
+    queue.clear()
+  }
+  if (wanted !== undefined || queue.length > 0)
+    throw rpcErrorOfCode('MALFORMED_CALL', 'the body ended within a message')
+}
+
+function judgePrefix(
+  flags: number,
+  length: number,
+  bytesMax: number,
+  compression: Compression,
+): void {
+  if ((flags & ~KNOWN_FLAGS) !== 0 || (flags & KNOWN_FLAGS) > COMPRESSED)
+    throw rpcErrorOfCode('MALFORMED_CALL', 'a message has flags that are not known')
+  if (length > bytesMax) throw tooLarge(bytesMax)
+  if (flags === COMPRESSED && compression === 'identity')
+    throw rpcErrorOfCode('MALFORMED_CALL', 'a message is compressed, and no header says how')
+}
+
+function reserved(budget: ByteBudget, bytes: number): number {
+  if (budget.reserve(bytes, BUDGET_SHARE.message)) return bytes
+  throw rpcErrorOfCode('BUDGET_EXHAUSTED', '')
+}
+
+/** Reads a whole body that is one message, decompressed. @throws RpcError RESOURCE_EXHAUSTED, INTERNAL */
+export async function readWhole(
+  body: AsyncIterable<Buffer>,
+  { messageBytesMax, budget }: MessageBounds,
+  compression: Compression,
+): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let held = 0
+  try {
+    for await (const chunk of body) {
+      if (held + chunk.length > messageBytesMax) throw tooLarge(messageBytesMax)
+      held += reserved(budget, chunk.length)
+      parts.push(chunk)
+    }
+    const bytes = Buffer.concat(parts)
+    return compression === 'identity' ? bytes : await expand(bytes, compression, messageBytesMax)
+  } finally {
+    budget.release(held)
+  }
+}
+
+/** @throws RpcError RESOURCE_EXHAUSTED, INTERNAL */
+async function expand(bytes: Buffer, compression: Compression, bytesMax: number): Promise<Buffer> {
+  if (compression === 'identity') return bytes
+  try {
+    return await unzip[compression](bytes, { maxOutputLength: bytesMax })
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(bytesMax)
+    throw rpcErrorOfCode('MALFORMED_CALL', 'a message cannot be decompressed')
+  }
+}
+
+/** Compresses what is worth it. */
+export async function compressed(
+  bytes: Buffer,
+  compression: Compression,
+): Promise<{ readonly bytes: Buffer; readonly isCompressed: boolean }> {
+  if (compression === 'identity' || bytes.length < COMPRESS_BYTES_MIN)
+    return { bytes, isCompressed: false }
+  return { bytes: await zip[compression](bytes), isCompressed: true }
+}
+
+/** A message as it stands in a body. */
+export function envelope(flags: number, bytes: Buffer): Buffer {
+  const whole = Buffer.allocUnsafe(PREFIX_BYTES + bytes.length)
+  whole[0] = flags
+  whole.writeUInt32BE(bytes.length, 1)
+  bytes.copy(whole, PREFIX_BYTES)
+  return whole
+}
+
+function tooLarge(bytesMax: number): RpcError {
+  return rpcErrorOfCode('MESSAGE_TOO_LARGE', `a message exceeds ${String(bytesMax)} bytes`)
+}

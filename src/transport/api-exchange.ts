@@ -1,0 +1,256 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import type { Readable } from 'node:stream'
+import type { Clock } from '../base/clock.ts'
+import { once } from './edge.ts'
+import type { TlsFacts } from './tls-wire.ts'
+
+/** How long a client may go on sending what nobody reads, in ms. */
+const LEFT_MS_MAX = 1000
+
+/** Who is at the other end of an API connection. */
+export interface ApiPeer {
+  /** What its certificate says; undefined where none was asked for. */
+  readonly facts: TlsFacts | undefined
+  /** Name that TLS was asked for (RFC 6066, section 3), in lower case; empty: none. */
+  readonly serverName: string
+  /** "address:port". */
+  readonly address: string
+  /** IPv4 address, or IPv6 /64. */
+  readonly network: string
+}
+
+/** Header fields by name, in lower case; several of one name are joined by commas. */
+export type HeaderFields = Readonly<Record<string, string>>
+
+/** One request of the API, over HTTP/2 or HTTP/1.1, whose head was read. */
+export interface ApiExchange {
+  readonly isHttp2: boolean
+  readonly method: string
+  /** Path and query, as they came. */
+  readonly target: string
+  /** Host and port that it is for, as they came. */
+  readonly authority: string
+  readonly headers: HeaderFields
+  readonly peer: ApiPeer
+  /** Bytes of the body, at the pace that they are read. Ends early, with an error, where the client goes. */
+  readonly body: AsyncIterable<Buffer>
+  /** Fields that go with the answer, whatever it is. */
+  always: HeaderFields
+  /** The head of the answer was sent. */
+  readonly hasBegun: boolean
+  /** Calls back once where the client goes before the answer is whole. */
+  onGone(listener: () => void): void
+  /** Begins the answer. */
+  begin(status: number, headers: HeaderFields): void
+  /** Sends a part of the body; resolves once the next one may be sent. */
+  write(bytes: Buffer): Promise<void>
+  /** Ends the answer. `trailers`: over HTTP/2 alone. */
+  end(trailers?: HeaderFields): void
+  /** The whole answer at once. */
+  answer(status: number, headers: HeaderFields, body: Buffer, trailers?: HeaderFields): void
+  /** Ends it without an answer. */
+  abort(): void
+}
+
+/** A request over HTTP/2 (RFC 9113). */
+export class Http2Exchange implements ApiExchange {
+  readonly isHttp2 = true
+  readonly method: string
+  readonly target: string
+  readonly authority: string
+  readonly headers: HeaderFields
+  readonly peer: ApiPeer
+  always: HeaderFields = {}
+  readonly #stream: ServerHttp2Stream
+  readonly #clock: Pick<Clock, 'startTimer'>
+  #trailers: HeaderFields | undefined
+
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    peer: ApiPeer,
+    clock: Pick<Clock, 'startTimer'>,
+  ) {
+    this.#stream = stream
+    this.#clock = clock
+    this.peer = peer
+    this.method = headers[':method'] ?? ''
+    this.target = headers[':path'] ?? ''
+    this.authority = headers[':authority'] ?? headers.host ?? ''
+    this.headers = fieldsOf(headers)
+  }
+
+  get body(): AsyncIterable<Buffer> {
+    return unbroken(this.#stream)
+  }
+
+  get hasBegun(): boolean {
+    return this.#stream.headersSent
+  }
+
+  onGone(listener: () => void): void {
+    once(this.#stream, 'close', () => {
+      if (!this.#stream.writableFinished || this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR)
+        listener()
+    })
+  }
+
+  begin(status: number, headers: HeaderFields): void {
+    this.#respond(status, headers, true)
+  }
+
+  async write(bytes: Buffer): Promise<void> {
+    const stream = this.#stream
+    if (stream.destroyed || stream.write(bytes)) return
+    await drained(stream)
+  }
+
+  end(trailers: HeaderFields = {}): void {
+    this.#trailers = trailers
+    if (!this.#stream.destroyed) this.#stream.end()
+  }
+
+  answer(status: number, headers: HeaderFields, body: Buffer, trailers?: HeaderFields): void {
+    this.#trailers = trailers
+    this.#respond(status, headers, trailers !== undefined, body.length === 0)
+    if (body.length > 0 && !this.#stream.destroyed) this.#stream.end(body)
+    else if (trailers !== undefined) this.end(trailers)
+  }
+
+  abort(): void {
+    this.#stream.close(constants.NGHTTP2_CANCEL)
+  }
+
+  /** What the client has still to say is of no use any more, and is not waited for long. */
+  #letGo(): void {
+    const stream = this.#stream
+    if (stream.readableEnded || stream.destroyed) return
+    stream.resume()
+    // At once it would overtake the answer.
+    const cancel = this.#clock.startTimer(LEFT_MS_MAX, () => {
+      stream.close(constants.NGHTTP2_NO_ERROR)
+    })
+    once(stream, 'close', cancel)
+  }
+
+  #respond(status: number, headers: HeaderFields, hasTrailers: boolean, isEmpty = false): void {
+    const stream = this.#stream
+    if (stream.destroyed || stream.headersSent) return
+    if (!hasTrailers) {
+      stream.respond({ ':status': status, ...headers, ...this.always }, { endStream: isEmpty })
+      if (isEmpty) this.#letGo()
+      else
+        once(stream, 'finish', () => {
+          this.#letGo()
+        })
+      return
+    }
+    stream.respond({ ':status': status, ...headers, ...this.always }, { waitForTrailers: true })
+    once(stream, 'wantTrailers', () => {
+      stream.sendTrailers({ ...this.#trailers })
+      this.#letGo()
+    })
+  }
+}
+
+/** A request over HTTP/1.1 (RFC 9112). */
+export class Http1Exchange implements ApiExchange {
+  readonly isHttp2 = false
+  readonly method: string
+  readonly target: string
+  readonly authority: string
+  readonly headers: HeaderFields
+  readonly peer: ApiPeer
+  always: HeaderFields = {}
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+
+  constructor(request: IncomingMessage, response: ServerResponse, peer: ApiPeer) {
+    this.#request = request
+    this.#response = response
+    this.peer = peer
+    this.method = request.method ?? ''
+    this.target = request.url ?? ''
+    this.authority = request.headers.host ?? ''
+    this.headers = fieldsOf(request.headers)
+  }
+
+  get body(): AsyncIterable<Buffer> {
+    return unbroken(this.#request)
+  }
+
+  get hasBegun(): boolean {
+    return this.#response.headersSent
+  }
+
+  onGone(listener: () => void): void {
+    once(this.#response, 'close', () => {
+      if (!this.#response.writableFinished) listener()
+    })
+  }
+
+  begin(status: number, headers: HeaderFields): void {
+    if (this.#response.destroyed || this.#response.headersSent) return
+    this.#response.writeHead(status, { ...headers, ...this.always })
+    this.#response.flushHeaders()
+  }
+
+  async write(bytes: Buffer): Promise<void> {
+    const response = this.#response
+    if (response.destroyed || response.write(bytes)) return
+    await drained(response)
+  }
+
+  end(): void {
+    if (!this.#response.destroyed) this.#response.end()
+    this.#letGo()
+  }
+
+  answer(status: number, headers: HeaderFields, body: Buffer): void {
+    const response = this.#response
+    if (response.destroyed || response.headersSent) return
+    const length = status === 204 ? {} : { 'content-length': String(body.length) }
+    response.writeHead(status, { ...headers, ...this.always, ...length })
+    response.end(body)
+    this.#letGo()
+  }
+
+  abort(): void {
+    this.#request.socket.destroy()
+  }
+
+  /** What is left of a body that nobody has read would be taken for the next request. */
+  #letGo(): void {
+    if (!this.#request.complete) once(this.#response, 'finish', () => this.#request.socket.end())
+  }
+}
+
+/** Who stops reading has no wish to end the connection, or the answer with it. */
+function unbroken(readable: Readable): AsyncIterable<Buffer> {
+  return readable.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
+}
+
+/** Resolves when a stream takes more, or will never. */
+function drained(stream: ServerHttp2Stream | ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const stopDrain = once(stream, 'drain', done)
+    const stopClose = once(stream, 'close', done)
+    function done(): void {
+      stopDrain()
+      stopClose()
+      resolve()
+    }
+  })
+}
+
+/** Pseudo-headers are left out. */
+function fieldsOf(headers: IncomingHttpHeaders | IncomingMessage['headers']): HeaderFields {
+  const fields: Record<string, string> = Object.create(null) as Record<string, string>
+  for (const name of Object.keys(headers)) {
+    if (name.startsWith(':')) continue
+    const value = headers[name]
+    if (value !== undefined) fields[name] = typeof value === 'string' ? value : value.join(', ')
+  }
+  return fields
+}
