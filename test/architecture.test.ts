@@ -52,7 +52,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   identity: ['validation'],
   dataplane: [
     ...['objects', 'metrics', 'secrets', 'log-files', 'log-sources', 'logs', 'tasks'],
-    'events',
+    ...['events', 'vendor'],
   ],
 }
 /** Runs before anything else is read. */

@@ -2,13 +2,14 @@ import { PosternError } from '../base/errors.ts'
 import type { AgentSettings } from './agent-settings.ts'
 import { isLoopback } from './plaintext.ts'
 import { DATA_PLANE_KEYS } from './data-plane-settings.ts'
-import type { ForwardService } from '../dataplane/forwards.ts'
+import { vendorMethods } from '../dataplane/vendor/vendor.ts'
+import { grpcRows, type AnyServiceRow } from './service-row.ts'
 
 /**
  * Judges the services of the agent's file with the rest of it, and returns them.
  * @throws CONFIG_INVALID
  */
-export function judgeAgentServices(settings: AgentSettings): readonly ForwardService[] {
+export function judgeAgentServices(settings: AgentSettings): readonly AnyServiceRow[] {
   const { services, allow } = settings
   if (settings['backoff.min'] > settings['backoff.max'])
     throw new PosternError('CONFIG_INVALID', 'backoff.min is above backoff.max')
@@ -17,6 +18,7 @@ export function judgeAgentServices(settings: AgentSettings): readonly ForwardSer
     if (names.has(name)) throw new PosternError('CONFIG_INVALID', `services: ${name} stands twice`)
     names.add(name)
   }
+  for (const row of grpcRows(services)) vendorMethods(row)
   for (const service of allow.flatMap((rule) => rule.services)) {
     if (service === '*' || names.has(service)) continue
     const text = `allow: ${JSON.stringify(service)} names no service of services`
@@ -57,8 +59,8 @@ function judgeNames(setting: string, rows: readonly { readonly name: string }[])
     throw new PosternError('CONFIG_INVALID', `${setting}: ${twice} stands twice`)
 }
 
-function isOverTls({ protocol }: ForwardService): boolean {
-  return protocol === 'tls' || protocol === 'https'
+function isOverTls(row: AnyServiceRow): boolean {
+  return row.protocol === 'grpc' ? row.isTls : row.protocol === 'tls' || row.protocol === 'https'
 }
 
 function judgeProbes({ probes, services, 'probe.exec': exec }: AgentSettings): void {
@@ -70,8 +72,10 @@ function judgeProbes({ probes, services, 'probe.exec': exec }: AgentSettings): v
       throw new PosternError('CONFIG_INVALID', text)
     }
     // A target of its own was judged where it was read; so was that of a service that is reached in plain text.
+    if (target === undefined && row.target === undefined && type !== 'exec')
+      throw new PosternError('CONFIG_INVALID', `probes: ${service} needs a target: it is a socket`)
     const isPlain = (type === 'http' || type === 'grpc') && isOverTls(row) && target === undefined
-    if (isPlain && !mayBePlain && !isLoopback(row.target.host)) {
+    if (isPlain && !mayBePlain && row.target !== undefined && !isLoopback(row.target.host)) {
       const text = `probes: ${service}: type ${type} asks ${row.target.host} in plain text, and it is not on this machine: type must be https or tcp, or the row say plaintext: allowed`
       throw new PosternError('CONFIG_INVALID', text)
     }

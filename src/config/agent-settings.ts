@@ -139,7 +139,7 @@ export const AGENT_SETTINGS = {
     path('Its trust bundle in PEM: the roots that peers must chain to.'),
   ),
   services: rows(
-    'Targets that callers may be let through to by name: name, target (tls://host:port or https://host[:port], with the roots of caFile or those of the system; tcp:// and http:// on this machine, or where the row says plaintext: allowed), and dataType, the kind of data that it carries. A tcp:// or tls:// target has a protocol that nobody can classify, such as that of a database: it is service-traffic, which a rule must name. Of an http:// or https:// target each request is judged: task-log, metric, task-definition, run-metadata, cluster-record, or service-traffic.',
+    'Targets that callers may be let through to by name: name, target (tls://host:port or https://host[:port], with the roots of caFile or those of the system; tcp:// and http:// on this machine, or where the row says plaintext: allowed), and dataType, the kind of data that it carries. A tcp:// or tls:// target has a protocol that nobody can classify, such as that of a database: it is service-traffic, which a rule must name. Of an http:// or https:// target each request is judged: task-log, metric, task-definition, run-metadata, cluster-record, or service-traffic. A grpcs:// target, and on this machine grpc:// or unix:/path, is a server of gRPC whose methods are called one by one: descriptors (a descriptor set, in which methods declare their data by the option postern.v1.data), methods (name, dataType, kind: what the descriptors do not say, or say otherwise), caFile, serverName, certificateFile, keyFile, errorTexts (pass: what the server says of errors crosses, beside their status).',
     'list of services',
     readService,
   ),

@@ -1,6 +1,7 @@
 import { parseAddress, type Address } from '../base/address.ts'
 import { DATA_TYPE_NAMES, type DataType } from '../contract/data-type.ts'
 import { crossingTypes, mayCross, neverText } from '../guard/catalog.ts'
+import { isGrpcTarget, readGrpcService, type GrpcServiceRow } from './grpc-service-row.ts'
 import { mayBePlain, isLoopback } from './plaintext.ts'
 import { nameField, pathField, type Row } from './row-fields.ts'
 import { rowFields } from './setting.ts'
@@ -23,12 +24,26 @@ export type ServiceProtocol = 'tcp' | 'tls' | 'http' | 'https'
 const TARGET = /^(?<protocol>tcp|tls|https?):\/\/(?<address>[^/]+)\/?$/
 const PORTS = { http: 80, https: 443, tcp: undefined, tls: undefined } as const
 
+/** A row of `services:`, of either sort. */
+export type AnyServiceRow = ServiceRow | GrpcServiceRow
+
+/** Returns the rows that are forwarded to as they are, or request by request. */
+export function forwardRows(services: readonly AnyServiceRow[]): ServiceRow[] {
+  return services.filter((row) => row.protocol !== 'grpc')
+}
+
+/** Returns the rows whose methods are called one by one. */
+export function grpcRows(services: readonly AnyServiceRow[]): GrpcServiceRow[] {
+  return services.filter((row) => row.protocol === 'grpc')
+}
+
 /** Reads one row of `services`. Throws a plain Error for the loader to place. */
-export function readService(row: Row): ServiceRow {
-  rowFields(row, ['name', 'target', 'dataType', 'caFile', 'plaintext'])
+export function readService(row: Row): AnyServiceRow {
+  const isGrpc = isGrpcTarget(row.target)
+  if (!isGrpc) rowFields(row, ['name', 'target', 'dataType', 'caFile', 'plaintext'])
   const name = nameField(row)
   try {
-    return { name, ...readParts(row) }
+    return isGrpc ? readGrpcService(row, name) : { name, ...readParts(row) }
   } catch (error) {
     throw new Error(`service ${name}: ${(error as Error).message}`, { cause: error })
   }
@@ -37,7 +52,9 @@ export function readService(row: Row): ServiceRow {
 function readParts(row: Row): Omit<ServiceRow, 'name'> {
   const groups = typeof row.target === 'string' ? TARGET.exec(row.target)?.groups : undefined
   if (groups?.address === undefined)
-    throw new Error('target must be tls://host:port, https://host[:port], tcp:// or http://')
+    throw new Error(
+      'target must be tls://host:port, https://host[:port], tcp://, http://, grpcs://, grpc:// or unix:/path',
+    )
   const protocol = groups.protocol as ServiceProtocol
   const isOpaque = protocol === 'tcp' || protocol === 'tls'
   const dataType = readDataType(row.dataType)

@@ -349,9 +349,9 @@ export class ServerCall implements StreamSink, Deadlined {
 }
 
 /** What somebody behind this side said of an error is not passed on: the status alone is. */
-function withoutText({ status, code }: RpcError): RpcError {
+function withoutText({ status, code, metadata }: RpcError): RpcError {
   const text = `the service behind this agent answered ${status}`
-  return new RpcError(status, text, code === undefined ? {} : { code })
+  return new RpcError(status, text, { metadata, ...(code === undefined ? {} : { code }) })
 }
 
 function noRoom(): PosternError {

@@ -146,6 +146,30 @@ function handlerOf(
   }
 }
 
+/** Messages of a method that is served elsewhere: passed on as they are, or made again of what was judged. */
+export interface PassThrough {
+  /** @throws RpcError MALFORMED_CALL, MESSAGE_TOO_LARGE, and what the guard says of what it is about */
+  request(bytes: Uint8Array, context: CallContext): Uint8Array
+  response(bytes: Uint8Array, context: CallContext): Uint8Array
+}
+
+/** Makes the way through for messages of a described method. */
+export function passThrough(method: DescMethod, { aboutField }: CallData): PassThrough {
+  return {
+    request: (bytes, context) => {
+      const rules = context.permit.fields
+      if (rules === undefined && aboutField === undefined) return bytes
+      const message = readRequest(method.input, aboutField, bytes, context) as Message
+      return toBinary(method.input, message, { writeUnknownFields: rules === undefined })
+    },
+    response: (bytes, { permit: { fields: rules } }) => {
+      if (rules === undefined) return bytes
+      const message = decodeMessage(method.output, bytes, rules)
+      return toBinary(method.output, message, { writeUnknownFields: false })
+    },
+  }
+}
+
 /** Decodes a request as far as its permit lets it be, and has the guard decide on what it says that it is about. */
 function readRequest(
   schema: DescMessage,

@@ -67,7 +67,7 @@ describe('what the agent reaches inside of the customer’s network', () => {
   }
 
   it('knows the port of https', () => {
-    expect(judge(service({ target: 'https://api.internal' })).services[0]?.target.port).to.equal(
+    expect(judge(service({ target: 'https://api.internal' })).services[0]?.target?.port).to.equal(
       443,
     )
   })

@@ -1,5 +1,6 @@
 import type { Address } from '../../base/address.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
+import { forwardRows, grpcRows } from '../../config/service-row.ts'
 import { isLoopback } from '../../config/plaintext.ts'
 import { about, seen, type Finding } from '../../base/finding.ts'
 import { readPublicFile } from '../../identity/key-files.ts'
@@ -38,7 +39,11 @@ function ways(settings: AgentSettings): Way[] {
     caFile,
   })
   return [
-    ...services.map(({ name, target, protocol, caFile }) => ({
+    ...grpcRows(services).flatMap(({ name, target, isTls, caFile }) =>
+      // A socket lies on this machine.
+      target === undefined ? [] : [{ area: 'service', name, target, isTls, caFile }],
+    ),
+    ...forwardRows(services).map(({ name, target, protocol, caFile }) => ({
       ...{ area: 'service', name, target, caFile },
       isTls: protocol === 'tls' || protocol === 'https',
     })),

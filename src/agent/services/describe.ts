@@ -1,3 +1,4 @@
+import { forwardRows } from '../../config/service-row.ts'
 import { VERSION } from '../../base/version.ts'
 import type { AgentSettings } from '../../config/agent-settings.ts'
 import { readCapacity } from '../../dataplane/capacity.ts'
@@ -25,7 +26,7 @@ export function describeCluster(ports: DescribePorts): ClusterDescription {
     ...{ cluster, agent, version: VERSION, capacity: readCapacity(settings['state.directory']) },
     platform: `node ${versions.node} ${platform} ${arch}`,
     startedAtMs: BigInt(Math.round(startedAtMs)),
-    services: settings.services.map(({ name, dataType }) => ({ name, dataType })),
+    services: forwardRows(settings.services).map(({ name, dataType }) => ({ name, dataType })),
     health: healths.map((health) => ({
       ...{ name: health.name, isDown: health.isDown, reason: health.reason },
       sinceMs: BigInt(Math.round(health.sinceMs)),

@@ -7,6 +7,8 @@ import { diagnosticsOffers } from '../../dataplane/diagnostics.ts'
 import { healthOffers, HealthBoard } from '../../dataplane/health.ts'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
+import { forwardRows, grpcRows } from '../../config/service-row.ts'
+import { vendorMethods } from '../../dataplane/vendor/vendor.ts'
 import { DataPlane } from './data-plane.ts'
 
 /** Returns the methods that every agent offers to callers. */
@@ -26,11 +28,14 @@ export function offeredData(
 ): (Pick<Offer, 'data'> & { readonly kind: Offer['handler']['kind'] }) | undefined {
   if (!isForward) {
     const own = methodOffers(new HealthBoard(), ambient.clock)
+    const vendors = grpcRows(settings.services).flatMap((row) => vendorMethods(row).methods)
+    const found = vendors.find((one) => one.name === name)
+    if (found !== undefined) return { data: found.data, kind: found.kind }
     const all = [...own, ...new DataPlane(settings, ambient).offers]
     const offer = all.find((one) => one.name === name)
     return offer && { data: offer.data, kind: offer.handler.kind }
   }
-  const service = settings.services.find((one) => one.name === name)
+  const service = forwardRows(settings.services).find((one) => one.name === name)
   const data: CallData | undefined = service && plainData(service.dataType)
   return data && { data, kind: 'forward' }
 }

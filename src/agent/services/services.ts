@@ -14,6 +14,7 @@ import { RpcServer } from '../../rpc/server.ts'
 import type { Offer } from '../../rpc/service.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
+import { forwardRows, grpcRows, type ServiceRow } from '../../config/service-row.ts'
 import { judgeAgentServices } from '../../config/agent-rules.ts'
 import { sameSetting } from '../../config/reload.ts'
 import type { Reason } from '../health/health.ts'
@@ -22,6 +23,7 @@ import { methodOffers } from './offered.ts'
 import { BackendUses, type BackendUseReport } from '../../dataplane/backend-use.ts'
 import { DataPlane, isSameDataPlane, type BackendReport } from './data-plane.ts'
 import { makeProbes } from './probing.ts'
+import { Vendors } from './vendors.ts'
 
 /** What an agent offers, how it is, and what became of calls since the start. */
 export interface ServicesReport {
@@ -57,6 +59,7 @@ export class Services {
   readonly #forGateways: RpcServer
   /** They count over changes of the settings. */
   readonly #uses: BackendUses
+  readonly #vendors: Vendors
   #probes: Probes
   #dataPlane: DataPlane
   #names: readonly string[] = []
@@ -70,7 +73,7 @@ export class Services {
   constructor(
     settings: AgentSettings,
     ambient: Ambient,
-    { runtime }: ProcessParts,
+    { runtime, budget }: ProcessParts,
     guard: Guard,
     identity: () => Identity | undefined = () => undefined,
   ) {
@@ -81,6 +84,12 @@ export class Services {
     this.#log = new LogLimiter(logger, clock)
     this.#forGateways = new RpcServer(runtime, guard)
     this.server = new RpcServer(runtime, guard, this.#forGateways)
+    this.#vendors = new Vendors(this.server, this.health, {
+      ...{ clock, log: this.#log, budget },
+      onHealth: (health) => {
+        this.#heard(health)
+      },
+    })
     const startedAtMs = clock.wallMs()
     const describe = (): ClusterDescription =>
       describeCluster({
@@ -111,7 +120,9 @@ export class Services {
     this.#settings = settings
     const isSame = (...keys: (keyof AgentSettings)[]): boolean =>
       before !== undefined && keys.every((key) => sameSetting(before[key], settings[key]))
-    if (!isSame('services', 'forward.dialTimeout')) this.#offer(services, settings)
+    if (!isSame('services', 'forward.dialTimeout')) this.#offer(forwardRows(services), settings)
+    // Descriptions may have changed where the settings have not.
+    if (this.#vendors.apply(grpcRows(services))) this.version++
     if (before !== undefined && !isSameDataPlane(before, settings)) this.#offerData(settings)
     if (isSame('services', 'probes', 'probe.exec')) return
     const { healths } = this.#probes
@@ -123,7 +134,7 @@ export class Services {
   }
 
   /** Nothing of it may fail: the settings were judged. */
-  #offer(services: ReturnType<typeof judgeAgentServices>, settings: AgentSettings): void {
+  #offer(services: readonly ServiceRow[], settings: AgentSettings): void {
     const { clock, logger } = this.#ambient
     const dialTimeoutMs = settings['forward.dialTimeout']
     const names = services.map(({ name }) => name)
@@ -159,26 +170,31 @@ export class Services {
     this.#isStarted = true
     this.#dataPlane.start()
     this.#probes.start()
+    this.#vendors.start()
   }
 
   stop(): void {
     this.#probes.stop()
+    this.#vendors.stop()
   }
 
   /** What is offered, how it is, and what became of calls. */
   report(): ServicesReport {
     const { healths } = this
-    const { services = [] } = this.#settings ?? {}
+    const services = forwardRows(this.#settings?.services ?? [])
     return {
       running: this.server.runningCount,
       endedByStatus: this.#runtime.served,
       calls: this.server.counts.samples(),
-      services: services.map(({ name, dataType, protocol, target }) => ({
-        name,
-        dataType,
-        target: `${protocol}://${addressText(target)}`,
-        health: healths.find((one) => one.name === name),
-      })),
+      services: [
+        ...services.map(({ name, dataType, protocol, target }) => ({
+          name,
+          dataType,
+          target: `${protocol}://${addressText(target)}`,
+          health: healths.find((one) => one.name === name),
+        })),
+        ...this.#vendors.report().map((one) => ({ ...one, dataType: 'by method' })),
+      ],
       dataPlane: this.#dataPlane.report(),
       backends: this.#uses.report(),
     }
@@ -186,7 +202,8 @@ export class Services {
 
   /** What keeps the agent from being healthy. */
   reasons(): Reason[] {
-    return this.healths
+    const vendors = this.#vendors.report().flatMap(({ health }) => health ?? [])
+    return [...this.healths, ...vendors]
       .filter(({ isDown }) => isDown)
       .map(({ name, reason }) => ({
         key: `service ${name}`,
@@ -196,9 +213,13 @@ export class Services {
 
   #makeProbes(settings: AgentSettings): Probes {
     return makeProbes(settings, this.#ambient, (health) => {
-      this.health.set(health.name, !health.isDown)
-      this.changed.tell(health)
+      this.#heard(health)
     })
+  }
+
+  #heard(health: ServiceHealth): void {
+    this.health.set(health.name, !health.isDown)
+    this.changed.tell(health)
   }
 }
 

@@ -136,8 +136,12 @@ trustDomain: example.com
 # machine, or where the row says plaintext: allowed), and dataType, the kind of data that it carries.
 # A tcp:// or tls:// target has a protocol that nobody can classify, such as that of a database: it is
 # service-traffic, which a rule must name. Of an http:// or https:// target each request is judged:
-# task-log, metric, task-definition, run-metadata, cluster-record, or service-traffic. (list of
-# services)
+# task-log, metric, task-definition, run-metadata, cluster-record, or service-traffic. A grpcs://
+# target, and on this machine grpc:// or unix:/path, is a server of gRPC whose methods are called one
+# by one: descriptors (a descriptor set, in which methods declare their data by the option
+# postern.v1.data), methods (name, dataType, kind: what the descriptors do not say, or say otherwise),
+# caFile, serverName, certificateFile, keyFile, errorTexts (pass: what the server says of errors
+# crosses, beside their status). (list of services)
 #services: [{ name: prometheus, target: "http://127.0.0.1:9090", dataType: metric }]
 
 # How services are looked after: service, type (tcp, http, https, grpc, exec), and where it is not

@@ -8,7 +8,7 @@ import {
   envelope,
   readMessages,
   readWhole,
-} from './envelopes.ts'
+} from '../../transport/grpc-frames.ts'
 import { answerFields } from './fields.ts'
 import { makeCall } from './make-call.ts'
 import { errorDetails } from './status-details.ts'

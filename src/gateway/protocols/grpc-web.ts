@@ -1,7 +1,13 @@
 import type { RpcError } from '../../rpc/status.ts'
 import type { ApiExchange } from '../../transport/api-exchange.ts'
 import type { ApiCall, ApiProtocol } from './api-call.ts'
-import { compressed, COMPRESSIONS, compressionOf, envelope, readMessages } from './envelopes.ts'
+import {
+  compressed,
+  COMPRESSIONS,
+  compressionOf,
+  envelope,
+  readMessages,
+} from '../../transport/grpc-frames.ts'
 import { answerFields } from './fields.ts'
 import { statusFields, timeoutOf } from './grpc.ts'
 import { makeCall } from './make-call.ts'

@@ -1,7 +1,13 @@
 import { RpcError, statusNumber } from '../../rpc/status.ts'
 import type { ApiExchange, HeaderFields } from '../../transport/api-exchange.ts'
 import type { ApiCall, ApiProtocol } from './api-call.ts'
-import { compressed, COMPRESSIONS, compressionOf, envelope, readMessages } from './envelopes.ts'
+import {
+  compressed,
+  COMPRESSIONS,
+  compressionOf,
+  envelope,
+  readMessages,
+} from '../../transport/grpc-frames.ts'
 import { answerFields } from './fields.ts'
 import { makeCall } from './make-call.ts'
 

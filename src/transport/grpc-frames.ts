@@ -1,8 +1,7 @@
 import { promisify } from 'node:util'
-import { deflate, gunzip, gzip, inflate } from 'node:zlib'
-import { BUDGET_SHARE, type ByteBudget } from '../../base/byte-budget.ts'
-import { ByteQueue } from '../../base/byte-queue.ts'
-import { rpcErrorOfCode, RpcError } from '../../rpc/status.ts'
+import { BUDGET_SHARE, type ByteBudget } from '../base/byte-budget.ts'
+import { ByteQueue } from '../base/byte-queue.ts'
+import { PosternError } from '../base/errors.ts'
 
 /** Flags (1), length (4), big-endian (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md, "Length-Prefixed-Message"). */
 export const PREFIX_BYTES = 5
@@ -12,30 +11,30 @@ const KNOWN_FLAGS = 0x83
 /** What is smaller is not worth it. */
 const COMPRESS_BYTES_MIN = 1024
 
-const unzip = { gzip: promisify(gunzip), deflate: promisify(inflate) }
-const zip = { gzip: promisify(gzip), deflate: promisify(deflate) }
-
 /** The compressions that are taken, in the words of HTTP (RFC 9110, section 8.4.1); `deflate` is that of zlib. */
-export type Compression = keyof typeof unzip | 'identity'
+export type Compression = 'gzip' | 'deflate' | 'identity'
 /** Told to clients, so that they use no other. */
 export const COMPRESSIONS = 'gzip,deflate,identity'
 
-/** Reads the name of a compression. @throws RpcError UNIMPLEMENTED */
+/** Reads the name of a compression. @throws METHOD_UNKNOWN */
 export function compressionOf(name: string | undefined): Compression {
   if (name === undefined || name === '' || name === 'identity') return 'identity'
   if (name === 'gzip' || name === 'deflate') return name
-  throw new RpcError('UNIMPLEMENTED', `the compression is not known; ${COMPRESSIONS} are`)
+  throw new PosternError('METHOD_UNKNOWN', `the compression is not known; ${COMPRESSIONS} are`)
 }
+
+/** Where what is gathered is reserved. */
+export type Budget = Pick<ByteBudget, 'reserve' | 'release'>
 
 /** What bounds the messages of a call. */
 export interface MessageBounds {
   readonly messageBytesMax: number
-  readonly budget: ByteBudget
+  readonly budget: Budget
 }
 
 /**
  * Reads messages out of a body, decompressed. What is gathered is reserved first, and given back when the next one is asked for.
- * @throws RpcError RESOURCE_EXHAUSTED, INTERNAL for what is no message
+ * @throws MESSAGE_TOO_LARGE, BUDGET_EXHAUSTED, MALFORMED_CALL
  */
 export async function* readMessages(
   body: AsyncIterable<Buffer>,
@@ -72,7 +71,7 @@ export async function* readMessages(
     queue.clear()
   }
   if (wanted !== undefined || queue.length > 0)
-    throw rpcErrorOfCode('MALFORMED_CALL', 'the body ended within a message')
+    throw new PosternError('MALFORMED_CALL', 'the body ended within a message')
 }
 
 function judgePrefix(
@@ -82,18 +81,18 @@ function judgePrefix(
   compression: Compression,
 ): void {
   if ((flags & ~KNOWN_FLAGS) !== 0 || (flags & KNOWN_FLAGS) > COMPRESSED)
-    throw rpcErrorOfCode('MALFORMED_CALL', 'a message has flags that are not known')
+    throw new PosternError('MALFORMED_CALL', 'a message has flags that are not known')
   if (length > bytesMax) throw tooLarge(bytesMax)
   if (flags === COMPRESSED && compression === 'identity')
-    throw rpcErrorOfCode('MALFORMED_CALL', 'a message is compressed, and no header says how')
+    throw new PosternError('MALFORMED_CALL', 'a message is compressed, and no header says how')
 }
 
-function reserved(budget: ByteBudget, bytes: number): number {
+function reserved(budget: Budget, bytes: number): number {
   if (budget.reserve(bytes, BUDGET_SHARE.message)) return bytes
-  throw rpcErrorOfCode('BUDGET_EXHAUSTED', '')
+  throw new PosternError('BUDGET_EXHAUSTED', 'no byte budget is left for a message')
 }
 
-/** Reads a whole body that is one message, decompressed. @throws RpcError RESOURCE_EXHAUSTED, INTERNAL */
+/** Reads a whole body that is one message, decompressed. @throws MESSAGE_TOO_LARGE, BUDGET_EXHAUSTED, MALFORMED_CALL */
 export async function readWhole(
   body: AsyncIterable<Buffer>,
   { messageBytesMax, budget }: MessageBounds,
@@ -114,14 +113,16 @@ export async function readWhole(
   }
 }
 
-/** @throws RpcError RESOURCE_EXHAUSTED, INTERNAL */
+/** @throws MESSAGE_TOO_LARGE, BUDGET_EXHAUSTED, MALFORMED_CALL */
 async function expand(bytes: Buffer, compression: Compression, bytesMax: number): Promise<Buffer> {
   if (compression === 'identity') return bytes
   try {
-    return await unzip[compression](bytes, { maxOutputLength: bytesMax })
+    const { gunzip, inflate } = await import('node:zlib')
+    const unzip = promisify(compression === 'gzip' ? gunzip : inflate)
+    return await unzip(bytes, { maxOutputLength: bytesMax })
   } catch (error) {
     if ((error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(bytesMax)
-    throw rpcErrorOfCode('MALFORMED_CALL', 'a message cannot be decompressed')
+    throw new PosternError('MALFORMED_CALL', 'a message cannot be decompressed')
   }
 }
 
@@ -132,7 +133,9 @@ export async function compressed(
 ): Promise<{ readonly bytes: Buffer; readonly isCompressed: boolean }> {
   if (compression === 'identity' || bytes.length < COMPRESS_BYTES_MIN)
     return { bytes, isCompressed: false }
-  return { bytes: await zip[compression](bytes), isCompressed: true }
+  const { deflate, gzip } = await import('node:zlib')
+  const zip = promisify<Buffer, Buffer>(compression === 'gzip' ? gzip : deflate)
+  return { bytes: await zip(bytes), isCompressed: true }
 }
 
 /** A message as it stands in a body. */
@@ -144,6 +147,6 @@ export function envelope(flags: number, bytes: Buffer): Buffer {
   return whole
 }
 
-function tooLarge(bytesMax: number): RpcError {
-  return rpcErrorOfCode('MESSAGE_TOO_LARGE', `a message exceeds ${String(bytesMax)} bytes`)
+function tooLarge(bytesMax: number): PosternError {
+  return new PosternError('MESSAGE_TOO_LARGE', `a message exceeds ${String(bytesMax)} bytes`)
 }

@@ -1,0 +1,92 @@
+import { fileMarks } from '../../base/file-marks.ts'
+import type { HealthBoard } from '../../dataplane/health.ts'
+import type { ServiceHealth } from '../../dataplane/probes.ts'
+import { type GrpcRow, type VendorPorts, VendorService } from '../../dataplane/vendor/vendor.ts'
+import type { RpcServer } from '../../rpc/server.ts'
+
+/** What is known of a vendor's server, for status. */
+export interface VendorReport {
+  readonly name: string
+  readonly target: string
+  readonly health: ServiceHealth | undefined
+}
+
+interface Held {
+  readonly service: VendorService
+  /** What tells one state of its row and its descriptors from another. */
+  readonly mark: string
+}
+
+/** The servers of gRPC behind the agent: offered by what their descriptions say, and anew when those change. */
+export class Vendors {
+  readonly #server: RpcServer
+  readonly #board: HealthBoard
+  readonly #ports: VendorPorts
+  readonly #held = new Map<string, Held>()
+  #isStarted = false
+
+  constructor(server: RpcServer, board: HealthBoard, ports: VendorPorts) {
+    this.#server = server
+    this.#board = board
+    this.#ports = ports
+  }
+
+  /** Goes over to these rows; returns whether anything has changed. @throws CONFIG_INVALID, and nothing changes */
+  apply(rows: readonly GrpcRow[]): boolean {
+    const next = rows.map((row) => ({ row, mark: markOf(row) }))
+    const isKept = ({ row, mark }: (typeof next)[number]): boolean =>
+      this.#held.get(row.name)?.mark === mark
+    const made = next.filter((one) => !isKept(one)).map(({ row, mark }) => this.#make(row, mark))
+    const names = new Set(rows.map(({ name }) => name))
+    const gone = [...this.#held.keys()].filter((name) => !names.has(name))
+    for (const name of [...gone, ...made.map(({ service }) => service.row.name)]) this.#drop(name)
+    for (const held of made) this.#take(held)
+    return gone.length + made.length > 0
+  }
+
+  start(): void {
+    this.#isStarted = true
+    for (const { service } of this.#held.values()) service.start()
+  }
+
+  stop(): void {
+    for (const { service } of this.#held.values()) service.stop()
+  }
+
+  report(): VendorReport[] {
+    return [...this.#held.values()].map(({ service: { row, health } }) => ({
+      ...{ name: row.name, target: targetText(row), health },
+    }))
+  }
+
+  #make(row: GrpcRow, mark: string): Held {
+    return { service: new VendorService(row, this.#ports), mark }
+  }
+
+  #take(held: Held): void {
+    const { service } = held
+    this.#held.set(service.row.name, held)
+    for (const offer of service.offers) this.#server.offer(offer)
+    this.#board.set(service.row.name, true)
+    if (this.#isStarted) service.start()
+  }
+
+  #drop(name: string): void {
+    const held = this.#held.get(name)
+    if (held === undefined) return
+    this.#held.delete(name)
+    held.service.stop()
+    for (const offer of held.service.offers) this.#server.withdraw(offer.name)
+    this.#board.remove(name)
+  }
+}
+
+/** Returns where a server is, for people. */
+export function targetText({ target, socketPath, isTls }: GrpcRow): string {
+  if (target === undefined) return `unix:${socketPath ?? ''}`
+  return `${isTls ? 'grpcs' : 'grpc'}://${target.host}:${String(target.port)}`
+}
+
+function markOf(row: GrpcRow): string {
+  return `${JSON.stringify(row)} ${fileMarks(row.descriptorsFile)}`
+}

@@ -1,0 +1,3 @@
+export type { GrpcRow, MethodRow } from './grpc-row.ts'
+export { type VendorPorts, VendorService } from './vendor-service.ts'
+export { vendorMethods } from './vendor-methods.ts'
