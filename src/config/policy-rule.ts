@@ -39,7 +39,7 @@ export function readRule(at: YamlCursor, node: Node, origin: string): PolicyRule
     if (pattern === undefined)
       at.fault(
         one.node,
-        `${JSON.stringify(one.value)} must be a caller's name, the beginning of one with *, or *; with @first-hand, @gateway or @token behind it`,
+        `${JSON.stringify(one.value)} must be a caller's name, the beginning of one with *, or *; with @first-hand, @gateway, @token or @token=https://issuer behind it`,
       )
     return pattern ?? []
   })

@@ -20,6 +20,16 @@ export class Doors {
     return { agents, callers, ...(await api.listen()), ...joining }
   }
 
+  /** Judges settings before they are taken. @throws what reading the certificate of the API throws */
+  judge(settings: GatewaySettings): void {
+    this.#rooms.api.judge(settings)
+  }
+
+  /** Whether an answer is still on its way to a caller of the API. */
+  get isBusy(): boolean {
+    return this.#rooms.api.isBusy
+  }
+
   /** Who comes from now on sees this certificate. @throws what reading that of the API throws */
   use(credential: Credential, settings: GatewaySettings): void {
     for (const listener of this.#rooms.listeners) listener.use(credential)

@@ -12,6 +12,7 @@ export async function drainConnections(
   callers: readonly RpcConnection[],
   settings: GatewaySettings,
   clock: Clock,
+  isAnswering: () => boolean = () => false,
 ): Promise<void> {
   for (const [index, { session }] of agents.entries()) {
     // All at once they would fall upon the next gateway.
@@ -22,7 +23,8 @@ export async function drainConnections(
   const endAtMs = clock.nowMs() + settings['drain.grace']
   await new Promise<void>((resolve) => {
     const checkIdle = (): CancelTimer | undefined => {
-      const isBusy = [...agents, ...callers].some(({ session }) => session.streamCount > 0)
+      const runs = [...agents, ...callers].some(({ session }) => session.streamCount > 0)
+      const isBusy = runs || isAnswering()
       if (isBusy && clock.nowMs() < endAtMs) return clock.startTimer(POLL_MS, checkIdle)
       resolve()
       return undefined

@@ -102,13 +102,15 @@ export class Gateway implements GatewayRooms {
 
   /** Takes the identity's files as they are now, and what agents are told of gateways. @throws what reading them throws; nothing changes then */
   reload(next: GatewaySettings = this.#settings): void {
-    this.#settings = reloaded(this.#settings, next)
+    const settings = reloaded(this.#settings, next)
+    const protection = protectionOf(settings)
+    this.#doors.judge(settings)
+    this.own.reload(protection)
+    this.#settings = settings
     this.#tell()
     this.ca?.issuer.useJwtRows(next['enroll.jwt'])
     this.callers.useRoles(next['callers.roles'])
     this.#rooms.fronts.use(next['agents.fronts'])
-    const protection = protectionOf(this.#settings)
-    this.own.reload(protection)
     this.ca?.authorities.use(protection)
     this.#doors.use(this.own.credential, this.#settings)
   }
@@ -119,7 +121,7 @@ export class Gateway implements GatewayRooms {
     this.#doors.shut()
     const { agents, callers } = this.#rooms
     const all = [[...agents.connections], [...callers.connections]] as const
-    await drainConnections(...all, this.#settings, this.#ambient.clock)
+    await drainConnections(...all, this.#settings, this.#ambient.clock, () => this.#doors.isBusy)
     // Who went with us, and that they went: a store that fails has said so.
     await this.#rooms.book?.write().catch(() => undefined)
     this.stop()

@@ -10,6 +10,8 @@ export interface CallerPattern {
    * certificate in any case. `token`: on the gateway's word, who was shown a token.
    */
   readonly known: 'first-hand' | 'gateway' | 'token' | undefined
+  /** Of a token: who must have signed it; undefined: any issuer that the gateway takes. */
+  readonly issuer: string | undefined
 }
 
 /** Who calls, as patterns see it. */
@@ -24,18 +26,20 @@ export interface KnownCaller {
 
 const CALLER = /^(?<name>[a-z0-9][a-z0-9-]{0,62})?(?<star>\*)?(?:@(?<known>first-hand|gateway))?$/
 /** Subjects of tokens are of many forms: a star that is not the last of them has no meaning. */
-const TOKEN_CALLER = /^(?<name>[\x21-\x29\x2b-\x7e]{1,255})?(?<star>\*)?@(?<known>token)$/
+const TOKEN_CALLER =
+  /^(?<name>[\x21-\x29\x2b-\x7e]{1,255})?(?<star>\*)?@(?<known>token)(?:=(?<issuer>https:\/\/[\x21-\x7e]{1,247}))?$/
 const METHOD = /^(\*|[A-Za-z_][\w.]{0,254}\/(\*|[A-Za-z_]\w{0,254}))$/
 const PATH = /^\/[\x21-\x7e]{0,511}$/
 const SEGMENTS_MAX = 64
 
-/** Reads `console`, `dba-*`, `*`, each with `@first-hand`, `@gateway` or `@token` behind it; undefined for anything else. */
+/** Reads `console`, `dba-*`, `*`, each with `@first-hand`, `@gateway`, `@token` or `@token=https://issuer` behind it; undefined for anything else. */
 export function readCallerPattern(text: string): CallerPattern | undefined {
   const groups = (TOKEN_CALLER.exec(text) ?? CALLER.exec(text))?.groups
   if (groups === undefined) return undefined
-  const { name = '', star, known } = groups
+  const { name = '', star, known, issuer } = groups
   if (name === '' && star === undefined) return undefined
-  return { text, name, isPrefix: star !== undefined, known: known as CallerPattern['known'] }
+  const isPrefix = star !== undefined
+  return { text, name, isPrefix, known: known as CallerPattern['known'], issuer }
 }
 
 /** Whether a caller is one of those that a pattern names. */
@@ -43,6 +47,7 @@ export function matchesCaller(pattern: CallerPattern, caller: KnownCaller): bool
   // What names no way means certificates: a token's subject may be any text, the name of one of them too.
   if (pattern.known === undefined ? caller.known === 'token' : pattern.known !== caller.known)
     return false
+  if (pattern.issuer !== undefined && pattern.issuer !== caller.issuer) return false
   return pattern.isPrefix ? caller.name.startsWith(pattern.name) : caller.name === pattern.name
 }
 
@@ -50,6 +55,7 @@ export function matchesCaller(pattern: CallerPattern, caller: KnownCaller): bool
 export function coversCaller(outer: CallerPattern, inner: CallerPattern): boolean {
   if (outer.known === undefined ? inner.known === 'token' : outer.known !== inner.known)
     return false
+  if (outer.issuer !== undefined && outer.issuer !== inner.issuer) return false
   return outer.isPrefix
     ? inner.name.startsWith(outer.name)
     : !inner.isPrefix && inner.name === outer.name

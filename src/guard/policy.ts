@@ -32,6 +32,7 @@ interface Speaking {
   readonly kind: Ask['kind']
   readonly caller: string
   readonly known: KnownCaller['known']
+  readonly issuer: string | undefined
   readonly rules: readonly PolicyRule[]
 }
 
@@ -119,15 +120,16 @@ export class Policy {
   #speaking(caller: KnownCaller, ask: Pick<Ask, 'name' | 'kind'>): readonly PolicyRule[] {
     const last = this.#last
     if (last?.name === ask.name && last.caller === caller.name && last.known === caller.known)
-      if (last.kind === ask.kind) return last.rules
+      if (last.kind === ask.kind && last.issuer === caller.issuer) return last.rules
     const found = this.#remembered(caller, ask)
     const { name, kind } = ask
-    this.#last = { name, kind, caller: caller.name, known: caller.known, rules: found }
+    const { name: who, known, issuer } = caller
+    this.#last = { name, kind, caller: who, known, issuer, rules: found }
     return found
   }
 
   #remembered(caller: KnownCaller, ask: Pick<Ask, 'name' | 'kind'>): readonly PolicyRule[] {
-    const key = `${caller.known} ${caller.name} ${ask.kind === 'forward' ? '>' : '/'} ${ask.name}`
+    const key = `${caller.known} ${caller.issuer ?? ''} ${caller.name} ${ask.kind === 'forward' ? '>' : '/'} ${ask.name}`
     const known = this.#candidates.get(key)
     if (known !== undefined) return known
     const found = this.document.rules.filter((one) => speaksOf(one, caller, ask))

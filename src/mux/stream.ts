@@ -35,8 +35,9 @@ export class MuxStream implements Sender {
   #isAnswered = false
   #localDone = false
   #remoteDone = false
-  /** Something of the peer's answer has come. */
+  /** Something of the peer's answer has come; and metadata of ours has gone. */
   #hasBegun = false
+  #hasHeaders = false
   /** Data that came before `accept`; at most the stream credit of our HELLO. */
   #early: ByteQueue | undefined
 
@@ -133,7 +134,8 @@ export class MuxStream implements Sender {
 
   /** Sends the metadata that our answer begins with: once, before anything else of it. A peer that cannot read it gets none. */
   writeHeaders(bytes: Buffer, start: number, end: number): void {
-    if (this.#localDone || !this.#host.peerReadsHeaders) return
+    if (this.#localDone || this.#hasHeaders || !this.#host.peerReadsHeaders) return
+    this.#hasHeaders = true
     const { calls } = this.#host.output
     calls.begin(FRAME.HEADERS, 0, this.id)
     calls.slice(bytes, start, end)
@@ -238,7 +240,7 @@ export class MuxStream implements Sender {
 
   receiveRefuse(code: ErrorCode, canRetry: boolean, text: string): void {
     if (this.isInbound) throw unexpected('REFUSE from the opener')
-    if (this.#isAnswered) throw unexpected('a second answer')
+    if (this.#isAnswered || this.#hasBegun) throw unexpected('a second answer')
     const sink = this.sink
     this.#finishBoth()
     sink?.onRefuse(this, code, canRetry, text)

@@ -7,6 +7,8 @@ import type { TlsFacts } from './tls-wire.ts'
 
 /** How long a client may go on sending what nobody reads, in ms. */
 const LEFT_MS_MAX = 1000
+/** A client that takes nothing for so long wants the answer no more, nor one that takes so long for the end of it, in ms. */
+const STALL_MS_MAX = 120_000
 
 /** Who is at the other end of an API connection. */
 export interface ApiPeer {
@@ -41,6 +43,8 @@ export interface ApiExchange {
   readonly hasBegun: boolean
   /** Calls back once where the client goes before the answer is whole. */
   onGone(listener: () => void): void
+  /** Calls back once, when nothing of it is held any more. */
+  onClosed(listener: () => void): void
   /** Begins the answer. */
   begin(status: number, headers: HeaderFields): void
   /** Sends a part of the body; resolves once the next one may be sent. */
@@ -100,45 +104,68 @@ export class Http2Exchange implements ApiExchange {
     this.#respond(status, headers, true)
   }
 
+  onClosed(listener: () => void): void {
+    if (this.#stream.destroyed) listener()
+    else once(this.#stream, 'close', listener)
+  }
+
   async write(bytes: Buffer): Promise<void> {
     const stream = this.#stream
     if (stream.destroyed || stream.write(bytes)) return
-    await drained(stream)
+    await drained(stream, this.#clock, () => {
+      this.#destroy()
+    })
   }
 
   end(trailers: HeaderFields = {}): void {
     this.#trailers = trailers
-    if (!this.#stream.destroyed) this.#stream.end()
+    this.#endWith(undefined)
   }
 
   answer(status: number, headers: HeaderFields, body: Buffer, trailers?: HeaderFields): void {
     this.#trailers = trailers
     this.#respond(status, headers, trailers !== undefined, body.length === 0)
-    if (body.length > 0 && !this.#stream.destroyed) this.#stream.end(body)
-    else if (trailers !== undefined) this.end(trailers)
+    if (body.length > 0 || trailers !== undefined) this.#endWith(body)
   }
 
   abort(): void {
     this.#stream.close(constants.NGHTTP2_CANCEL)
   }
 
-  /** What the client has still to say is of no use any more, and is not waited for long. */
-  #letGo(): void {
+  #endWith(body: Buffer | undefined): void {
     const stream = this.#stream
-    if (stream.readableEnded || stream.destroyed) return
-    stream.resume()
-    // At once it would overtake the answer.
-    const cancel = this.#clock.startTimer(LEFT_MS_MAX, () => {
-      stream.close(constants.NGHTTP2_NO_ERROR)
+    if (stream.destroyed) return
+    if (body === undefined || body.length === 0) stream.end()
+    else stream.end(body)
+    this.#endAfter(STALL_MS_MAX)
+  }
+
+  /** What the client has still to say is of no use any more, and is not waited for long: at once an end would overtake the answer. */
+  #letGo(): void {
+    if (!this.#stream.readableEnded) this.#endAfter(LEFT_MS_MAX)
+  }
+
+  #endAfter(ms: number): void {
+    const stream = this.#stream
+    if (stream.destroyed) return
+    const cancel = this.#clock.startTimer(ms, () => {
+      this.#destroy()
     })
     once(stream, 'close', cancel)
+  }
+
+  #destroy(): void {
+    if (!this.#stream.closed) this.#stream.close(constants.NGHTTP2_NO_ERROR)
+    // What nobody has read would keep it for ever.
+    this.#stream.destroy()
   }
 
   #respond(status: number, headers: HeaderFields, hasTrailers: boolean, isEmpty = false): void {
     const stream = this.#stream
     if (stream.destroyed || stream.headersSent) return
+    const fields = { ':status': status, ...headers, ...this.always }
     if (!hasTrailers) {
-      stream.respond({ ':status': status, ...headers, ...this.always }, { endStream: isEmpty })
+      stream.respond(fields, { endStream: isEmpty })
       if (isEmpty) this.#letGo()
       else
         once(stream, 'finish', () => {
@@ -146,7 +173,7 @@ export class Http2Exchange implements ApiExchange {
         })
       return
     }
-    stream.respond({ ':status': status, ...headers, ...this.always }, { waitForTrailers: true })
+    stream.respond(fields, { waitForTrailers: true })
     once(stream, 'wantTrailers', () => {
       stream.sendTrailers({ ...this.#trailers })
       this.#letGo()
@@ -165,8 +192,15 @@ export class Http1Exchange implements ApiExchange {
   always: HeaderFields = {}
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
+  readonly #clock: Pick<Clock, 'startTimer'>
 
-  constructor(request: IncomingMessage, response: ServerResponse, peer: ApiPeer) {
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    peer: ApiPeer,
+    clock: Pick<Clock, 'startTimer'>,
+  ) {
+    this.#clock = clock
     this.#request = request
     this.#response = response
     this.peer = peer
@@ -196,10 +230,17 @@ export class Http1Exchange implements ApiExchange {
     this.#response.flushHeaders()
   }
 
+  onClosed(listener: () => void): void {
+    if (this.#response.closed) listener()
+    else once(this.#response, 'close', listener)
+  }
+
   async write(bytes: Buffer): Promise<void> {
     const response = this.#response
     if (response.destroyed || response.write(bytes)) return
-    await drained(response)
+    await drained(response, this.#clock, () => {
+      this.abort()
+    })
   }
 
   end(): void {
@@ -222,7 +263,15 @@ export class Http1Exchange implements ApiExchange {
 
   /** What is left of a body that nobody has read would be taken for the next request. */
   #letGo(): void {
-    if (!this.#request.complete) once(this.#response, 'finish', () => this.#request.socket.end())
+    const { socket } = this.#request
+    const cancel = this.#clock.startTimer(STALL_MS_MAX, () => socket.destroy())
+    once(this.#response, 'close', cancel)
+    if (this.#request.complete) return
+    once(this.#response, 'finish', () => {
+      socket.end()
+      const cancelLeft = this.#clock.startTimer(LEFT_MS_MAX, () => socket.destroy())
+      once(socket, 'close', cancelLeft)
+    })
   }
 }
 
@@ -231,12 +280,18 @@ function unbroken(readable: Readable): AsyncIterable<Buffer> {
   return readable.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>
 }
 
-/** Resolves when a stream takes more, or will never. */
-function drained(stream: ServerHttp2Stream | ServerResponse): Promise<void> {
+/** Resolves when a stream takes more, or will never; one that takes nothing for long is ended. */
+function drained(
+  stream: ServerHttp2Stream | ServerResponse,
+  clock: Pick<Clock, 'startTimer'>,
+  giveUp: () => void,
+): Promise<void> {
   return new Promise((resolve) => {
+    const cancel = clock.startTimer(STALL_MS_MAX, giveUp)
     const stopDrain = once(stream, 'drain', done)
     const stopClose = once(stream, 'close', done)
     function done(): void {
+      cancel()
       stopDrain()
       stopClose()
       resolve()

@@ -33,6 +33,7 @@ const HEADER_BYTES_MAX = 32 * 1024
 const HEADER_PAIRS_MAX = 128
 /** Bytes of a stream, and of a connection in MB, that are taken before anybody has read them. */
 const STREAM_WINDOW_BYTES = 256 * 1024
+const SESSION_WINDOW_BYTES = 4 * 1024 * 1024
 const SESSION_MEGABYTES_MAX = 16
 const CONNECTIONS = { max: 4096, perNetworkMax: 1024 }
 const HEADERS_MS_MAX = 10_000
@@ -99,6 +100,7 @@ export class ApiListener {
   readonly #sessions = new WeakMap<Http2Session, Held>()
   /** Of the connection that becomes a session now. */
   #coming: Held | undefined
+  #running = 0
   #cancelLook: CancelTimer | undefined
   readonly #shares = new ConnectionShares(CONNECTIONS)
   readonly #log: LogLimiter
@@ -155,6 +157,11 @@ export class ApiListener {
   /** How many connections there are. */
   get count(): number {
     return this.#held.size
+  }
+
+  /** How many requests are not over yet, with their answers. */
+  get running(): number {
+    return this.#running
   }
 
   /** Cuts those that are let in no more. */
@@ -253,9 +260,9 @@ export class ApiListener {
       held.isBusy = true
       once(response, 'close', () => {
         held.isBusy = false
-        if (held.isLeaving) request.socket.end()
+        if (held.isLeaving) this.#hangUp(request.socket, held)
       })
-      this.#serve(new Http1Exchange(request, response, held.peer))
+      this.#serve(new Http1Exchange(request, response, held.peer, this.#options.clock))
     }
     on(http1, 'request', serve)
     on(http1, 'clientError', (_error: Error, socket: Socket) => {
@@ -266,6 +273,7 @@ export class ApiListener {
   #listenToHttp2(): void {
     on(this.#http2, 'session', (session: ServerHttp2Session) => {
       ignoreErrors(session)
+      session.setLocalWindowSize(SESSION_WINDOW_BYTES)
       const held = this.#coming
       if (held !== undefined) {
         held.session = session
@@ -302,6 +310,10 @@ export class ApiListener {
   }
 
   #serve(exchange: ApiExchange): void {
+    this.#running++
+    exchange.onClosed(() => {
+      this.#running--
+    })
     try {
       this.#options.serve(exchange)
     } catch (error) {
@@ -315,7 +327,7 @@ export class ApiListener {
     const { session } = held
     if (session === undefined) {
       held.isLeaving = true
-      if (!held.isBusy) socket.end()
+      if (!held.isBusy) this.#hangUp(socket, held)
       return
     }
     if (session.closed || session.destroyed) return
@@ -323,6 +335,12 @@ export class ApiListener {
     this.#options.clock.startTimer(FAREWELL_MS, () => {
       if (!session.destroyed) session.close()
     })
+  }
+
+  /** A client that does not hang up in its turn is not waited for. */
+  #hangUp(socket: Socket, held: Held): void {
+    socket.end()
+    held.timers.push(this.#options.clock.startTimer(FAREWELL_MS, () => socket.destroy()))
   }
 
   #refused({ code, rawMessage: reason }: PosternError, peer: string): void {

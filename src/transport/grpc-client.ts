@@ -9,6 +9,7 @@ const NO_METADATA =
   /^(?::.*|content-.*|grpc-(?!status-details-bin$).*|date|server|trailer|connection|te|transfer-encoding|set-cookie)$/
 const VALUE = /^[\x20-\x7e]*$/
 const STREAM_WINDOW_BYTES = 256 * 1024
+const SESSION_WINDOW_BYTES = 4 * 1024 * 1024
 /** Of one server: what it may make us hold beside messages that are read. */
 const SESSION_MEGABYTES_MAX = 32
 const HEADER_PAIRS_MAX = 128
@@ -75,6 +76,8 @@ export class GrpcClient {
     } finally {
       request.signal.removeEventListener('abort', onAbort)
       if (!stream.closed) stream.close(CANCEL)
+      // What nobody has read would keep it for ever.
+      stream.destroy()
     }
   }
 
@@ -127,6 +130,9 @@ export class GrpcClient {
       maxSessionMemory: SESSION_MEGABYTES_MAX,
     })
     ignoreErrors(session)
+    once(session, 'connect', () => {
+      session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+    })
     on(session, 'goaway', () => {
       session.close()
     })

@@ -60,8 +60,15 @@ export async function* readMessages(
         if (queue.length < wanted) break
         const bytes = queue.take(wanted)
         wanted = undefined
-        const isCompressed = (flags & COMPRESSED) !== 0
-        yield isCompressed ? await expand(bytes, compression, messageBytesMax) : bytes
+        if ((flags & COMPRESSED) === 0) yield bytes
+        else {
+          // As large as it may become, until it is known how large it is.
+          held += reserved(budget, messageBytesMax)
+          const message = await expand(bytes, compression, messageBytesMax)
+          budget.release(held - message.length)
+          held = message.length
+          yield message
+        }
         budget.release(held)
         held = 0
       }
@@ -107,7 +114,9 @@ export async function readWhole(
       parts.push(chunk)
     }
     const bytes = Buffer.concat(parts)
-    return compression === 'identity' ? bytes : await expand(bytes, compression, messageBytesMax)
+    if (compression === 'identity') return bytes
+    held += reserved(budget, messageBytesMax)
+    return await expand(bytes, compression, messageBytesMax)
   } finally {
     budget.release(held)
   }

@@ -23,7 +23,7 @@ function reportWith(parts: Partial<GatewayReport> = {}): GatewayReport {
       servicesDown: 0,
     },
     fronts: [],
-    api: { connections: 2, callers: 1 },
+    api: { connections: 2, running: 3, callers: 1 },
     callers: {
       callers: 1,
       streams: 5,

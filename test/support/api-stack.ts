@@ -8,9 +8,7 @@ import { eventually } from './eventually.ts'
 import { CALLER } from './pki.ts'
 import { Stack } from './stack.ts'
 
-const POLICY = `version: 1
-metadata: [served-by, cost, tenant, grpc-status-details-bin, blob-bin]
-rules:
+const RULES = `rules:
   - {name: all, callers: ["*", "*@token"], methods: ["*"]}
 `
 
@@ -55,10 +53,14 @@ export class ApiStack {
     this.files = files
   }
 
-  static async start(flags: Readonly<Record<string, string>> = {}): Promise<ApiStack> {
+  /** `metadata`: names that the agent's policy lets through. */
+  static async start(
+    flags: Readonly<Record<string, string>> = {},
+    metadata = ['served-by', 'cost', 'tenant', 'grpc-status-details-bin', 'blob-bin'],
+  ): Promise<ApiStack> {
     const stack = await Stack.start({ 'api.listen': '127.0.0.1:0', ...flags })
     const policy = join(stack.pki.folder, 'policy.yaml')
-    writeFileSync(policy, POLICY)
+    writeFileSync(policy, `version: 1\nmetadata: [${metadata.join(', ')}]\n${RULES}`)
     const agent = await stack.dialAgent({ 'policy.file': policy, allow: '[]' })
     // Before it has registered, so that the gateway hears of it.
     offerEcho(agent.services.server)

@@ -2,7 +2,9 @@ import type { Address } from '../../base/address.ts'
 import type { CancelTimer } from '../../base/clock.ts'
 import { asPosternError } from '../../base/errors.ts'
 import type { GatewaySettings } from '../../config/gateway-settings.ts'
-import { asRpcError, RpcError } from '../../rpc/status.ts'
+import { identityUri } from '../../identity/name.ts'
+import { asRpcError, RpcError, rpcErrorOfCode } from '../../rpc/status.ts'
+import { KIND } from '../../wire/open-head.ts'
 import type { ApiExchange } from '../../transport/api-exchange.ts'
 import { ApiListener } from '../../transport/api-listen.ts'
 import type { AddressInfo } from '../../transport/https-listen.ts'
@@ -12,12 +14,13 @@ import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { handshakeLimits, type Gatekeeper } from '../access/access.ts'
 import type { OwnIdentity } from '../ca/ca.ts'
 import type { Registry } from '../clusters/clusters.ts'
-import type { KnownCaller, RoleAuthority } from '../roles/roles.ts'
+import { unknownCluster, type KnownCaller, type RoleAuthority } from '../roles/roles.ts'
 import type { ApiCall } from '../protocols/protocols.ts'
 import { CallerLines, type CallersDoor, type Line } from './caller-lines.ts'
 import { allowOrigin, preflight } from './cors.ts'
 import { describedMethod, jsonCodec, notDescribed } from './json-codec.ts'
 import { clusterOf, routeOf, type Route } from '../protocols/protocols.ts'
+import { RunningCall } from './running-call.ts'
 import { certificateMarks, serverCertificate } from './server-certificate.ts'
 import { TokenCallers } from './token-callers.ts'
 
@@ -41,6 +44,8 @@ export interface ApiSidePorts {
 /** What the API has to show of itself. */
 export interface ApiReport {
   readonly connections: number
+  /** Requests that are not over yet, with their answers. */
+  readonly running: number
   /** With a call in the last half minute. */
   readonly callers: number
 }
@@ -51,6 +56,7 @@ export class ApiSide {
   readonly #lines: CallerLines
   readonly #tokens: TokenCallers
   readonly #listeners: Partial<Record<'api' | 'apiTokens', ApiListener>> = {}
+  readonly #running = new Set<RunningCall>()
   #settings: GatewaySettings
   #marks = ''
   #cancelLook: CancelTimer | undefined
@@ -80,7 +86,18 @@ export class ApiSide {
 
   report(): ApiReport {
     const connections = this.#all.reduce((sum, { count }) => sum + count, 0)
-    return { connections, callers: this.#lines.count }
+    const running = this.#all.reduce((sum, one) => sum + one.running, 0)
+    return { connections, running, callers: this.#lines.count }
+  }
+
+  /** Judges settings before they are taken. @throws what reading the certificate throws */
+  judge(settings: GatewaySettings): void {
+    serverCertificate(settings, this.#ports.own.credential)
+  }
+
+  /** Whether a request is not over yet, with its answer. */
+  get isBusy(): boolean {
+    return this.#all.some(({ running }) => running > 0)
   }
 
   /** Takes other settings, and the certificate as it lies in its files now. @throws what reading it throws; nothing changes then */
@@ -88,6 +105,7 @@ export class ApiSide {
     const certificate = serverCertificate(settings, this.#ports.own.credential)
     this.#settings = settings
     this.#tokens.use(settings['api.issuers'])
+    for (const running of this.#running) running.judgeIssuer((issuer) => this.#tokens.takes(issuer))
     for (const listener of this.#all) listener.use(certificate)
   }
 
@@ -154,94 +172,82 @@ export class ApiSide {
   }
 
   async #serve(exchange: ApiExchange): Promise<void> {
-    const { strangers } = this.#ports
-    const { network } = exchange.peer
-    if (!strangers.has(network)) {
-      exchange.answer(429, {}, Buffer.from('too much was refused to this network\n'))
-      return
-    }
+    const { network, facts } = exchange.peer
     const origins = this.#settings['api.origins']
     if (preflight(exchange, origins)) return
     allowOrigin(exchange, origins)
     const route = routeOf(exchange, this.#settings['api.domain'] ?? '')
     if ('status' in route) {
-      strangers.charge(network, REFUSAL_MS)
+      if (facts === undefined) this.#ports.strangers.charge(network, REFUSAL_MS)
       const plain = { 'content-type': 'text/plain; charset=utf-8' }
       exchange.answer(route.status, plain, Buffer.from(`${route.text}\n`))
       return
     }
-    const ended = new AbortController()
-    exchange.onGone(() => {
-      ended.abort()
-    })
-    let cancelEnd: CancelTimer | undefined
+    const running = new RunningCall(exchange)
+    this.#running.add(running)
     try {
       const cluster = clusterOf(route)
       const { who, endsAtMs } = await this.#callerOf(exchange)
-      const failure = { now: undefined as RpcError | undefined }
-      cancelEnd = this.#endWith(endsAtMs, ended, failure)
+      running.who = who
+      running.endAt(endsAtMs, this.#ports.ambient.clock)
+      const kind = this.#kindOf(who, cluster, route.method)
       await this.#lines.using(who, (line) =>
-        route.protocol.serve(this.#call(exchange, route, { cluster, who, line, ended, failure })),
+        route.protocol.serve(this.#call(route, { cluster, kind, line, running })),
       )
     } catch (error) {
-      const failure = asRpcError(error)
-      if (failure.status === 'UNAUTHENTICATED') strangers.charge(network, REFUSAL_MS)
-      route.protocol.refuse(exchange, failure)
+      route.protocol.refuse(exchange, running.failureOf(error))
     } finally {
-      cancelEnd?.()
+      running.end()
+      this.#running.delete(running)
     }
   }
 
-  /** @throws RpcError UNAUTHENTICATED */
+  /** Who is known, or was a moment ago, pays for nobody else of its network. @throws RpcError UNAUTHENTICATED, RESOURCE_EXHAUSTED, UNAVAILABLE */
   async #callerOf(
     exchange: ApiExchange,
   ): Promise<{ readonly who: KnownCaller; readonly endsAtMs: number | undefined }> {
-    const { facts } = exchange.peer
-    if (facts === undefined) return await this.#tokens.callerOf(exchange.headers.authorization)
-    const { identity } = facts
-    if (identity.role !== 'caller') throw new RpcError('UNAUTHENTICATED', 'it is no caller')
-    const { caller, region } = identity
-    return { who: { caller, region }, endsAtMs: undefined }
-  }
-
-  /** A call lasts no longer than the token that it came with. */
-  #endWith(
-    endsAtMs: number | undefined,
-    ended: AbortController,
-    failure: { now: RpcError | undefined },
-  ): CancelTimer | undefined {
-    if (endsAtMs === undefined) return undefined
-    const { clock } = this.#ports.ambient
-    return clock.startTimer(Math.min(2 ** 31 - 1, Math.max(0, endsAtMs - clock.wallMs())), () => {
-      failure.now = new RpcError('UNAUTHENTICATED', 'the token of the caller has ended')
-      ended.abort()
-    })
+    const { facts, network } = exchange.peer
+    const { authorization } = exchange.headers
+    if (facts !== undefined) {
+      const { identity } = facts
+      if (identity.role !== 'caller') throw new RpcError('UNAUTHENTICATED', 'it is no caller')
+      const { caller, region } = identity
+      return { who: { caller, region, uri: identityUri(identity) }, endsAtMs: undefined }
+    }
+    const believed = this.#tokens.believed(authorization)
+    if (believed !== undefined) return believed
+    const { strangers } = this.#ports
+    if (!strangers.has(network))
+      throw new RpcError('RESOURCE_EXHAUSTED', 'too much was refused to this network')
+    try {
+      return await this.#tokens.callerOf(authorization)
+    } catch (error) {
+      if (asRpcError(error).status === 'UNAUTHENTICATED') strangers.charge(network, REFUSAL_MS)
+      throw error
+    }
   }
 
   #call(
-    exchange: ApiExchange,
     { method }: Route,
     {
       cluster,
-      who,
+      kind,
       line: { connection, budget },
-      ended,
-      failure,
+      running,
     }: {
       readonly cluster: string
-      readonly who: KnownCaller
+      readonly kind: ApiCall['kind']
       readonly line: Line
-      readonly ended: AbortController
-      readonly failure: { now: RpcError | undefined }
+      readonly running: RunningCall
     },
   ): ApiCall {
     return {
-      ...{ exchange, method, budget },
-      kind: this.#kindOf(who, cluster, method),
+      ...{ exchange: running.exchange, method, budget, kind },
+      clock: this.#ports.ambient.clock,
       channel: connection.channel(cluster),
       messageBytesMax: this.#settings['rpc.messageBytesMax'],
-      signal: ended.signal,
-      failureOf: (error) => failure.now ?? asRpcError(error),
+      signal: running.signal,
+      failureOf: (error) => running.failureOf(error),
       codec: async () => {
         const { OWN_DESCRIPTIONS } = await import('./own-descriptions.ts')
         const found = describedMethod(OWN_DESCRIPTIONS, method)
@@ -251,17 +257,34 @@ export class ApiSide {
     }
   }
 
-  /** How a method is called, as its cluster has said; what is not known, or not allowed, is refused on its way, however it is called. */
+  /**
+   * How a method is called, as its cluster has said: nothing of a request is read before it is known that it may be called.
+   * @throws RpcError of CLUSTER_UNKNOWN, POLICY_DENIED, METHOD_UNKNOWN
+   */
   #kindOf(who: KnownCaller, cluster: string, method: string): ApiCall['kind'] {
-    const { registry, roles } = this.#ports
-    if (cluster === '') return method === 'postern.v1.Runs/Watch' ? 'serverStream' : 'unary'
-    if (!roles.mayUse(who, { cluster, name: method, kind: 1 })) return 'unary'
-    for (const { hello } of registry.clusters.get(cluster) ?? []) {
+    const { registry, roles, callers } = this.#ports
+    if (cluster === '') {
+      if (!roles.mayAsk(who)) throw rpcErrorOfCode('POLICY_DENIED', 'this caller has no role', true)
+      return callers.ownKind(method) ?? notOffered(method)
+    }
+    const denial = roles.denialOf(who, { cluster, name: method, kind: KIND.unary })
+    if (denial !== undefined) throw rpcErrorOfCode(denial.code, denial.text, true)
+    const tunnels = registry.clusters.get(cluster)
+    if (tunnels === undefined) {
+      const { code, text } = unknownCluster(cluster)
+      throw rpcErrorOfCode(code, text, true)
+    }
+    for (const { hello } of tunnels) {
       const found = hello.methods.find(({ name }) => name === method)
       if (found !== undefined) return kindNamed(found.kind)
     }
-    return 'unary'
+    return notOffered(method)
   }
+}
+
+/** @throws RpcError UNIMPLEMENTED */
+function notOffered(method: string): never {
+  throw rpcErrorOfCode('METHOD_UNKNOWN', `${method} is not offered`, true)
 }
 
 function kindNamed(name: string): ApiCall['kind'] {

@@ -1,6 +1,7 @@
 import type { ByteBudget } from '../../base/byte-budget.ts'
 import type { CancelTimer } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
+import type { CallKind } from '../../contract/call-guard.ts'
 import type { Identity } from '../../identity/name.ts'
 import { refuseStreams } from '../../mux/session-owner.ts'
 import { rpcErrorOfCode } from '../../rpc/status.ts'
@@ -15,6 +16,8 @@ const KEPT_MS = 30_000
 export interface CallersDoor {
   /** Takes a connection within this process. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
   acceptKnown(wire: PeerWire, who: KnownCaller): ByteBudget
+  /** How a method of the gateway's own is called; undefined: it has none of that name. */
+  ownKind(method: string): Exclude<CallKind, 'forward'> | undefined
 }
 
 /** The way of one caller into the side of callers, as if it had dialled it. */
@@ -70,35 +73,37 @@ export class CallerLines {
   }
 
   #make(key: string, who: KnownCaller): Kept {
-    const line = this.#connect(key, who)
-    const kept: Kept = { line, uses: 0, cancelEnd: undefined }
-    line.catch(() => {
+    const line = Promise.withResolvers<Line>()
+    const kept: Kept = { line: line.promise, uses: 0, cancelEnd: undefined }
+    this.#kept.set(key, kept)
+    line.promise.catch(() => {
       this.#forget(key, kept)
     })
-    this.#kept.set(key, kept)
+    try {
+      this.#connect(who, line, () => {
+        this.#forget(key, kept)
+      })
+    } catch (error) {
+      line.reject(error)
+    }
     return kept
   }
 
-  #connect(key: string, who: KnownCaller): Promise<Line> {
+  /** @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
+  #connect(who: KnownCaller, line: PromiseWithResolvers<Line>, onClosed: () => void): void {
     const { parts, identity, callers } = this.#ports
     const [near, far] = loopback(parts.runtime.clock, identity)
-    return new Promise((resolve, reject) => {
-      const budget = callers.acceptKnown(far, who)
-      new RpcConnection(
-        near,
-        'dialer',
-        { ...parts, budget },
-        {
-          onReady: (connection) => {
-            resolve({ connection, budget })
-          },
-          streams: refuseStreams('callers serve nothing'),
-          onClosed: (_connection, { code, rawMessage }) => {
-            reject(rpcErrorOfCode(code, rawMessage, true))
-            this.#forget(key, undefined)
-          },
-        },
-      )
+    const budget = callers.acceptKnown(far, who)
+    const own = { ...parts, budget }
+    new RpcConnection(near, 'dialer', own, {
+      onReady: (connection) => {
+        line.resolve({ connection, budget })
+      },
+      streams: refuseStreams('callers serve nothing'),
+      onClosed: (_connection, { code, rawMessage }) => {
+        line.reject(rpcErrorOfCode(code, rawMessage, true))
+        onClosed()
+      },
     })
   }
 
@@ -119,10 +124,10 @@ export class CallerLines {
     )
   }
 
-  #forget(key: string, kept: Kept | undefined): void {
-    const found = this.#kept.get(key)
-    if (found === undefined || (kept !== undefined && found !== kept)) return
-    found.cancelEnd?.()
+  /** Another line may stand under the key by now. */
+  #forget(key: string, kept: Kept): void {
+    if (this.#kept.get(key) !== kept) return
+    kept.cancelEnd?.()
     this.#kept.delete(key)
   }
 }

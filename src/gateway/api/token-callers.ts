@@ -29,6 +29,7 @@ export class TokenCallers {
   readonly #clock: Pick<Clock, 'wallMs'>
   readonly #verifier = new TokenVerifier()
   #rows: readonly ApiIssuerRow[]
+  #generation = 0
   /** By the hash of the token, which is kept nowhere. */
   readonly #kept = new Map<string, Kept>()
 
@@ -40,21 +41,37 @@ export class TokenCallers {
   /** Goes over to other issuers. */
   use(rows: readonly ApiIssuerRow[]): void {
     this.#rows = rows
+    this.#generation++
     this.#kept.clear()
   }
 
-  /** @throws RpcError UNAUTHENTICATED, in words that say nothing of the token */
+  /** Whether tokens of an issuer are taken. */
+  takes(issuer: string): boolean {
+    return this.#rows.some((row) => row.issuer === issuer)
+  }
+
+  /** The caller of a token that was verified a moment ago; undefined: it must be looked at. */
+  believed(authorization: string | undefined): TokenCaller | undefined {
+    const [, token] = BEARER.exec(authorization ?? '') ?? []
+    if (token === undefined || !isToken(token)) return undefined
+    const kept = this.#kept.get(keyOf(token))
+    return kept !== undefined && kept.believedUntilMs > this.#clock.wallMs()
+      ? kept.found
+      : undefined
+  }
+
+  /** @throws RpcError UNAUTHENTICATED, in words that say nothing of the token; UNAVAILABLE where the keys of its issuer cannot be had */
   async callerOf(authorization: string | undefined): Promise<TokenCaller> {
     const [, token] = BEARER.exec(authorization ?? '') ?? []
     if (token === undefined) throw refused('a bearer token is needed: Authorization: Bearer …')
     if (!isToken(token)) throw refused('it is no signed token')
-    const key = createHash('sha256').update(token).digest('base64')
     const nowMs = this.#clock.wallMs()
-    const kept = this.#kept.get(key)
-    if (kept !== undefined && kept.believedUntilMs > nowMs) return kept.found
+    const generation = this.#generation
     const found = await this.#verified(token, nowMs)
+    // Other issuers may be taken by now.
+    if (generation !== this.#generation) return await this.callerOf(authorization)
     if (this.#kept.size >= KEPT_MAX) this.#kept.clear()
-    this.#kept.set(key, {
+    this.#kept.set(keyOf(token), {
       found,
       believedUntilMs: Math.min(found.endsAtMs, nowMs + BELIEVED_MS),
     })
@@ -73,13 +90,19 @@ export class TokenCallers {
       if (error instanceof RpcError) throw error
       const { code } = error as { code?: unknown }
       const isOfJose = typeof code === 'string' && code.startsWith('ERR_J')
-      throw refused(isOfJose ? `it is not taken (${code})` : 'it cannot be verified')
+      if (isOfJose) throw refused(`it is not taken (${code})`)
+      if (row === undefined) throw refused('it cannot be decoded')
+      throw new RpcError('UNAVAILABLE', 'the keys of the issuer of the token cannot be had now')
     }
     const { sub = '', exp = 0 } = payload
     if (!SUBJECT.test(sub)) throw refused('its subject is no short text in printable ASCII')
     const groups = groupsOf(atPointer(payload, row.groupsClaim))
     return { who: { caller: sub, issuer: row.issuer, groups }, endsAtMs: exp * 1000 }
   }
+}
+
+function keyOf(token: string): string {
+  return createHash('sha256').update(token).digest('base64')
 }
 
 function groupsOf(claim: unknown): string[] {

@@ -1,4 +1,5 @@
 import type { ByteBudget } from '../../base/byte-budget.ts'
+import type { CallKind } from '../../contract/call-guard.ts'
 import { exempt } from '../../guard/exempt.ts'
 import type { StreamHandler } from '../../mux/session-owner.ts'
 import type { Sample } from '../../base/metrics.ts'
@@ -139,7 +140,7 @@ export class CallerSide {
 
   /** A connection within this process, of somebody whom another listener has judged. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
   acceptKnown(wire: PeerWire, who: KnownCaller): ByteBudget {
-    const name = relayKey(who)
+    const name = who.uri ?? `token ${relayKey(who)}`
     const share = this.#options.shares.enter(name)
     try {
       this.#connect(wire, share, undefined, who)
@@ -148,6 +149,12 @@ export class CallerSide {
       this.#options.shares.leave(share)
       throw error
     }
+  }
+
+  /** How a method of the gateway's own is called; undefined: it has none of that name. */
+  ownKind(method: string): Exclude<CallKind, 'forward'> | undefined {
+    const found = this.#server.offers.find(({ name }) => name === method)?.handler.kind
+    return found === 'forward' ? undefined : found
   }
 
   /** Connections of callers, and what goes through them. */

@@ -164,6 +164,8 @@ export class Relay implements StreamSink, Deadlined {
   }
 
   onHeaders(_stream: MuxStream, bytes: Buffer, start: number, end: number): void {
+    // It was taken there: nowhere else may it begin again.
+    this.#forget()
     this.#host.onPassed(false, end - start)
     this.#near.writeHeaders(bytes, start, end)
   }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.ts'
 import type { ByteBudget } from '../../base/byte-budget.ts'
 import type { CallKind } from '../../contract/call-guard.ts'
 import type { RpcChannel } from '../../rpc/channel.ts'
@@ -15,6 +16,7 @@ export interface ApiCall {
   /** Of the caller: what is gathered for it is reserved here. */
   readonly budget: ByteBudget
   readonly messageBytesMax: number
+  readonly clock: Pick<Clock, 'nowMs' | 'startTimer'>
   /** Aborted when the client goes, and when its token ends. */
   readonly signal: AbortSignal
   /** Why a call failed, as its caller is told: the end of its token comes before what that caused. */

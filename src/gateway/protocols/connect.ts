@@ -10,7 +10,7 @@ import {
   readWhole,
 } from '../../transport/grpc-frames.ts'
 import { answerFields } from './fields.ts'
-import { makeCall } from './make-call.ts'
+import { holdAnswer, makeCall } from './make-call.ts'
 import { errorDetails } from './status-details.ts'
 
 const COMPRESSED = 1
@@ -64,7 +64,7 @@ export function connectUnary(isJson: boolean): ApiProtocol {
           'accept-encoding': COMPRESSIONS,
         }
         let body: Buffer = Buffer.alloc(0)
-        const requests = (async function* () {
+        const requests = (async function* (): AsyncGenerator<Buffer, undefined> {
           const bytes = await readWhole(exchange.body, call, compression)
           yield codec === undefined ? bytes : codec.request(bytes)
         })()
@@ -76,6 +76,7 @@ export function connectUnary(isJson: boolean): ApiProtocol {
             const answer = codec === undefined ? message : codec.response(message)
             const { bytes, isCompressed } = await compressed(answer, compression)
             if (isCompressed) told['content-encoding'] = compression
+            holdAnswer(call, bytes.length)
             body = bytes
           },
         })

@@ -21,9 +21,33 @@ const NEVER_IN = new RegExp(
     ...['access-control-.*', 'cache-control', 'pragma', 'if-.*', 'range'],
   ].join('|')})$`,
 )
-/** Of a call's own metadata what would be read as a field of HTTP or of the protocol. */
-const NEVER_OUT =
-  /^(?:connection|keep-alive|te|trailer|transfer-encoding|upgrade|content-.*|set-cookie|grpc-(?!status-details-bin$).*|connect-.*|access-control-.*|alt-svc|date|strict-transport-security|postern-.*)$/
+/** Of an answer's own metadata what would be read as a field of HTTP or of the protocol, or as an order to a browser. */
+const NEVER_OUT = new RegExp(
+  `^(?:${[
+    ...['connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'http2-.*'],
+    ...['proxy-.*', 'content-.*', 'set-cookie.*', 'grpc-(?!status-details-bin$).*', 'connect-.*'],
+    ...[
+      'access-control-.*',
+      'alt-svc',
+      'date',
+      'strict-transport-.*',
+      'postern-.*',
+      'server',
+      'via',
+    ],
+    ...['nel', 'report.*', 'clear-site-data', 'www-authenticate', 'location', 'refresh', 'link'],
+    ...[
+      'cross-origin-.*',
+      'origin.*',
+      'permissions-policy',
+      'referrer-policy',
+      'sourcemap',
+      'vary',
+    ],
+    ...['service-worker.*', 'timing-allow-origin', 'x-frame-.*', 'x-content-.*', 'x-xss-.*', 'age'],
+    ...['cache-.*', 'etag', 'expires', 'pragma', 'last-modified', 'accept-.*', 'allow', 'host'],
+  ].join('|')})$`,
+)
 const KEY = /^[a-z0-9_.-]{1,128}$/
 const VALUE = /^[\x20-\x7e]*$/
 

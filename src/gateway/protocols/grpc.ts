@@ -9,7 +9,7 @@ import {
   readMessages,
 } from '../../transport/grpc-frames.ts'
 import { answerFields } from './fields.ts'
-import { makeCall } from './make-call.ts'
+import { holdAnswer, makeCall } from './make-call.ts'
 
 const COMPRESSED = 1
 const TIMEOUT = /^(\d{1,8})([HMSmun])$/
@@ -43,7 +43,10 @@ export const GRPC: ApiProtocol = {
           const { bytes, isCompressed } = await compressed(message, compression)
           const body = envelope(isCompressed ? COMPRESSED : 0, bytes)
           if (waiting === undefined) await exchange.write(body)
-          else waiting.body = body
+          else {
+            holdAnswer(call, body.length)
+            waiting.body = body
+          }
         },
       })
       const end = { 'grpc-status': '0', ...answerFields(trailers) }

@@ -4,6 +4,8 @@ import { matchesMethod, matchesService } from '../../guard/pattern.ts'
 export interface KnownCaller {
   /** Name in the certificate, or subject of the token; empty: the gateway itself. */
   readonly caller: string
+  /** URI name in its certificate: the same caller by another way has the same share of everything. */
+  readonly uri?: string
   /** In its certificate; default: none. */
   readonly region?: string | undefined
   /** Who signed its token; default: it has shown a certificate. */
