@@ -94,11 +94,12 @@ async function main(once: boolean): Promise<void> {
     () => 'Azurite, with TLS',
   )
   writeFileSync(`${FOLDER}/policy.yaml`, POLICY)
-  const [agentPort, callerPort] = [await freePort(), await freePort()]
+  const [agentPort, callerPort, apiPort] = [await freePort(), await freePort(), await freePort()]
   const cloudflare = await cloudflareAtHome()
   const gatewayFile = writeSettings('gateway', 'gateway', {
     agents: { listen: `127.0.0.1:${String(agentPort)}`, ...cloudflare?.gateway },
     callers: { listen: `127.0.0.1:${String(callerPort)}` },
+    api: { listen: `127.0.0.1:${String(apiPort)}` },
     status: { socket: `${FOLDER}/gateway.sock` },
     records: { file: `${FOLDER}/records.db` },
   })
@@ -127,7 +128,8 @@ async function main(once: boolean): Promise<void> {
   await perform(
     'gateway',
     () => startDaemon('gateway', gatewayFile, 'gateway is listening'),
-    () => `agents on 127.0.0.1:${String(agentPort)}, callers on 127.0.0.1:${String(callerPort)}`,
+    () =>
+      `agents on 127.0.0.1:${String(agentPort)}, callers on 127.0.0.1:${String(callerPort)}, by gRPC and Connect on 127.0.0.1:${String(apiPort)}`,
   )
   await perform(
     'agent',
@@ -135,6 +137,7 @@ async function main(once: boolean): Promise<void> {
     () => 'the tunnel is up',
   )
   await callThrough(callerFile)
+  await callByCurl(apiPort)
   const agentPin = await sealedThrough(callerFile, agentFile)
   await dataThrough(callerFile, agentPin, at)
   await forwardThrough(callerFile, target)
@@ -156,6 +159,7 @@ async function main(once: boolean): Promise<void> {
   npm run -s agent -- audit tail --follow --config .quickstart/agent.yaml
   npm run -s agent -- lockdown --reason "trying it" --config .quickstart/agent.yaml
   npm run -s gateway -- clusters list --config .quickstart/caller.yaml
+  ${curlLine(apiPort)}
   npm run -s gateway -- forward dev prometheus --listen 127.0.0.1:9091 --config .quickstart/caller.yaml`)
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'])
@@ -177,6 +181,20 @@ async function startDaemon(name: 'gateway' | 'agent', file: string, ready: strin
     file,
   ])
   await child.waitFor(ready, WAIT_MS)
+}
+
+/** A call as any program makes it that speaks HTTP: Connect, in JSON. */
+function curlLine(apiPort: number): string {
+  const certs = 'certs-dev'
+  return `curl --cacert ${certs}/bundle.pem --cert ${certs}/caller.pem --key ${certs}/caller.key -H 'content-type: application/json' -H 'postern-cluster: dev' -d '{}' https://localhost:${String(apiPort)}/grpc.health.v1.Health/Check`
+}
+
+async function callByCurl(apiPort: number): Promise<void> {
+  await perform(
+    'the same by curl',
+    () => runToEnd('bash', ['-c', `cd '${ROOT}' && ${curlLine(apiPort)} --silent --fail`]),
+    (text) => text,
+  )
 }
 
 async function callThrough(callerFile: string): Promise<void> {

@@ -63,7 +63,9 @@ export function composeRooms(
   const changes = new CredentialChanges({ ...common, prover: tunnels })
   const canaries = new Canaries(clock)
   const logger = log('notices')
-  const notices = new Notices({ logger, clock, store, guard, changes, tunnels, canaries })
+  const notices = new Notices({
+    ...{ logger, clock, store, guard, changes, tunnels, canaries, services },
+  })
   services.offerToGateways(notices.offers())
   const { random } = ambient
   const beats = { settings, clock, random, logger: log('heartbeat'), guard, tunnels, services }

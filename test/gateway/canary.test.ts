@@ -41,7 +41,8 @@ describe('canary calls', () => {
       return answer()
     }
     const tell = () => ({})
-    for (const offer of offersOf(Notices, { canary, tell, narrow: tell })) server.offer(offer)
+    for (const offer of offersOf(Notices, { canary, tell, narrow: tell, describe: tell }))
+      server.offer(offer)
     const acceptOwn = (wire: PeerWire, of: typeof tunnelOf): void => {
       tunnelOf = of
       const streams = server.streamsOf({ callerOf: () => ({ kind: 'connection', key: '1' }) })

@@ -20,6 +20,8 @@ const SAYS: Readonly<Record<string, RegExp>> = {
   'metrics.sh': /"values":\[1\][\s\S]*refused, as it should be/,
   'tasks.sh': /"repeated":false[\s\S]*"repeated":true[\s\S]*refused, as it should be/,
   'events.sh': /kept: .*ValueError/,
+  'api.sh':
+    /SERVING[\s\S]*grpc.health.v1.Health\/Check[\s\S]*as it should be: .*permission_denied.*POLICY_DENIED/,
   'cluster.sh': /"cluster":"dev"[\s\S]*CLUSTER/,
 }
 

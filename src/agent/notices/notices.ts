@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts'
 import {
   Notices as NoticesService,
   type CanaryRequest,
+  type DescribeRequest,
   type NarrowRequest,
   type Notice,
 } from '../../gen/postern/v1/tunnel_pb.js'
@@ -14,11 +15,13 @@ import { offersOf } from '../../rpc/typed.ts'
 import type { CredentialChanges } from '../changes/changes.ts'
 import type { CredentialStore } from '../credential/credential.ts'
 import type { AgentGuard } from '../guard/guard.ts'
+import type { Services } from '../services/services.ts'
 import type { Reason } from '../health/health.ts'
 import type { Tunnels } from '../tunnels/tunnels.ts'
 import type { Canaries, Canary } from './canaries.ts'
 
 const BYTES_MAX = 1024 * 1024
+const PART_BYTES = 256 * 1024
 const WARNINGS_MAX = 8
 const WARNINGS_PER_NOTICE = 4
 /** A warning is a reason not to be healthy for this long. */
@@ -33,6 +36,7 @@ export interface NoticesPorts {
   readonly changes: CredentialChanges
   readonly tunnels: Tunnels
   readonly canaries: Canaries
+  readonly services: Pick<Services, 'described'>
 }
 
 /** A warning that the gateway gave. */
@@ -72,7 +76,13 @@ export class Notices {
       const { widening } = this.#ports.guard.narrow(tunnel, gateway, policy)
       return { widening: widening.map(({ name }) => name) }
     }
-    return offersOf(NoticesService, { tell, canary, narrow }).map((offer) => ({
+    const describe = ({ hash, offset }: DescribeRequest): object => {
+      const { described } = this.#ports.services
+      if (described?.hash.equals(hash) !== true) return {}
+      const { bytes } = described
+      return { part: bytes.subarray(offset, offset + PART_BYTES), totalBytes: bytes.length }
+    }
+    return offersOf(NoticesService, { tell, canary, narrow, describe }).map((offer) => ({
       ...offer,
       requestBytesMax: BYTES_MAX,
     }))

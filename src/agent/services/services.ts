@@ -23,7 +23,7 @@ import { methodOffers } from './offered.ts'
 import { BackendUses, type BackendUseReport } from '../../dataplane/backend-use.ts'
 import { DataPlane, isSameDataPlane, type BackendReport } from './data-plane.ts'
 import { makeProbes } from './probing.ts'
-import { Vendors } from './vendors.ts'
+import { Vendors, type Described } from './vendors.ts'
 
 /** What an agent offers, how it is, and what became of calls since the start. */
 export interface ServicesReport {
@@ -176,6 +176,11 @@ export class Services {
   stop(): void {
     this.#probes.stop()
     this.#vendors.stop()
+  }
+
+  /** What describes the methods of vendors' servers; undefined: nothing does. */
+  get described(): Described | undefined {
+    return this.#vendors.described
   }
 
   /** What is offered, how it is, and what became of calls. */

@@ -1,3 +1,6 @@
+import { create, toBinary } from '@bufbuild/protobuf'
+import { FileDescriptorSetSchema, type FileDescriptorSet } from '@bufbuild/protobuf/wkt'
+import { createHash } from 'node:crypto'
 import { fileMarks } from '../../base/file-marks.ts'
 import type { HealthBoard } from '../../dataplane/health.ts'
 import type { ServiceHealth } from '../../dataplane/probes.ts'
@@ -9,6 +12,12 @@ export interface VendorReport {
   readonly name: string
   readonly target: string
   readonly health: ServiceHealth | undefined
+}
+
+/** A FileDescriptorSet, encoded, and its SHA-256. */
+export interface Described {
+  readonly bytes: Buffer
+  readonly hash: Buffer
 }
 
 interface Held {
@@ -24,6 +33,7 @@ export class Vendors {
   readonly #ports: VendorPorts
   readonly #held = new Map<string, Held>()
   #isStarted = false
+  #described: Described | undefined
 
   constructor(server: RpcServer, board: HealthBoard, ports: VendorPorts) {
     this.#server = server
@@ -41,6 +51,7 @@ export class Vendors {
     const gone = [...this.#held.keys()].filter((name) => !names.has(name))
     for (const name of [...gone, ...made.map(({ service }) => service.row.name)]) this.#drop(name)
     for (const held of made) this.#take(held)
+    if (gone.length + made.length > 0) this.#described = describedBy([...this.#held.values()])
     return gone.length + made.length > 0
   }
 
@@ -51,6 +62,11 @@ export class Vendors {
 
   stop(): void {
     for (const { service } of this.#held.values()) service.stop()
+  }
+
+  /** What describes the methods, and its hash; undefined: nothing does. */
+  get described(): Described | undefined {
+    return this.#described
   }
 
   report(): VendorReport[] {
@@ -79,6 +95,18 @@ export class Vendors {
     for (const offer of held.service.offers) this.#server.withdraw(offer.name)
     this.#board.remove(name)
   }
+}
+
+/** One set of descriptions out of those of all servers: of files with one name the first. */
+function describedBy(held: readonly Held[]): Described | undefined {
+  const files = new Map<string, FileDescriptorSet['file'][number]>()
+  for (const { service } of held)
+    for (const file of service.descriptors?.files ?? [])
+      if (!files.has(file.name)) files.set(file.name, file)
+  if (files.size === 0) return undefined
+  const set = create(FileDescriptorSetSchema, { file: [...files.values()] })
+  const bytes = Buffer.from(toBinary(FileDescriptorSetSchema, set))
+  return { bytes, hash: createHash('sha256').update(bytes).digest() }
 }
 
 /** Returns where a server is, for people. */

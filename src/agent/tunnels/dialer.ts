@@ -182,6 +182,7 @@ export class Dialer {
       features: [CANARY_FEATURE, NARROW_FEATURE],
       bundleVersion: store.trust.version,
       instance: this.#instance,
+      ...(services.described === undefined ? {} : { descriptorsHash: services.described.hash }),
     }
     const dialled = this.#dialled.get(connection.facts)
     if (dialled !== undefined) dialled.version = services.version

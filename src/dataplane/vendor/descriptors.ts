@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { createFileRegistry, fromBinary, type FileRegistry } from '@bufbuild/protobuf'
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
+import { FileDescriptorSetSchema, type FileDescriptorSet } from '@bufbuild/protobuf/wkt'
 import { PosternError } from '../../base/errors.ts'
 import { file_postern_v1_data } from '../../gen/postern/v1/data_pb.js'
 
 const BYTES_MAX = 4 * 1024 * 1024
 
-/** What a descriptor set describes, and its bytes. */
+/** What a descriptor set describes. */
 export interface Descriptors {
   readonly registry: FileRegistry
-  readonly bytes: Buffer
+  readonly files: FileDescriptorSet['file']
 }
 
 /** Reads a descriptor set that holds all that it imports. @throws CONFIG_INVALID */
@@ -29,7 +29,7 @@ export function readDescriptors(path: string): Descriptors {
     // The option's own file is ours, so that what it says is read as we mean it.
     const own = file_postern_v1_data.proto
     const file = set.file.map((one) => (one.name === own.name ? own : one))
-    return { registry: createFileRegistry({ ...set, file }), bytes }
+    return { registry: createFileRegistry({ ...set, file }), files: file }
   } catch (error) {
     const advice = 'make it by protoc --include_imports --descriptor_set_out=FILE'
     throw fault(`it is no whole descriptor set (${(error as Error).message}): ${advice}`, error)

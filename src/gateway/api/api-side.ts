@@ -16,6 +16,10 @@ import type { OwnIdentity } from '../ca/ca.ts'
 import type { Registry } from '../clusters/clusters.ts'
 import { unknownCluster, type KnownCaller, type RoleAuthority } from '../roles/roles.ts'
 import type { ApiCall } from '../protocols/protocols.ts'
+import type { FileRegistry } from '@bufbuild/protobuf'
+import type { CallChannel } from '../../rpc/typed.ts'
+import { Descriptions } from './descriptions.ts'
+import { REFLECTION_METHODS, reflectionChannel } from './reflection.ts'
 import { CallerLines, type CallersDoor, type Line } from './caller-lines.ts'
 import { allowOrigin, preflight } from './cors.ts'
 import { describedMethod, jsonCodec, notDescribed } from './json-codec.ts'
@@ -55,6 +59,7 @@ export class ApiSide {
   readonly #ports: ApiSidePorts
   readonly #lines: CallerLines
   readonly #tokens: TokenCallers
+  readonly #descriptions: Descriptions
   readonly #listeners: Partial<Record<'api' | 'apiTokens', ApiListener>> = {}
   readonly #running = new Set<RunningCall>()
   #settings: GatewaySettings
@@ -67,6 +72,10 @@ export class ApiSide {
     const { settings, parts, own, callers, ambient } = ports
     this.#settings = settings
     this.#lines = new CallerLines({ parts, identity: own.credential.identity, callers })
+    this.#descriptions = new Descriptions({
+      ...{ registry: ports.registry, budget: parts.budget },
+      nowMs: () => ambient.clock.nowMs(),
+    })
     this.#tokens = new TokenCallers(settings['api.issuers'], ambient.clock)
     const { 'api.listen': api, 'api.tokenListen': apiTokens } = settings
     if (api !== undefined) this.#listeners.api = this.#listener(api, true)
@@ -244,17 +253,39 @@ export class ApiSide {
     return {
       ...{ exchange: running.exchange, method, budget, kind },
       clock: this.#ports.ambient.clock,
-      channel: connection.channel(cluster),
+      channel: REFLECTION_METHODS.includes(method)
+        ? this.#reflection(running.who, cluster)
+        : connection.channel(cluster),
       messageBytesMax: this.#settings['rpc.messageBytesMax'],
       signal: running.signal,
       failureOf: (error) => running.failureOf(error),
       codec: async () => {
-        const { OWN_DESCRIPTIONS } = await import('./own-descriptions.ts')
-        const found = describedMethod(OWN_DESCRIPTIONS, method)
-        if (found === undefined) throw notDescribed(method)
-        return jsonCodec(found, OWN_DESCRIPTIONS)
+        for (const one of await this.#described(cluster)) {
+          const found = describedMethod(one, method)
+          if (found !== undefined) return jsonCodec(found, one)
+        }
+        throw notDescribed(method)
       },
     }
+  }
+
+  /** Ours first: nobody describes another method under the name of one of ours. */
+  async #described(cluster: string): Promise<FileRegistry[]> {
+    const { OWN_DESCRIPTIONS } = await import('./own-descriptions.ts')
+    return [OWN_DESCRIPTIONS, ...(await this.#descriptions.of(cluster))]
+  }
+
+  /** Tells what a caller may use of what a cluster offers. */
+  #reflection(who: KnownCaller | undefined, cluster: string): CallChannel {
+    const { registry, roles, callers } = this.#ports
+    const names = (): string[] => {
+      if (cluster === '') return callers.ownMethods
+      const all = (registry.clusters.get(cluster) ?? []).flatMap(({ hello }) => hello.methods)
+      return all
+        .map(({ name }) => name)
+        .filter((name) => who && roles.mayUse(who, { cluster, name, kind: KIND.unary }))
+    }
+    return reflectionChannel(names, () => this.#described(cluster))
   }
 
   /**
@@ -265,8 +296,10 @@ export class ApiSide {
     const { registry, roles, callers } = this.#ports
     if (cluster === '') {
       if (!roles.mayAsk(who)) throw rpcErrorOfCode('POLICY_DENIED', 'this caller has no role', true)
+      if (REFLECTION_METHODS.includes(method)) return 'bidi'
       return callers.ownKind(method) ?? notOffered(method)
     }
+    if (REFLECTION_METHODS.includes(method) && roles.sees(who, cluster)) return 'bidi'
     const denial = roles.denialOf(who, { cluster, name: method, kind: KIND.unary })
     if (denial !== undefined) throw rpcErrorOfCode(denial.code, denial.text, true)
     const tunnels = registry.clusters.get(cluster)

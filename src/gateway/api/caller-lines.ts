@@ -16,6 +16,8 @@ const KEPT_MS = 30_000
 export interface CallersDoor {
   /** Takes a connection within this process. @throws HANDSHAKE_LIMIT, BUDGET_EXHAUSTED */
   acceptKnown(wire: PeerWire, who: KnownCaller): ByteBudget
+  /** Names of the gateway's own methods. */
+  readonly ownMethods: string[]
   /** How a method of the gateway's own is called; undefined: it has none of that name. */
   ownKind(method: string): Exclude<CallKind, 'forward'> | undefined
 }

@@ -151,6 +151,11 @@ export class CallerSide {
     }
   }
 
+  /** Names of the gateway's own methods. */
+  get ownMethods(): string[] {
+    return this.#server.offers.map(({ name }) => name)
+  }
+
   /** How a method of the gateway's own is called; undefined: it has none of that name. */
   ownKind(method: string): Exclude<CallKind, 'forward'> | undefined {
     const found = this.#server.offers.find(({ name }) => name === method)?.handler.kind

@@ -5,6 +5,7 @@ import type { RegisterRequest } from '../../gen/postern/v1/tunnel_pb.js'
 export const HELLO_BYTES_MAX = 64 * 1024
 const OFFERS_MAX = 1024
 const FEATURES_MAX = 64
+const HASH_BYTES = 32
 const NAME = /^[\x21-\x7e]{1,255}$/
 const WORD = /^[\x20-\x7e]{0,64}$/
 
@@ -20,6 +21,8 @@ export interface AgentHello {
   readonly features: ReadonlySet<string>
   readonly methodNames: ReadonlySet<string>
   readonly serviceNames: ReadonlySet<string>
+  /** Of what describes its methods, in hex; empty: nothing does. */
+  readonly descriptorsHash: string
 }
 
 /** Takes the known fields, in bounds, and lets go of the rest. @throws MALFORMED_CALL */
@@ -44,6 +47,7 @@ export function judgeHello(request: RegisterRequest): AgentHello {
     ...offered,
     features: new Set(features.slice(0, FEATURES_MAX).map(word)),
     methodNames: new Set(offered.methods.map(({ name }) => name)),
+    descriptorsHash: hashOf(request.descriptorsHash),
     serviceNames: new Set(offered.services.map(({ name }) => name)),
   }
 }
@@ -51,6 +55,11 @@ export function judgeHello(request: RegisterRequest): AgentHello {
 function offerName(text: string): string {
   if (NAME.test(text)) return text
   throw malformed('a name that is not 1 to 255 printable ASCII characters')
+}
+
+function hashOf(bytes: Uint8Array): string {
+  if (bytes.length === 0 || bytes.length === HASH_BYTES) return Buffer.from(bytes).toString('hex')
+  throw malformed('a hash that is not of SHA-256')
 }
 
 function word(text: string): string {

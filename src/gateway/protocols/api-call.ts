@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { ByteBudget } from '../../base/byte-budget.ts'
 import type { CallKind } from '../../contract/call-guard.ts'
-import type { RpcChannel } from '../../rpc/channel.ts'
+import type { CallChannel } from '../../rpc/typed.ts'
 import type { RpcError } from '../../rpc/status.ts'
 import type { ApiExchange } from '../../transport/api-exchange.ts'
 
@@ -12,7 +12,7 @@ export interface ApiCall {
   readonly method: string
   readonly kind: Exclude<CallKind, 'forward'>
   /** To the cluster that is called, in the caller's name. */
-  readonly channel: RpcChannel
+  readonly channel: CallChannel
   /** Of the caller: what is gathered for it is reserved here. */
   readonly budget: ByteBudget
   readonly messageBytesMax: number

@@ -48,6 +48,54 @@ export declare type NarrowResponse = Message<"postern.v1.NarrowResponse"> & {
 export declare const NarrowResponseSchema: GenMessage<NarrowResponse>;
 
 /**
+ * @generated from message postern.v1.DescribeRequest
+ */
+export declare type DescribeRequest = Message<"postern.v1.DescribeRequest"> & {
+  /**
+   * As in Register.
+   *
+   * @generated from field: bytes hash = 1;
+   */
+  hash: Uint8Array;
+
+  /**
+   * @generated from field: uint32 offset = 2;
+   */
+  offset: number;
+};
+
+/**
+ * Describes the message postern.v1.DescribeRequest.
+ * Use `create(DescribeRequestSchema)` to create a new message.
+ */
+export declare const DescribeRequestSchema: GenMessage<DescribeRequest>;
+
+/**
+ * @generated from message postern.v1.DescribeResponse
+ */
+export declare type DescribeResponse = Message<"postern.v1.DescribeResponse"> & {
+  /**
+   * At most 256 KiB; empty where there is nothing of that hash, or at that offset.
+   *
+   * @generated from field: bytes part = 1;
+   */
+  part: Uint8Array;
+
+  /**
+   * Of all of it; at most 4 MiB.
+   *
+   * @generated from field: uint32 total_bytes = 2;
+   */
+  totalBytes: number;
+};
+
+/**
+ * Describes the message postern.v1.DescribeResponse.
+ * Use `create(DescribeResponseSchema)` to create a new message.
+ */
+export declare const DescribeResponseSchema: GenMessage<DescribeResponse>;
+
+/**
  * @generated from message postern.v1.CanaryRequest
  */
 export declare type CanaryRequest = Message<"postern.v1.CanaryRequest"> & {
@@ -555,6 +603,14 @@ export declare type RegisterRequest = Message<"postern.v1.RegisterRequest"> & {
    * @generated from field: string instance = 8;
    */
   instance: string;
+
+  /**
+   * SHA-256 of a google.protobuf.FileDescriptorSet that describes methods behind the agent; empty: there is none. Whoever holds the set
+   * of a hash asks for it no more.
+   *
+   * @generated from field: bytes descriptors_hash = 9;
+   */
+  descriptorsHash: Uint8Array;
 };
 
 /**
@@ -764,6 +820,16 @@ export declare const Notices: GenService<{
     methodKind: "unary";
     input: typeof NarrowRequestSchema;
     output: typeof NarrowResponseSchema;
+  },
+  /**
+   * A part of what describes the methods behind the agent; to an agent that had a hash of it in Register.
+   *
+   * @generated from rpc postern.v1.Notices.Describe
+   */
+  describe: {
+    methodKind: "unary";
+    input: typeof DescribeRequestSchema;
+    output: typeof DescribeResponseSchema;
   },
   /**
    * A call that goes the way that callers' calls go, to see that it is open; to an agent with the feature

@@ -9,7 +9,7 @@ import { file_postern_v1_data } from "./data_pb.js";
  * Describes the file postern/v1/tunnel.proto.
  */
 export const file_postern_v1_tunnel = /*@__PURE__*/
-  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSIfCg1OYXJyb3dSZXF1ZXN0Eg4KBnBvbGljeRgBIAEoCSIiCg5OYXJyb3dSZXNwb25zZRIQCgh3aWRlbmluZxgBIAMoCSJvCg1DYW5hcnlSZXF1ZXN0Eg8KB2dhdGV3YXkYASABKAkSEwoLaW50ZXJ2YWxfbXMYAiABKA0SFwoKbGF0ZW5jeV9tcxgDIAEoAUgAiAEBEhAKCGZhaWx1cmVzGAQgASgNQg0KC19sYXRlbmN5X21zIhAKDkNhbmFyeVJlc3BvbnNlIogBCgZOb3RpY2USDwoHYnVuZGxlcxgBIAMoDBIMCgRjcmxzGAIgAygMEhsKE2dhdGV3YXlfYXV0aG9yaXRpZXMYBSADKAwSHAoPcmVuZXdfd2l0aGluX21zGAMgASgNSACIAQESEAoId2FybmluZ3MYBCADKAlCEgoQX3JlbmV3X3dpdGhpbl9tcyImCgxOb3RpY2VBbnN3ZXISFgoOYnVuZGxlX3ZlcnNpb24YASABKA0iaAoLVHJ1c3RCdW5kbGUSFAoMdHJ1c3RfZG9tYWluGAEgASgJEg8KB3ZlcnNpb24YAiABKA0SDQoFcm9vdHMYAyADKAwSDwoHaXNzdWluZxgEIAMoDBISCgptYWRlX2F0X21zGAUgASgDIk8KDFNpZ25lZEJ1bmRsZRIOCgZidW5kbGUYASABKAwSLwoKc2lnbmF0dXJlcxgCIAMoCzIbLnBvc3Rlcm4udjEuQnVuZGxlU2lnbmF0dXJlIjYKD0J1bmRsZVNpZ25hdHVyZRIQCghyb290X3BpbhgBIAEoCRIRCglzaWduYXR1cmUYAiABKAwigQIKEEhlYXJ0YmVhdFJlcXVlc3QSKwoIc2VydmljZXMYASADKAsyGS5wb3N0ZXJuLnYxLlNlcnZpY2VIZWFsdGgSJgoIY2FwYWNpdHkYAiABKAsyFC5wb3N0ZXJuLnYxLkNhcGFjaXR5EhYKDmlzX2xvY2tlZF9kb3duGAMgASgIEhcKD2xvY2tkb3duX3JlYXNvbhgEIAEoCRIUCgxyZWNvcmRfbGluZXMYBSABKAQSEwoLcmVjb3JkX2hlYWQYBiABKAwSMAoHcG9zdHVyZRgHIAEoCzIaLnBvc3Rlcm4udjEuUG9zdHVyZVN1bW1hcnlIAIgBAUIKCghfcG9zdHVyZSJYCg5Qb3N0dXJlU3VtbWFyeRIKCgJvaxgBIAEoDRIMCgR3YXJuGAIgASgNEgwKBGZhaWwYAyABKA0SDwoHdW5rbm93bhgEIAEoDRINCgVhdF9tcxgFIAEoAyITChFIZWFydGJlYXRSZXNwb25zZSJ4Cg1TZXJ2aWNlSGVhbHRoEgwKBG5hbWUYASABKAkSDwoHaXNfZG93bhgCIAEoCBIOCgZyZWFzb24YAyABKAkSEAoIc2luY2VfbXMYBCABKAMSFwoKbGF0ZW5jeV9tcxgFIAEoAUgAiAEBQg0KC19sYXRlbmN5X21zIosCCghDYXBhY2l0eRIMCgRjcHVzGAEgASgNEgwKBGxvYWQYAiABKAESGAoQbWVtb3J5X2J5dGVzX21heBgDIAEoBBIZChFtZW1vcnlfYnl0ZXNfdXNlZBgEIAEoBBIbCg5kaXNrX2J5dGVzX21heBgFIAEoBEgAiAEBEhwKD2Rpc2tfYnl0ZXNfZnJlZRgGIAEoBEgBiAEBEhYKCWZpbGVzX21heBgHIAEoDUgCiAEBEhcKCmZpbGVzX29wZW4YCCABKA1IA4gBAUIRCg9fZGlza19ieXRlc19tYXhCEgoQX2Rpc2tfYnl0ZXNfZnJlZUIMCgpfZmlsZXNfbWF4Qg0KC19maWxlc19vcGVuIicKDFJlbmV3UmVxdWVzdBIXCg9zaWduaW5nX3JlcXVlc3QYASABKAwiMwoNUmVuZXdSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoDBINCgVjaGFpbhgCIAMoDCLQAQoPUmVnaXN0ZXJSZXF1ZXN0EhUKDWFnZW50X3ZlcnNpb24YASABKAkSDwoHY2x1c3RlchgCIAEoCRINCgVhZ2VudBgDIAEoCRIjCgdtZXRob2RzGAQgAygLMhIucG9zdGVybi52MS5NZXRob2QSJQoIc2VydmljZXMYBSADKAsyEy5wb3N0ZXJuLnYxLlNlcnZpY2USEAoIZmVhdHVyZXMYBiADKAkSFgoOYnVuZGxlX3ZlcnNpb24YByABKA0SEAoIaW5zdGFuY2UYCCABKAkiqQEKEFJlZ2lzdGVyUmVzcG9uc2USFwoPZ2F0ZXdheV92ZXJzaW9uGAEgASgJEg8KB2dhdGV3YXkYAiABKAkSDgoGcmVnaW9uGAMgASgJEg8KB3RpbWVfbXMYBCABKAMSEAoIZmVhdHVyZXMYBSADKAkSKgoIZ2F0ZXdheXMYBiADKAsyGC5wb3N0ZXJuLnYxLkdhdGV3YXlQbGFjZRIMCgR6b25lGAcgASgJIj4KDEdhdGV3YXlQbGFjZRIPCgdnYXRld2F5GAEgASgJEgwKBHpvbmUYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSI3CgZNZXRob2QSDAoEbmFtZRgBIAEoCRIMCgRraW5kGAIgASgJEhEKCWRhdGFfdHlwZRgDIAEoCSIqCgdTZXJ2aWNlEgwKBG5hbWUYASABKAkSEQoJZGF0YV90eXBlGAIgASgJMu8BCgZUdW5uZWwSTQoIUmVnaXN0ZXISGy5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVxdWVzdBocLnBvc3Rlcm4udjEuUmVnaXN0ZXJSZXNwb25zZSIGwsEYAggOEkQKBVJlbmV3EhgucG9zdGVybi52MS5SZW5ld1JlcXVlc3QaGS5wb3N0ZXJuLnYxLlJlbmV3UmVzcG9uc2UiBsLBGAIIDhJQCglIZWFydGJlYXQSHC5wb3N0ZXJuLnYxLkhlYXJ0YmVhdFJlcXVlc3QaHS5wb3N0ZXJuLnYxLkhlYXJ0YmVhdFJlc3BvbnNlIgbCwRgCCA4y2QEKB05vdGljZXMSPAoEVGVsbBISLnBvc3Rlcm4udjEuTm90aWNlGhgucG9zdGVybi52MS5Ob3RpY2VBbnN3ZXIiBsLBGAIIDhJHCgZOYXJyb3cSGS5wb3N0ZXJuLnYxLk5hcnJvd1JlcXVlc3QaGi5wb3N0ZXJuLnYxLk5hcnJvd1Jlc3BvbnNlIgbCwRgCCA4SRwoGQ2FuYXJ5EhkucG9zdGVybi52MS5DYW5hcnlSZXF1ZXN0GhoucG9zdGVybi52MS5DYW5hcnlSZXNwb25zZSIGwsEYAggOYgZwcm90bzM", [file_postern_v1_data]);
+  fileDesc("Chdwb3N0ZXJuL3YxL3R1bm5lbC5wcm90bxIKcG9zdGVybi52MSIfCg1OYXJyb3dSZXF1ZXN0Eg4KBnBvbGljeRgBIAEoCSIiCg5OYXJyb3dSZXNwb25zZRIQCgh3aWRlbmluZxgBIAMoCSIvCg9EZXNjcmliZVJlcXVlc3QSDAoEaGFzaBgBIAEoDBIOCgZvZmZzZXQYAiABKA0iNQoQRGVzY3JpYmVSZXNwb25zZRIMCgRwYXJ0GAEgASgMEhMKC3RvdGFsX2J5dGVzGAIgASgNIm8KDUNhbmFyeVJlcXVlc3QSDwoHZ2F0ZXdheRgBIAEoCRITCgtpbnRlcnZhbF9tcxgCIAEoDRIXCgpsYXRlbmN5X21zGAMgASgBSACIAQESEAoIZmFpbHVyZXMYBCABKA1CDQoLX2xhdGVuY3lfbXMiEAoOQ2FuYXJ5UmVzcG9uc2UiiAEKBk5vdGljZRIPCgdidW5kbGVzGAEgAygMEgwKBGNybHMYAiADKAwSGwoTZ2F0ZXdheV9hdXRob3JpdGllcxgFIAMoDBIcCg9yZW5ld193aXRoaW5fbXMYAyABKA1IAIgBARIQCgh3YXJuaW5ncxgEIAMoCUISChBfcmVuZXdfd2l0aGluX21zIiYKDE5vdGljZUFuc3dlchIWCg5idW5kbGVfdmVyc2lvbhgBIAEoDSJoCgtUcnVzdEJ1bmRsZRIUCgx0cnVzdF9kb21haW4YASABKAkSDwoHdmVyc2lvbhgCIAEoDRINCgVyb290cxgDIAMoDBIPCgdpc3N1aW5nGAQgAygMEhIKCm1hZGVfYXRfbXMYBSABKAMiTwoMU2lnbmVkQnVuZGxlEg4KBmJ1bmRsZRgBIAEoDBIvCgpzaWduYXR1cmVzGAIgAygLMhsucG9zdGVybi52MS5CdW5kbGVTaWduYXR1cmUiNgoPQnVuZGxlU2lnbmF0dXJlEhAKCHJvb3RfcGluGAEgASgJEhEKCXNpZ25hdHVyZRgCIAEoDCKBAgoQSGVhcnRiZWF0UmVxdWVzdBIrCghzZXJ2aWNlcxgBIAMoCzIZLnBvc3Rlcm4udjEuU2VydmljZUhlYWx0aBImCghjYXBhY2l0eRgCIAEoCzIULnBvc3Rlcm4udjEuQ2FwYWNpdHkSFgoOaXNfbG9ja2VkX2Rvd24YAyABKAgSFwoPbG9ja2Rvd25fcmVhc29uGAQgASgJEhQKDHJlY29yZF9saW5lcxgFIAEoBBITCgtyZWNvcmRfaGVhZBgGIAEoDBIwCgdwb3N0dXJlGAcgASgLMhoucG9zdGVybi52MS5Qb3N0dXJlU3VtbWFyeUgAiAEBQgoKCF9wb3N0dXJlIlgKDlBvc3R1cmVTdW1tYXJ5EgoKAm9rGAEgASgNEgwKBHdhcm4YAiABKA0SDAoEZmFpbBgDIAEoDRIPCgd1bmtub3duGAQgASgNEg0KBWF0X21zGAUgASgDIhMKEUhlYXJ0YmVhdFJlc3BvbnNlIngKDVNlcnZpY2VIZWFsdGgSDAoEbmFtZRgBIAEoCRIPCgdpc19kb3duGAIgASgIEg4KBnJlYXNvbhgDIAEoCRIQCghzaW5jZV9tcxgEIAEoAxIXCgpsYXRlbmN5X21zGAUgASgBSACIAQFCDQoLX2xhdGVuY3lfbXMiiwIKCENhcGFjaXR5EgwKBGNwdXMYASABKA0SDAoEbG9hZBgCIAEoARIYChBtZW1vcnlfYnl0ZXNfbWF4GAMgASgEEhkKEW1lbW9yeV9ieXRlc191c2VkGAQgASgEEhsKDmRpc2tfYnl0ZXNfbWF4GAUgASgESACIAQESHAoPZGlza19ieXRlc19mcmVlGAYgASgESAGIAQESFgoJZmlsZXNfbWF4GAcgASgNSAKIAQESFwoKZmlsZXNfb3BlbhgIIAEoDUgDiAEBQhEKD19kaXNrX2J5dGVzX21heEISChBfZGlza19ieXRlc19mcmVlQgwKCl9maWxlc19tYXhCDQoLX2ZpbGVzX29wZW4iJwoMUmVuZXdSZXF1ZXN0EhcKD3NpZ25pbmdfcmVxdWVzdBgBIAEoDCIzCg1SZW5ld1Jlc3BvbnNlEhMKC2NlcnRpZmljYXRlGAEgASgMEg0KBWNoYWluGAIgAygMIuoBCg9SZWdpc3RlclJlcXVlc3QSFQoNYWdlbnRfdmVyc2lvbhgBIAEoCRIPCgdjbHVzdGVyGAIgASgJEg0KBWFnZW50GAMgASgJEiMKB21ldGhvZHMYBCADKAsyEi5wb3N0ZXJuLnYxLk1ldGhvZBIlCghzZXJ2aWNlcxgFIAMoCzITLnBvc3Rlcm4udjEuU2VydmljZRIQCghmZWF0dXJlcxgGIAMoCRIWCg5idW5kbGVfdmVyc2lvbhgHIAEoDRIQCghpbnN0YW5jZRgIIAEoCRIYChBkZXNjcmlwdG9yc19oYXNoGAkgASgMIqkBChBSZWdpc3RlclJlc3BvbnNlEhcKD2dhdGV3YXlfdmVyc2lvbhgBIAEoCRIPCgdnYXRld2F5GAIgASgJEg4KBnJlZ2lvbhgDIAEoCRIPCgd0aW1lX21zGAQgASgDEhAKCGZlYXR1cmVzGAUgAygJEioKCGdhdGV3YXlzGAYgAygLMhgucG9zdGVybi52MS5HYXRld2F5UGxhY2USDAoEem9uZRgHIAEoCSI+CgxHYXRld2F5UGxhY2USDwoHZ2F0ZXdheRgBIAEoCRIMCgR6b25lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkiNwoGTWV0aG9kEgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIRCglkYXRhX3R5cGUYAyABKAkiKgoHU2VydmljZRIMCgRuYW1lGAEgASgJEhEKCWRhdGFfdHlwZRgCIAEoCTLvAQoGVHVubmVsEk0KCFJlZ2lzdGVyEhsucG9zdGVybi52MS5SZWdpc3RlclJlcXVlc3QaHC5wb3N0ZXJuLnYxLlJlZ2lzdGVyUmVzcG9uc2UiBsLBGAIIDhJECgVSZW5ldxIYLnBvc3Rlcm4udjEuUmVuZXdSZXF1ZXN0GhkucG9zdGVybi52MS5SZW5ld1Jlc3BvbnNlIgbCwRgCCA4SUAoJSGVhcnRiZWF0EhwucG9zdGVybi52MS5IZWFydGJlYXRSZXF1ZXN0Gh0ucG9zdGVybi52MS5IZWFydGJlYXRSZXNwb25zZSIGwsEYAggOMqgCCgdOb3RpY2VzEjwKBFRlbGwSEi5wb3N0ZXJuLnYxLk5vdGljZRoYLnBvc3Rlcm4udjEuTm90aWNlQW5zd2VyIgbCwRgCCA4SRwoGTmFycm93EhkucG9zdGVybi52MS5OYXJyb3dSZXF1ZXN0GhoucG9zdGVybi52MS5OYXJyb3dSZXNwb25zZSIGwsEYAggOEk0KCERlc2NyaWJlEhsucG9zdGVybi52MS5EZXNjcmliZVJlcXVlc3QaHC5wb3N0ZXJuLnYxLkRlc2NyaWJlUmVzcG9uc2UiBsLBGAIIDhJHCgZDYW5hcnkSGS5wb3N0ZXJuLnYxLkNhbmFyeVJlcXVlc3QaGi5wb3N0ZXJuLnYxLkNhbmFyeVJlc3BvbnNlIgbCwRgCCA5iBnByb3RvMw", [file_postern_v1_data]);
 
 /**
  * Describes the message postern.v1.NarrowRequest.
@@ -26,137 +26,151 @@ export const NarrowResponseSchema = /*@__PURE__*/
   messageDesc(file_postern_v1_tunnel, 1);
 
 /**
+ * Describes the message postern.v1.DescribeRequest.
+ * Use `create(DescribeRequestSchema)` to create a new message.
+ */
+export const DescribeRequestSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 2);
+
+/**
+ * Describes the message postern.v1.DescribeResponse.
+ * Use `create(DescribeResponseSchema)` to create a new message.
+ */
+export const DescribeResponseSchema = /*@__PURE__*/
+  messageDesc(file_postern_v1_tunnel, 3);
+
+/**
  * Describes the message postern.v1.CanaryRequest.
  * Use `create(CanaryRequestSchema)` to create a new message.
  */
 export const CanaryRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 2);
+  messageDesc(file_postern_v1_tunnel, 4);
 
 /**
  * Describes the message postern.v1.CanaryResponse.
  * Use `create(CanaryResponseSchema)` to create a new message.
  */
 export const CanaryResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 3);
+  messageDesc(file_postern_v1_tunnel, 5);
 
 /**
  * Describes the message postern.v1.Notice.
  * Use `create(NoticeSchema)` to create a new message.
  */
 export const NoticeSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 4);
+  messageDesc(file_postern_v1_tunnel, 6);
 
 /**
  * Describes the message postern.v1.NoticeAnswer.
  * Use `create(NoticeAnswerSchema)` to create a new message.
  */
 export const NoticeAnswerSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 5);
+  messageDesc(file_postern_v1_tunnel, 7);
 
 /**
  * Describes the message postern.v1.TrustBundle.
  * Use `create(TrustBundleSchema)` to create a new message.
  */
 export const TrustBundleSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 6);
+  messageDesc(file_postern_v1_tunnel, 8);
 
 /**
  * Describes the message postern.v1.SignedBundle.
  * Use `create(SignedBundleSchema)` to create a new message.
  */
 export const SignedBundleSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 7);
+  messageDesc(file_postern_v1_tunnel, 9);
 
 /**
  * Describes the message postern.v1.BundleSignature.
  * Use `create(BundleSignatureSchema)` to create a new message.
  */
 export const BundleSignatureSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 8);
+  messageDesc(file_postern_v1_tunnel, 10);
 
 /**
  * Describes the message postern.v1.HeartbeatRequest.
  * Use `create(HeartbeatRequestSchema)` to create a new message.
  */
 export const HeartbeatRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 9);
+  messageDesc(file_postern_v1_tunnel, 11);
 
 /**
  * Describes the message postern.v1.PostureSummary.
  * Use `create(PostureSummarySchema)` to create a new message.
  */
 export const PostureSummarySchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 10);
+  messageDesc(file_postern_v1_tunnel, 12);
 
 /**
  * Describes the message postern.v1.HeartbeatResponse.
  * Use `create(HeartbeatResponseSchema)` to create a new message.
  */
 export const HeartbeatResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 11);
+  messageDesc(file_postern_v1_tunnel, 13);
 
 /**
  * Describes the message postern.v1.ServiceHealth.
  * Use `create(ServiceHealthSchema)` to create a new message.
  */
 export const ServiceHealthSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 12);
+  messageDesc(file_postern_v1_tunnel, 14);
 
 /**
  * Describes the message postern.v1.Capacity.
  * Use `create(CapacitySchema)` to create a new message.
  */
 export const CapacitySchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 13);
+  messageDesc(file_postern_v1_tunnel, 15);
 
 /**
  * Describes the message postern.v1.RenewRequest.
  * Use `create(RenewRequestSchema)` to create a new message.
  */
 export const RenewRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 14);
+  messageDesc(file_postern_v1_tunnel, 16);
 
 /**
  * Describes the message postern.v1.RenewResponse.
  * Use `create(RenewResponseSchema)` to create a new message.
  */
 export const RenewResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 15);
+  messageDesc(file_postern_v1_tunnel, 17);
 
 /**
  * Describes the message postern.v1.RegisterRequest.
  * Use `create(RegisterRequestSchema)` to create a new message.
  */
 export const RegisterRequestSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 16);
+  messageDesc(file_postern_v1_tunnel, 18);
 
 /**
  * Describes the message postern.v1.RegisterResponse.
  * Use `create(RegisterResponseSchema)` to create a new message.
  */
 export const RegisterResponseSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 17);
+  messageDesc(file_postern_v1_tunnel, 19);
 
 /**
  * Describes the message postern.v1.GatewayPlace.
  * Use `create(GatewayPlaceSchema)` to create a new message.
  */
 export const GatewayPlaceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 18);
+  messageDesc(file_postern_v1_tunnel, 20);
 
 /**
  * Describes the message postern.v1.Method.
  * Use `create(MethodSchema)` to create a new message.
  */
 export const MethodSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 19);
+  messageDesc(file_postern_v1_tunnel, 21);
 
 /**
  * Describes the message postern.v1.Service.
  * Use `create(ServiceSchema)` to create a new message.
  */
 export const ServiceSchema = /*@__PURE__*/
-  messageDesc(file_postern_v1_tunnel, 20);
+  messageDesc(file_postern_v1_tunnel, 22);
 
 /**
  * What agent and gateway say to each other over a fresh session, before anything else.
