@@ -5,6 +5,10 @@ import { DATA_PLANE_KEYS } from './data-plane-settings.ts'
 import { vendorMethods } from '../dataplane/vendor/vendor.ts'
 import { grpcRows, type AnyServiceRow } from './service-row.ts'
 
+/** A registration names them all, beside the agent's own. */
+const METHODS_MAX = 512
+const DESCRIPTORS_BYTES_MAX = 4 * 1024 * 1024
+
 /**
  * Judges the services of the agent's file with the rest of it, and returns them.
  * @throws CONFIG_INVALID
@@ -18,7 +22,7 @@ export function judgeAgentServices(settings: AgentSettings): readonly AnyService
     if (names.has(name)) throw new PosternError('CONFIG_INVALID', `services: ${name} stands twice`)
     names.add(name)
   }
-  for (const row of grpcRows(services)) vendorMethods(row)
+  judgeVendors(services)
   for (const service of allow.flatMap((rule) => rule.services)) {
     if (service === '*' || names.has(service)) continue
     const text = `allow: ${JSON.stringify(service)} names no service of services`
@@ -34,6 +38,32 @@ export function judgeAgentServices(settings: AgentSettings): readonly AnyService
   judgePlaintext(settings)
   judgeProbes(settings)
   return services
+}
+
+/** Servers of gRPC may not take methods from each other, nor describe more than a gateway takes. */
+function judgeVendors(services: readonly AnyServiceRow[]): void {
+  const owners = new Map<string, string>()
+  let bytes = 0
+  for (const row of grpcRows(services)) {
+    const { methods, descriptors } = vendorMethods(row)
+    bytes += descriptors?.byteCount ?? 0
+    for (const { name } of methods) {
+      const owner = owners.get(name)
+      if (owner !== undefined)
+        throw new PosternError(
+          'CONFIG_INVALID',
+          `services: ${owner} and ${row.name} both offer ${name}`,
+        )
+      owners.set(name, row.name)
+    }
+  }
+  if (owners.size > METHODS_MAX)
+    throw new PosternError(
+      'CONFIG_INVALID',
+      `services: ${String(owners.size)} methods of servers, and at most ${String(METHODS_MAX)} are taken`,
+    )
+  if (bytes > DESCRIPTORS_BYTES_MAX)
+    throw new PosternError('CONFIG_INVALID', 'services: descriptors of over 4 MiB together')
 }
 
 /** What leaves the machine leaves it encrypted, or by the customer's own word. */

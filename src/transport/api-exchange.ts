@@ -252,6 +252,8 @@ export class Http1Exchange implements ApiExchange {
     const response = this.#response
     if (response.destroyed || response.headersSent) return
     const length = status === 204 ? {} : { 'content-length': String(body.length) }
+    // Told that it ends, the client sends nothing more on it.
+    if (!this.#request.complete) response.shouldKeepAlive = false
     response.writeHead(status, { ...headers, ...this.always, ...length })
     response.end(body)
     this.#letGo()

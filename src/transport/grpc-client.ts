@@ -1,8 +1,15 @@
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2'
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../base/clock.ts'
 import { PosternError } from '../base/errors.ts'
-import { ignoreErrors, on, once } from './edge.ts'
-import { compressionOf, COMPRESSIONS, envelope, readMessages, type Budget } from './grpc-frames.ts'
+import { ignoreErrors, on, once, total } from './edge.ts'
+import {
+  compressionOf,
+  COMPRESSIONS,
+  PREFIX_BYTES,
+  readMessages,
+  type Budget,
+} from './grpc-frames.ts'
 
 /** Fields of HTTP and of gRPC itself, which are no metadata. */
 const NO_METADATA =
@@ -48,41 +55,75 @@ export interface GrpcRequest {
 /** Calls to one server of gRPC (github.com/grpc/grpc, doc/PROTOCOL-HTTP2.md), over one connection that is made when it is needed. */
 export class GrpcClient {
   readonly #authority: string
+  readonly #clock: Pick<Clock, 'startTimer'>
   readonly #dial: (signal: AbortSignal) => Promise<Duplex>
   #session: Promise<ClientHttp2Session> | undefined
+  #isClosed = false
+  /** Streams that run. */
+  #running = 0
 
   /** `dial`: makes a connection to the server. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE */
-  constructor(authority: string, dial: (signal: AbortSignal) => Promise<Duplex>) {
+  constructor(
+    authority: string,
+    clock: Pick<Clock, 'startTimer'>,
+    dial: (signal: AbortSignal) => Promise<Duplex>,
+  ) {
     this.#authority = authority
+    this.#clock = clock
     this.#dial = dial
   }
 
-  /** Yields the messages of the answer, and returns how it ended. @throws TARGET_FORBIDDEN, TARGET_UNREACHABLE, MESSAGE_TOO_LARGE, MALFORMED_CALL */
+  /**
+   * Yields the messages of the answer, and returns how it ended.
+   * @throws CANCELLED, STREAM_LIMIT, TARGET_FORBIDDEN, TARGET_UNREACHABLE, MESSAGE_TOO_LARGE, BUDGET_EXHAUSTED, MALFORMED_CALL
+   */
   async *call(request: GrpcRequest): AsyncGenerator<Buffer, GrpcEnd> {
+    const { signal } = request
     const stream = await this.#begin(request)
     const answer = new Answer(stream, request)
     const onAbort = (): void => {
-      stream.close(CANCEL)
+      answer.giveUp()
+      drop(stream)
     }
-    request.signal.addEventListener('abort', onAbort, { once: true })
-    if (request.signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
     send(stream, request.requests).catch(() => {
       // Its source has failed, which whoever reads the answer hears of by itself.
-      stream.close(CANCEL)
+      onAbort()
     })
     try {
       yield* answer.messages()
       return answer.end()
     } finally {
-      request.signal.removeEventListener('abort', onAbort)
-      if (!stream.closed) stream.close(CANCEL)
-      // What nobody has read would keep it for ever.
-      stream.destroy()
+      this.#running--
+      signal.removeEventListener('abort', onAbort)
+      drop(stream)
     }
   }
 
-  /** Lets calls that run end, and the connection with the last of them. */
+  /** Looks whether the connection, where there is one, still answers; one that does not is given up. */
+  async probe(ms: number): Promise<void> {
+    const session = await this.#session?.catch(() => undefined)
+    if (session === undefined || session.destroyed) return
+    await new Promise<void>((resolve) => {
+      const cancel = this.#clock.startTimer(ms, () => {
+        session.destroy()
+        resolve()
+      })
+      const done = total(
+        () => {
+          cancel()
+          resolve()
+        },
+        () => undefined,
+      )
+      if (!session.closed && !session.ping(done)) done()
+    })
+  }
+
+  /** Lets calls that run end, and the connection with the last of them. No more are made. */
   close(): void {
+    this.#isClosed = true
     this.#session?.then(
       (session) => {
         session.close()
@@ -92,8 +133,12 @@ export class GrpcClient {
     this.#session = undefined
   }
 
-  async #begin({ path, metadata, timeoutMs }: GrpcRequest): Promise<ClientHttp2Stream> {
-    const session = await this.#connected()
+  async #begin({ path, metadata, timeoutMs, signal }: GrpcRequest): Promise<ClientHttp2Stream> {
+    const session = await this.#connected(signal)
+    if (signal.aborted) throw new PosternError('CANCELLED', 'the caller has gone')
+    // What waits for a place in the server is held by nobody's account.
+    if (this.#running >= (session.remoteSettings.maxConcurrentStreams ?? Infinity))
+      throw new PosternError('STREAM_LIMIT', 'the server takes no more calls at once')
     try {
       const stream = session.request({
         ...metadata,
@@ -102,45 +147,107 @@ export class GrpcClient {
         ...(timeoutMs === undefined ? {} : { 'grpc-timeout': timeoutText(timeoutMs) }),
       })
       ignoreErrors(stream)
+      this.#running++
       return stream
     } catch (error) {
       throw unreachable('its connection takes no more calls', error)
     }
   }
 
-  async #connected(): Promise<ClientHttp2Session> {
-    const known = await this.#session?.catch(() => undefined)
-    if (known?.closed === false && !known.destroyed) return known
-    const made = this.#connect()
-    this.#session = made
+  /** All that call at once wait for one connection. */
+  async #connected(signal: AbortSignal): Promise<ClientHttp2Session> {
+    if (this.#isClosed) throw unreachable('it is no longer configured')
+    const made = (this.#session ??= this.#connect())
+    const gone = Promise.withResolvers<never>()
+    const onAbort = (): void => {
+      gone.reject(new PosternError('CANCELLED', 'the caller has gone'))
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    try {
+      return await Promise.race([made, gone.promise])
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  #connect(): Promise<ClientHttp2Session> {
+    const made = this.#make(() => {
+      if (this.#session === made) this.#session = undefined
+    })
     made.catch(() => {
       if (this.#session === made) this.#session = undefined
     })
-    return await made
+    return made
   }
 
-  async #connect(): Promise<ClientHttp2Session> {
-    const socket = await this.#dial(AbortSignal.timeout(DIAL_MS_MAX))
-    // Most agents have no such server.
-    const { connect } = await import('node:http2')
-    const session = connect(`http://${this.#authority}`, {
-      createConnection: () => socket,
-      settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
-      maxHeaderListPairs: HEADER_PAIRS_MAX,
-      maxSessionMemory: SESSION_MEGABYTES_MAX,
+  /** Resolves once the server has said its settings: what speaks no HTTP/2 never does. */
+  async #make(onOver: () => void): Promise<ClientHttp2Session> {
+    const late = new AbortController()
+    const cancel = this.#clock.startTimer(DIAL_MS_MAX, () => {
+      late.abort()
     })
-    ignoreErrors(session)
-    once(session, 'connect', () => {
+    try {
+      const socket = await this.#dial(late.signal)
+      // Most agents have no such server.
+      const { connect } = await import('node:http2')
+      const session = connect(`http://${this.#authority}`, {
+        createConnection: () => socket,
+        settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+        maxHeaderListPairs: HEADER_PAIRS_MAX,
+        maxSessionMemory: SESSION_MEGABYTES_MAX,
+      })
+      ignoreErrors(session)
+      on(session, 'goaway', () => {
+        onOver()
+        session.close()
+      })
+      once(session, 'close', () => {
+        onOver()
+        socket.destroy()
+      })
+      // Half a connection is none.
+      once(socket, 'end', () => {
+        session.destroy()
+      })
+      await ready(session, late.signal)
       session.setLocalWindowSize(SESSION_WINDOW_BYTES)
-    })
-    on(session, 'goaway', () => {
-      session.close()
+      if (this.#isClosed) session.close()
+      return session
+    } finally {
+      cancel()
+    }
+  }
+}
+
+/** @throws TARGET_UNREACHABLE, and the session is destroyed */
+async function ready(session: ClientHttp2Session, late: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const fail = (why: string): void => {
+      session.destroy()
+      reject(unreachable(why))
+    }
+    once(session, 'remoteSettings', () => {
+      resolve()
     })
     once(session, 'close', () => {
-      socket.destroy()
+      fail('it closed the connection')
     })
-    return session
-  }
+    late.addEventListener(
+      'abort',
+      () => {
+        fail('it does not answer')
+      },
+      { once: true },
+    )
+    if (late.aborted) fail('it does not answer')
+  })
+}
+
+/** What nobody has read, or what waits for a place in the server, would keep it for ever. */
+function drop(stream: ClientHttp2Stream): void {
+  if (!stream.closed) stream.close(CANCEL)
+  stream.destroy()
 }
 
 /** The answer of one call, as it comes. */
@@ -166,6 +273,11 @@ class Answer {
     once(stream, 'close', () => {
       this.#begun.resolve(undefined)
     })
+  }
+
+  /** Nobody waits for it any more. */
+  giveUp(): void {
+    this.#begun.resolve(undefined)
   }
 
   /** @throws MESSAGE_TOO_LARGE, BUDGET_EXHAUSTED, MALFORMED_CALL, METHOD_UNKNOWN, TARGET_UNREACHABLE */
@@ -198,14 +310,18 @@ class Answer {
 async function send(stream: ClientHttp2Stream, requests: AsyncIterable<Uint8Array>): Promise<void> {
   for await (const request of requests) {
     if (stream.closed || stream.destroyed) return
-    if (stream.write(envelope(0, Buffer.from(request)))) continue
+    const prefix = Buffer.alloc(PREFIX_BYTES)
+    prefix.writeUInt32BE(request.length, 1)
+    stream.write(prefix)
+    if (stream.write(request)) continue
     await new Promise<void>((resolve) => {
-      once(stream, 'drain', () => {
+      const stopDrain = once(stream, 'drain', done)
+      const stopClose = once(stream, 'close', done)
+      function done(): void {
+        stopDrain()
+        stopClose()
         resolve()
-      })
-      once(stream, 'close', () => {
-        resolve()
-      })
+      }
     })
   }
   stream.end()

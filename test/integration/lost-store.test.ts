@@ -20,6 +20,7 @@ describe('a gateway whose store is lost', function () {
       await steps.ca('prepare', '--root', steps.root)
       await steps.ca('activate', '--force')
       await steps.ca('retire', '--force')
+      await steps.seen()
       await plane.enroll('a-2')
       const file = join(kept, 'records.db')
       const { status, stderr } = await plane.command('store', 'backup', file)

@@ -46,6 +46,19 @@ export class CaSteps {
     return JSON.parse(stdout) as CaStatus
   }
 
+  /** Waits until the gateway that runs has seen what was taken: it looks a few times a second. */
+  async seen(): Promise<void> {
+    await eventually(async () => {
+      const rows = await this.plane.records(({ database }) =>
+        database.selectFrom('authorities').select(['id', 'phase']).orderBy('id').execute(),
+      )
+      const text = (all: readonly { id: number; phase: string }[]): string =>
+        all.map(({ id, phase }) => `${String(id)} ${phase}`).join()
+      const known = [...(this.plane.gateway.ca?.authorities.rows ?? [])]
+      return text(known.sort((a, b) => a.id - b.id)) === text(rows)
+    }, 'the gateway has seen the CAs')
+  }
+
   /** Expects one to be refused, and returns why. */
   readonly refused = async (...args: readonly string[]): Promise<string> => {
     const { status, stderr } = await this.plane.command('ca', ...args)

@@ -86,6 +86,7 @@ export class Services {
     this.server = new RpcServer(runtime, guard, this.#forGateways)
     this.#vendors = new Vendors(this.server, this.health, {
       ...{ clock, log: this.#log, budget },
+      messageBytesMax: settings['rpc.messageBytesMax'],
       onHealth: (health) => {
         this.#heard(health)
       },

@@ -81,7 +81,7 @@ async function run(
       if (code !== undefined) output.note(`gateway: a connection to ${service} ended: ${code}`)
     })
   })
-  const renewal = renewalOf(settings, surroundings)
+  const renewal = callerRenewal(settings, surroundings)
   renewal?.start()
   try {
     const { address, port } = await listener.listen(parseAddress(listen, 0))
@@ -102,7 +102,8 @@ async function run(
   }
 }
 
-function renewalOf(
+/** Renews the certificate of a command that lasts, where its settings say where; undefined: they do not. */
+export function callerRenewal(
   settings: CallerSettings,
   surroundings: Surroundings,
 ): CallerRenewal | undefined {

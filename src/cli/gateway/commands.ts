@@ -1,7 +1,7 @@
 import { GATEWAY_SETTINGS } from '../../config/gateway-settings.ts'
 import { judgeGatewaySettings } from '../../gateway/judge-settings.ts'
 import { configCommand, type Command, type CommandGroup } from '../program/program.ts'
-import { gatewayCall, gatewayForward, gatewaySeal } from '../caller/caller.ts'
+import { gatewayCall, gatewayForward, gatewayProxy, gatewaySeal } from '../caller/caller.ts'
 import { gatewayCa } from './ca.ts'
 import { gatewayCerts } from './certs.ts'
 import { gatewayClusters } from './clusters.ts'
@@ -31,6 +31,7 @@ export const GATEWAY_COMMANDS: readonly (Command | CommandGroup)[] = [
   gatewayStore,
   gatewayCall,
   gatewayForward,
+  gatewayProxy,
   gatewaySeal,
   gatewayClusters,
   configCommand(GATEWAY_SETTINGS, (values, ambient, environment) =>

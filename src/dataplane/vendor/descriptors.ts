@@ -10,6 +10,8 @@ const BYTES_MAX = 4 * 1024 * 1024
 export interface Descriptors {
   readonly registry: FileRegistry
   readonly files: FileDescriptorSet['file']
+  /** Of the file. */
+  readonly byteCount: number
 }
 
 /** Reads a descriptor set that holds all that it imports. @throws CONFIG_INVALID */
@@ -29,7 +31,7 @@ export function readDescriptors(path: string): Descriptors {
     // The option's own file is ours, so that what it says is read as we mean it.
     const own = file_postern_v1_data.proto
     const file = set.file.map((one) => (one.name === own.name ? own : one))
-    return { registry: createFileRegistry({ ...set, file }), files: file }
+    return { registry: createFileRegistry({ ...set, file }), files: file, byteCount: bytes.length }
   } catch (error) {
     const advice = 'make it by protoc --include_imports --descriptor_set_out=FILE'
     throw fault(`it is no whole descriptor set (${(error as Error).message}): ${advice}`, error)

@@ -3,10 +3,14 @@ import { PosternError } from '../../base/errors.ts'
 import { plainData, type CallData } from '../../contract/data-type.ts'
 import { data as option } from '../../gen/postern/v1/data_pb.js'
 import { CATALOG } from '../../guard/catalog.ts'
+import { judgeOffer } from '../../guard/judge-offer.ts'
 import { methodData } from '../../rpc/method-data.ts'
 import { methodKind, methodName } from '../../rpc/typed.ts'
 import { readDescriptors, type Descriptors } from './descriptors.ts'
 import type { GrpcRow, MethodRow } from './grpc-row.ts'
+
+/** Packages in which only Postern, and gRPC itself, name anything. */
+const OURS = /^(?:postern|grpc)\./
 
 /** A method of a server behind the agent, and what it moves. */
 export interface VendorMethod {
@@ -65,7 +69,8 @@ function describedMethod(method: DescMethod, row: MethodRow | undefined): Vendor
 
 /** What a vendor says of the size of messages may be less than the catalog allows, and never more. */
 function bounded(data: CallData): CallData {
-  const most = CATALOG[data.carries].messageBytesMax ?? Infinity
+  const types = [data.carries, data.request, data.response]
+  const most = Math.min(...types.map((type) => CATALOG[type].messageBytesMax ?? Infinity))
   const { messageBytesMax: said = most } = data
   const messageBytesMax = Math.min(said, most)
   return messageBytesMax === Infinity ? data : { ...data, messageBytesMax }
@@ -81,6 +86,21 @@ function judge({ name, data, description }: VendorMethod, service: string): void
     throw new PosternError(
       'CONFIG_INVALID',
       `service ${service}: ${name} declares own, which is what Postern itself says`,
+    )
+  if (OURS.test(name))
+    throw new PosternError(
+      'CONFIG_INVALID',
+      `service ${service}: ${name} is a name of Postern's own, or of gRPC's`,
+    )
+  judgeOffer(name, data)
+  // What is demanded of messages goes by what the method carries: it may not be less for one direction.
+  const rules = new Set(
+    [data.carries, data.request, data.response].map((type) => CATALOG[type].rule),
+  )
+  if (rules.size > 1)
+    throw new PosternError(
+      'CONFIG_INVALID',
+      `service ${service}: ${name} declares types of different rules for its requests and responses`,
     )
   const needs = [data.request, data.response].find((type) => CATALOG[type].rule === 'metadata')
   if (needs !== undefined && description === undefined)

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { addressText } from '../../base/address.ts'
 import type { CancelTimer, Clock } from '../../base/clock.ts'
-import { asPosternError, PosternError } from '../../base/errors.ts'
+import { asPosternError, PosternError, type ErrorCode } from '../../base/errors.ts'
 import type { LogLimiter } from '../../base/log-limiter.ts'
 import { readPublicFile, readSecretFile } from '../../identity/key-files.ts'
 import type { CallContext } from '../../rpc/call-context.ts'
@@ -35,6 +35,8 @@ const NEVER_IN =
 export interface VendorPorts {
   readonly clock: Clock
   readonly log: LogLimiter
+  /** Largest message of an answer, in bytes. */
+  readonly messageBytesMax: number
   /** What is gathered of answers is reserved here. */
   readonly budget: Budget
   /** The server answers its health check, or does so no more. */
@@ -48,6 +50,9 @@ export class VendorService {
   readonly descriptors: VendorMethods['descriptors']
   readonly #ports: VendorPorts
   readonly #client: GrpcClient
+  readonly #makeLooker: () => GrpcClient
+  /** What looks at its health has a connection of its own: calls may use up all places in the server. */
+  #looker: GrpcClient
   #failures = 0
   #health: ServiceHealth | undefined
   #cancelLook: CancelTimer | undefined
@@ -59,7 +64,11 @@ export class VendorService {
     this.#ports = ports
     const { methods, descriptors } = vendorMethods(row)
     this.descriptors = descriptors
-    this.#client = new GrpcClient(authorityOf(row), (signal) => dial(row, signal))
+    const client = (): GrpcClient =>
+      new GrpcClient(authorityOf(row), ports.clock, (signal) => dial(row, signal))
+    this.#client = client()
+    this.#makeLooker = client
+    this.#looker = client()
     this.offers = methods.map((method) => this.#offer(method))
   }
 
@@ -77,6 +86,7 @@ export class VendorService {
     this.#isStopped = true
     this.#cancelLook?.()
     this.#client.close()
+    this.#looker.close()
   }
 
   #offer(method: VendorMethod): Offer {
@@ -91,9 +101,9 @@ export class VendorService {
       this.#call(path, requests, context, pass)
     switch (kind) {
       case 'unary':
-        return { kind, handle: (request, context) => onlyOne(run(one(request), context)) }
+        return { kind, handle: (request, context) => this.#onlyOne(run(one(request), context)) }
       case 'clientStream':
-        return { kind, handle: (requests, context) => onlyOne(run(requests, context)) }
+        return { kind, handle: (requests, context) => this.#onlyOne(run(requests, context)) }
       case 'serverStream':
         return { kind, handle: (request, context) => run(one(request), context) }
       case 'bidi':
@@ -112,10 +122,11 @@ export class VendorService {
     if (this.#health?.isDown === true)
       throw rpcErrorOfCode('SERVICE_DOWN', `service ${name} is down`)
     const { deadlineAtMs, permit, signal } = context
+    const messageBytesMax = Math.min(permit.messageBytesMax, this.#ports.messageBytesMax)
     // What fails to be read or judged of the requests is what the call fails with.
     const failed: { by?: unknown } = {}
     const answers = this.#client.call({
-      ...{ path, signal, budget, messageBytesMax: permit.messageBytesMax },
+      ...{ path, signal, budget, messageBytesMax },
       timeoutMs: deadlineAtMs === undefined ? undefined : deadlineAtMs - clock.nowMs(),
       metadata: toldTo(context),
       requests: judged(requests, (bytes) => pass.request(bytes, context), failed),
@@ -139,13 +150,35 @@ export class VendorService {
       if (!(error instanceof PosternError)) throw error
       const { code, rawMessage: reason } = error
       log.warn(code, { code, service: name, reason }, 'a call to a service failed')
-      throw rpcErrorOfCode(code, `service ${name}: ${reason}`)
+      // Where the server is, and which files are for it, is the customer's own.
+      throw rpcErrorOfCode(toldCode(code), `service ${name} could not be asked`)
     } finally {
       await answers.return(NO_END)
     }
     if (failed.by !== undefined) throw failed.by as Error
     if (end.status !== 0) throw this.#errorOf(end)
     context.trailers = end.metadata
+  }
+
+  /** @throws RpcError INTERNAL where the server has not answered with one message */
+  async #onlyOne(answers: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+    const { budget } = this.#ports
+    let only: Uint8Array | undefined
+    let held = 0
+    try {
+      for await (const answer of answers) {
+        if (only !== undefined)
+          throw new RpcError('INTERNAL', 'the service answered more than once')
+        if (!budget.reserve(answer.length)) throw rpcErrorOfCode('BUDGET_EXHAUSTED', '')
+        held = answer.length
+        // Reserved there no more once the next one is asked for.
+        only = Buffer.from(answer)
+      }
+      if (only === undefined) throw new RpcError('INTERNAL', 'the service answered nothing')
+      return only
+    } finally {
+      budget.release(held)
+    }
   }
 
   #errorOf({ status, text, metadata }: GrpcEnd): RpcError {
@@ -158,7 +191,16 @@ export class VendorService {
     const { clock } = this.#ports
     const beganAtMs = clock.nowMs()
     const isServing = await this.#isServing()
-    if (this.#isStopped) return
+    if (!isServing) {
+      // The connection may be what has failed.
+      this.#looker.close()
+      this.#looker = this.#makeLooker()
+    }
+    await this.#client.probe(LOOK_MS_MAX)
+    if (this.#isStopped) {
+      this.#looker.close()
+      return
+    }
     this.#failures = isServing ? 0 : this.#failures + 1
     const isDown = this.#failures >= FALL
     const before = this.#health
@@ -179,7 +221,7 @@ export class VendorService {
     const cancel = clock.startTimer(LOOK_MS_MAX, () => {
       late.abort()
     })
-    const answers = this.#client.call({
+    const answers = this.#looker.call({
       ...{ path: HEALTH, metadata: {}, budget, messageBytesMax: HEALTH_BYTES_MAX },
       ...{ timeoutMs: LOOK_MS_MAX, signal: late.signal },
       requests: one(Buffer.alloc(0)),
@@ -234,16 +276,13 @@ async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array, undefined> {
   yield await Promise.resolve(bytes)
 }
 
-/** @throws RpcError INTERNAL where the server has not answered with one message */
-async function onlyOne(answers: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  let only: Uint8Array | undefined
-  for await (const answer of answers) {
-    if (only !== undefined) throw new RpcError('INTERNAL', 'the service answered more than once')
-    // Reserved no more once the next one is asked for.
-    only = Buffer.from(answer)
-  }
-  if (only === undefined) throw new RpcError('INTERNAL', 'the service answered nothing')
-  return only
+/** Files of ours that cannot be read are nobody's business but the customer's. */
+function toldCode(code: ErrorCode): ErrorCode {
+  const told: readonly ErrorCode[] = [
+    ...(['TARGET_FORBIDDEN', 'STREAM_LIMIT', 'MESSAGE_TOO_LARGE'] as const),
+    ...(['BUDGET_EXHAUSTED', 'MALFORMED_CALL'] as const),
+  ]
+  return told.includes(code) ? code : 'TARGET_UNREACHABLE'
 }
 
 function authorityOf({ target, serverName }: GrpcRow): string {
@@ -255,18 +294,15 @@ function authorityOf({ target, serverName }: GrpcRow): string {
 async function dial(row: GrpcRow, signal: AbortSignal): Promise<Duplex> {
   const { target, socketPath, isTls, caFile, serverName, certificateFile, keyFile } = row
   if (target === undefined) return await dialSocket(socketPath ?? '', signal)
+  if (!isTls) return await dialTarget(target, signal)
+  // Read before anything is dialled, so that no connection is left behind where that fails.
+  const caPem = caFile === undefined ? undefined : readPublicFile(caFile)
+  const own = {
+    protocols: ['h2'],
+    ...(certificateFile === undefined ? {} : { certificatePem: readPublicFile(certificateFile) }),
+    ...(keyFile === undefined ? {} : { keyPem: readSecretFile(keyFile) }),
+  }
   const socket = await dialTarget(target, signal)
-  if (!isTls) return socket
   const name = { host: serverName ?? target.host, port: target.port }
-  return await secureTarget(
-    socket,
-    name,
-    caFile === undefined ? undefined : readPublicFile(caFile),
-    signal,
-    {
-      protocols: ['h2'],
-      ...(certificateFile === undefined ? {} : { certificatePem: readPublicFile(certificateFile) }),
-      ...(keyFile === undefined ? {} : { keyPem: readSecretFile(keyFile) }),
-    },
-  )
+  return await secureTarget(socket, name, caPem, signal, own)
 }

@@ -262,7 +262,8 @@ export class ApiSide {
       codec: async () => {
         for (const one of await this.#described(cluster)) {
           const found = describedMethod(one, method)
-          if (found !== undefined) return jsonCodec(found, one)
+          if (found !== undefined)
+            return jsonCodec(found, one, this.#settings['rpc.messageBytesMax'])
         }
         throw notDescribed(method)
       },

@@ -7,9 +7,13 @@ import {
   type DescMethod,
   type Registry,
 } from '@bufbuild/protobuf'
-import { RpcError } from '../../rpc/status.ts'
+import { RpcError, rpcErrorOfCode } from '../../rpc/status.ts'
 import { splitMethodName } from '../../rpc/typed.ts'
+import { jsonSize } from './json-size.ts'
 import type { JsonCodec } from '../protocols/protocols.ts'
+
+/** How much larger the JSON of a message may be than a message. */
+const JSON_FACTOR = 4
 
 /** Finds the description of a method; undefined where a registry has none. */
 export function describedMethod(registry: Registry, name: string): DescMethod | undefined {
@@ -18,10 +22,14 @@ export function describedMethod(registry: Registry, name: string): DescMethod | 
 }
 
 /** Makes the codec of a method from its description, and from those of the messages that it may hold. */
-export function jsonCodec({ input, output }: DescMethod, registry: Registry): JsonCodec {
+export function jsonCodec(
+  { input, output }: DescMethod,
+  registry: Registry,
+  messageBytesMax: number,
+): JsonCodec {
   return {
     request: (json) => requestOf(input, json, registry),
-    response: (message) => responseOf(output, message, registry),
+    response: (message) => responseOf(output, message, registry, messageBytesMax * JSON_FACTOR),
   }
 }
 
@@ -35,13 +43,21 @@ function requestOf(schema: DescMessage, json: Buffer, registry: Registry): Buffe
   }
 }
 
-function responseOf(schema: DescMessage, message: Buffer, registry: Registry): Buffer {
+function responseOf(
+  schema: DescMessage,
+  bytes: Buffer,
+  registry: Registry,
+  bytesMax: number,
+): Buffer {
   try {
-    return Buffer.from(toJsonString(schema, fromBinary(schema, message), { registry }))
+    const message = fromBinary(schema, bytes)
+    if (jsonSize(schema, message, bytesMax) <= bytesMax)
+      return Buffer.from(toJsonString(schema, message, { registry }))
   } catch {
     // Nor is what the agent has said told in words of the library's.
     throw new RpcError('INTERNAL', `the answer is no ${schema.typeName}, or has no JSON`)
   }
+  throw rpcErrorOfCode('MESSAGE_TOO_LARGE', `its JSON may exceed ${String(bytesMax)} bytes`)
 }
 
 /** Makes the error of a method that is known by name alone. */

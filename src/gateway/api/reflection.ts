@@ -21,6 +21,8 @@ export const REFLECTION_METHODS: readonly string[] = [
 export interface Reflected {
   readonly services: readonly string[]
   readonly registries: readonly FileRegistry[]
+  /** Those that describe its services, and what these import, by name: of other services nothing is told. */
+  readonly files: ReadonlyMap<string, DescFile>
 }
 
 /** Answers requests for descriptions, one by one (github.com/grpc/grpc, doc/server-reflection.md). @throws RpcError INVALID_ARGUMENT */
@@ -50,8 +52,13 @@ export function reflectionChannel(
   described: () => Promise<readonly FileRegistry[]>,
 ): CallChannel {
   const reflected = async (): Promise<Reflected> => {
-    const services = names().map((name) => name.slice(0, name.indexOf('/')))
-    return { services: [...new Set(services)].sort(), registries: await described() }
+    const all = names().map((name) => name.slice(0, name.indexOf('/')))
+    const services = [...new Set(all)].sort()
+    const registries = await described()
+    const found = services.flatMap((name) =>
+      registries.flatMap((one) => one.getService(name)?.file ?? []).slice(0, 1),
+    )
+    return { services, registries, files: withImports(found) }
   }
   const no = (): never => {
     throw new RpcError('UNIMPLEMENTED', 'reflection is a stream')
@@ -77,20 +84,16 @@ function answerTo({ messageRequest }: ServerReflectionRequest, told: Reflected):
   }
 }
 
-function fileNamed(name: string, { registries }: Reflected): DescFile | undefined {
-  for (const registry of registries) {
-    const found = [...registry.files].find(({ proto }) => proto.name === name)
-    if (found !== undefined) return found
-  }
-  return undefined
+function fileNamed(name: string, { files }: Reflected): DescFile | undefined {
+  return files.get(name)
 }
 
 /** A symbol is a message, an enumeration, a service, or one of a service's methods. */
-function fileWith(symbol: string, { registries }: Reflected): DescFile | undefined {
+function fileWith(symbol: string, { registries, files }: Reflected): DescFile | undefined {
   const parent = symbol.slice(0, Math.max(0, symbol.lastIndexOf('.')))
   for (const registry of registries) {
     const found = registry.get(symbol) ?? registry.getService(parent)
-    if (found !== undefined) return found.file
+    if (found !== undefined && files.get(found.file.proto.name) === found.file) return found.file
   }
   return undefined
 }
@@ -98,17 +101,28 @@ function fileWith(symbol: string, { registries }: Reflected): DescFile | undefin
 /** With what it imports, so that a tool need not ask for each. */
 function fileAnswer(file: DescFile | undefined): object {
   if (file === undefined) return failure(NOT_FOUND, 'nothing of that name is offered here')
+  const fileDescriptorProto = [...withImports([file]).values()].map(encoded)
+  return { case: 'fileDescriptorResponse', value: { fileDescriptorProto } }
+}
+
+/** By name. */
+function withImports(files: readonly DescFile[]): Map<string, DescFile> {
   const all = new Map<string, DescFile>()
   const add = (one: DescFile): void => {
     if (all.has(one.proto.name)) return
     all.set(one.proto.name, one)
     for (const dependency of one.dependencies) add(dependency)
   }
-  add(file)
-  const fileDescriptorProto = [...all.values()].map(({ proto }) =>
-    toBinary(FileDescriptorProtoSchema, proto),
-  )
-  return { case: 'fileDescriptorResponse', value: { fileDescriptorProto } }
+  for (const file of files) add(file)
+  return all
+}
+
+const ENCODED = new WeakMap<DescFile, Uint8Array>()
+
+function encoded(file: DescFile): Uint8Array {
+  const known = ENCODED.get(file) ?? toBinary(FileDescriptorProtoSchema, file.proto)
+  ENCODED.set(file, known)
+  return known
 }
 
 function failure(errorCode: number, errorMessage: string): object {

@@ -1,5 +1,5 @@
 import type { CancelTimer, Clock } from '../../base/clock.ts'
-import { rpcErrorOfCode, type RpcError } from '../../rpc/status.ts'
+import { asRpcError, rpcErrorOfCode, type RpcError } from '../../rpc/status.ts'
 
 /** How long a request that is one message may take to come where its client sets no time, in ms. */
 const REQUEST_MS_MAX = 120_000
@@ -15,10 +15,12 @@ export interface PatiencePorts {
 export class Patience {
   readonly #endAtMs: number | undefined
   readonly #signal: AbortSignal
-  readonly #over = Promise.withResolvers<never>()
+  #failure: RpcError | undefined
+  /** Whoever waits for the next message: one at a time. */
+  #waiting: ((failure: RpcError) => void) | undefined
   readonly #cancel: CancelTimer
   readonly #onAbort = (): void => {
-    this.#over.reject(rpcErrorOfCode('CANCELLED', ''))
+    this.#fail(rpcErrorOfCode('CANCELLED', ''))
   }
   /** The request is whole: how long its answer takes is bounded elsewhere. */
   isOver = false
@@ -26,9 +28,9 @@ export class Patience {
   constructor({ clock, signal }: PatiencePorts, timeoutMs: number | undefined) {
     this.#endAtMs = timeoutMs === undefined ? undefined : clock.nowMs() + timeoutMs
     this.#signal = signal
-    this.#over.promise.catch(() => undefined)
     this.#cancel = clock.startTimer(timeoutMs ?? REQUEST_MS_MAX, () => {
-      if (timeoutMs !== undefined || !this.isOver) this.#over.reject(late())
+      if (timeoutMs !== undefined || !this.isOver)
+        this.#fail(rpcErrorOfCode('DEADLINE_EXCEEDED', ''))
     })
     signal.addEventListener('abort', this.#onAbort, { once: true })
     if (signal.aborted) this.#onAbort()
@@ -43,7 +45,7 @@ export class Patience {
   async *bound(source: AsyncGenerator<Buffer, undefined>): AsyncGenerator<Buffer, undefined> {
     try {
       for (;;) {
-        const next = await Promise.race([source.next(), this.#over.promise])
+        const next = await this.#next(source)
         if (next.done === true) return
         yield next.value
       }
@@ -53,12 +55,35 @@ export class Patience {
     }
   }
 
+  /** No race: what waits for the end of the call would grow with each message. */
+  #next(source: AsyncGenerator<Buffer, undefined>): Promise<IteratorResult<Buffer, undefined>> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) {
+        reject(this.#failure)
+        return
+      }
+      this.#waiting = reject
+      source.next().then(
+        (next) => {
+          this.#waiting = undefined
+          resolve(next)
+        },
+        (error: unknown) => {
+          this.#waiting = undefined
+          reject(asRpcError(error))
+        },
+      )
+    })
+  }
+
+  #fail(failure: RpcError): void {
+    this.#failure ??= failure
+    this.#waiting?.(this.#failure)
+    this.#waiting = undefined
+  }
+
   end(): void {
     this.#cancel()
     this.#signal.removeEventListener('abort', this.#onAbort)
   }
-}
-
-function late(): RpcError {
-  return rpcErrorOfCode('DEADLINE_EXCEEDED', '')
 }
