@@ -5,6 +5,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, totalmem, release } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { apiRows } from './rows-api.ts'
 import { callRows, pressureRows } from './rows-calls.ts'
 import { bulkRows, delayedRows } from './rows-bulk.ts'
 import { cloudflareRows } from './rows-cloudflare.ts'
@@ -20,6 +21,7 @@ import { markdown, type Pace, type Row } from './row.ts'
 
 const GROUPS: Readonly<Record<string, (rig: Rig, pace: Pace) => Promise<Row[]>>> = {
   calls: callRows,
+  api: apiRows,
   bulk: bulkRows,
   delayed: delayedRows,
   pressure: pressureRows,

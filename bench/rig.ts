@@ -116,7 +116,7 @@ export class Rig {
       'admission.rate': '10000',
       'admission.burst': '100000',
     }
-    const ports = await gateway.call<{ agents: number; callers: number }>('start', {
+    const ports = await gateway.call<Tunnel['ports']>('start', {
       ...this.flags('gateway'),
       ...listen,
       ...options.gatewayFlags,
@@ -142,7 +142,7 @@ export class Rig {
 export interface Tunnel {
   readonly gateway: WorkerProcess
   readonly agent: WorkerProcess
-  readonly ports: { readonly agents: number; readonly callers: number }
+  readonly ports: { readonly agents: number; readonly callers: number; readonly api: number }
 }
 
 export type Arguments = Serializable

@@ -15,15 +15,17 @@ const OPTIONS = { timeoutMs: 10_000, metadata: { tenant: 'bench' } }
 const NOTHING = Buffer.alloc(0)
 let gateway: Gateway
 
-async function start(flags: Record<string, string>): Promise<{ agents: number; callers: number }> {
+async function start(
+  flags: Record<string, string>,
+): Promise<{ agents: number; callers: number; api: number }> {
   const { values } = loadSettings(GATEWAY_SETTINGS, { flags, environment: {}, file: undefined })
   gateway = await Gateway.open(values, {
     clock: systemClock,
     random: systemRandom,
     logger: silentLogger,
   })
-  const { agents, callers } = await gateway.start()
-  return { agents: agents.port, callers: callers.port }
+  const { agents, callers, api } = await gateway.start()
+  return { agents: agents.port, callers: callers.port, api: api?.port ?? 0 }
 }
 
 /** Calls from the gateway, in the name of a caller: one tunnel, no relay. */

@@ -1,7 +1,12 @@
+import type { Clock } from '../base/clock.ts'
+import { pause } from '../base/pause.ts'
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import type { Credential } from '../identity/key-files.ts'
 import type { Rooms } from './compose.ts'
 import type { GatewayAddresses } from './listening.ts'
+
+/** How long callers of the API have to hear that a gateway leaves, in ms. */
+const LEAVE_MS = 1200
 
 /** All ways into a gateway, which open, take over a certificate and shut together. */
 export class Doors {
@@ -42,6 +47,13 @@ export class Doors {
     for (const listener of this.#rooms.listeners) listener.close()
     this.#rooms.api.drain()
     this.#rooms.fronts.stop()
+  }
+
+  /** The same; callers of the API hear of it first, and go elsewhere while their calls still come through. */
+  async shutSoftly(clock: Clock): Promise<void> {
+    const { connections } = this.#rooms.api.report()
+    this.shut()
+    if (connections > 0) await pause(clock, LEAVE_MS)
   }
 
   /** Ends what is not over yet, too. */

@@ -118,7 +118,7 @@ export class Gateway implements GatewayRooms {
   /** No new calls and tunnels; running calls finish, up to the grace of `drain.grace`. */
   async drain(): Promise<void> {
     this.#isDraining = true
-    this.#doors.shut()
+    await this.#doors.shutSoftly(this.#ambient.clock)
     const { agents, callers } = this.#rooms
     const all = [[...agents.connections], [...callers.connections]] as const
     await drainConnections(...all, this.#settings, this.#ambient.clock, () => this.#doors.isBusy)

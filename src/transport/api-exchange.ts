@@ -55,6 +55,8 @@ export interface ApiExchange {
   answer(status: number, headers: HeaderFields, body: Buffer, trailers?: HeaderFields): void
   /** Ends it without an answer. */
   abort(): void
+  /** Says that nothing was begun, so that a client calls elsewhere by itself (RFC 9113, section 8.7); false: it cannot be said here. */
+  decline(): boolean
 }
 
 /** A request over HTTP/2 (RFC 9113). */
@@ -130,6 +132,12 @@ export class Http2Exchange implements ApiExchange {
 
   abort(): void {
     this.#stream.close(constants.NGHTTP2_CANCEL)
+  }
+
+  decline(): boolean {
+    if (this.#stream.headersSent) return false
+    this.#stream.close(constants.NGHTTP2_REFUSED_STREAM)
+    return true
   }
 
   #endWith(body: Buffer | undefined): void {
@@ -261,6 +269,10 @@ export class Http1Exchange implements ApiExchange {
 
   abort(): void {
     this.#request.socket.destroy()
+  }
+
+  decline(): boolean {
+    return false
   }
 
   /** What is left of a body that nobody has read would be taken for the next request. */

@@ -62,6 +62,7 @@ export class ApiServers {
   /** Of the connection that becomes a session now. */
   #coming: Held | undefined
   #running = 0
+  #isDraining = false
   #cancelLook: CancelTimer | undefined
 
   constructor(clock: Clock, onRequest: (exchange: ApiExchange) => void) {
@@ -106,8 +107,9 @@ export class ApiServers {
     return this.#running
   }
 
-  /** Asks for no more requests; those that run go on. */
+  /** Asks for no more requests, and declines those that come all the same; those that run go on. */
   drain(): void {
+    this.#isDraining = true
     for (const [socket, held] of this.#held) this.farewell(socket, held)
   }
 
@@ -203,6 +205,7 @@ export class ApiServers {
     exchange.onClosed(() => {
       this.#running--
     })
+    if (this.#isDraining && exchange.decline()) return
     try {
       this.#onRequest(exchange)
     } catch (error) {

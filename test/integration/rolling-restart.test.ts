@@ -1,34 +1,47 @@
 import { expect } from 'chai'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Child } from '../../scripts/child-processes.ts'
 import { connectGateways, Diagnostics, type GatewayPool } from '../../src/client.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { AGENT, CALLER, GATEWAY, TRUST_DOMAIN } from '../support/pki.ts'
 
+const PYTHON = fileURLToPath(
+  new URL('../../node_modules/.postern-venv/bin/python', import.meta.url),
+)
+const STEADY = fileURLToPath(new URL('../support/vendor/steady.py', import.meta.url))
 const NAMES = ['1', '2'] as const
 type Name = (typeof NAMES)[number]
 
 describe('a rolling restart of two gateways and two agents', function () {
   let daemons: Daemons
   let gateways: GatewayPool
+  let closeGateways = (): void => undefined
   let isOver = false
-  const ports = new Map<Name, { agents: number; callers: number }>()
+  const ports = new Map<Name, { agents: number; callers: number; api: number }>()
 
   beforeEach(async () => {
     daemons = await Daemons.create()
     for (const name of NAMES)
-      ports.set(name, { agents: await freePort(), callers: await freePort() })
+      ports.set(name, {
+        agents: await freePort(),
+        callers: await freePort(),
+        api: await freePort(),
+      })
   })
   afterEach(() => {
     // Calls of a test that has failed would fail for ever.
     isOver = true
-    gateways.close()
+    closeGateways()
+    closeGateways = () => undefined
     daemons.stop()
   })
 
-  const portsOf = (name: Name) => ports.get(name) ?? { agents: 0, callers: 0 }
+  const portsOf = (name: Name) => ports.get(name) ?? { agents: 0, callers: 0, api: 0 }
   const socketOf = (name: string) => join(daemons.pki.folder, `${name}.sock`)
 
   async function gateway(name: Name): Promise<Child> {
@@ -43,6 +56,7 @@ describe('a rolling restart of two gateways and two agents', function () {
       },
       peers: [{ gateway: `gw-${other}`, address: `localhost:${String(portsOf(other).agents)}` }],
       callers: { listen: `127.0.0.1:${String(portsOf(name).callers)}` },
+      api: { listen: `127.0.0.1:${String(portsOf(name).api)}` },
       status: { socket: socketOf(`gw-${name}`) },
     }
     writeFileSync(file, JSON.stringify(settings))
@@ -114,6 +128,33 @@ describe('a rolling restart of two gateways and two agents', function () {
     }
   }
 
+  it('fails no call by gRPC for Python', async () => {
+    const running = { gateways: [await gateway('1'), await gateway('2')], agents: [] as Child[] }
+    for (const name of NAMES) running.agents.push(await agent(name))
+    const { certificateFile, keyFile, bundleFile } = await daemons.pki.issue(CALLER)
+    const all = NAMES.map((name) => String(portsOf(name).api)).join()
+    const caller = spawn(PYTHON, [STEADY, all, bundleFile, certificateFile, keyFile, 'c-1'])
+    const said: string[] = []
+    caller.stdout.on('data', (part: Buffer) => said.push(part.toString()))
+    caller.stderr.on('data', (part: Buffer) => said.push(part.toString()))
+    const ended = once(caller, 'exit')
+    await eventually(() => said.join('').includes('calling'), 'it calls')
+    for (const [index, name] of NAMES.entries()) {
+      running.gateways[index]?.process.kill('SIGTERM')
+      expect(await running.gateways[index]?.ended).to.equal(0)
+      running.gateways[index] = await gateway(name)
+      for (const one of NAMES) await healthy(one)
+    }
+    caller.stdin.end()
+    await ended
+    const found = JSON.parse(said.join('').split('\n').at(-2) ?? '') as {
+      calls: number
+      failures: string[]
+    }
+    expect(found.failures).to.deep.equal([])
+    expect(found.calls).to.be.greaterThan(100)
+  })
+
   it('fails no call', async () => {
     const running = { gateways: [await gateway('1'), await gateway('2')], agents: [] as Child[] }
     for (const name of NAMES) running.agents.push(await agent(name))
@@ -122,6 +163,9 @@ describe('a rolling restart of two gateways and two agents', function () {
       trustDomain: TRUST_DOMAIN,
       files: await daemons.pki.issue(CALLER),
     })
+    closeGateways = () => {
+      gateways.close()
+    }
     await eventually(() => gateways.connectedCount === 2, 'both gateways')
     const load = startCalls()
     for (const [index, name] of NAMES.entries()) {

@@ -104,6 +104,10 @@ function fail(
   begun: HeaderFields | undefined,
 ): void {
   const end = statusFields(error)
+  const { code, notStarted } = error
+  const isLeaving = code === 'GOING_AWAY' || code === 'SHUTDOWN'
+  // A client of gRPC calls another gateway by itself.
+  if (isLeaving && notStarted && begun === undefined && exchange.decline()) return
   if (begun !== undefined) exchange.answer(200, begun, Buffer.alloc(0), end)
   else if (exchange.hasBegun) exchange.end(end)
   else exchange.answer(200, { ...head, ...end }, Buffer.alloc(0))
