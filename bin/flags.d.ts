@@ -1,1 +1,1 @@
-export const FLAGS: readonly string[]
+export function flagsOf(name: string): readonly string[]

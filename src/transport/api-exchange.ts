@@ -70,6 +70,8 @@ export class Http2Exchange implements ApiExchange {
   always: HeaderFields = {}
   readonly #stream: ServerHttp2Stream
   readonly #clock: Pick<Clock, 'startTimer'>
+  readonly #listeners: (() => void)[] = []
+  #isOver = false
   #trailers: HeaderFields | undefined
 
   constructor(
@@ -96,19 +98,27 @@ export class Http2Exchange implements ApiExchange {
   }
 
   onGone(listener: () => void): void {
-    once(this.#stream, 'close', () => {
+    this.onClosed(() => {
       if (!this.#stream.writableFinished || this.#stream.rstCode !== constants.NGHTTP2_NO_ERROR)
         listener()
     })
   }
 
-  begin(status: number, headers: HeaderFields): void {
-    this.#respond(status, headers, true)
+  /** One listener for all: streams are many, and each has several that wait for its end. */
+  onClosed(listener: () => void): void {
+    if (this.#isOver) {
+      listener()
+      return
+    }
+    if (this.#listeners.push(listener) > 1) return
+    once(this.#stream, 'close', () => {
+      this.#isOver = true
+      for (const one of this.#listeners.splice(0)) one()
+    })
   }
 
-  onClosed(listener: () => void): void {
-    if (this.#stream.destroyed) listener()
-    else once(this.#stream, 'close', listener)
+  begin(status: number, headers: HeaderFields): void {
+    this.#respond(status, headers, true)
   }
 
   async write(bytes: Buffer): Promise<void> {
@@ -159,7 +169,7 @@ export class Http2Exchange implements ApiExchange {
     const cancel = this.#clock.startTimer(ms, () => {
       this.#destroy()
     })
-    once(stream, 'close', cancel)
+    this.onClosed(cancel)
   }
 
   #destroy(): void {

@@ -180,11 +180,12 @@ export class ApiServers {
         return
       }
       held.streams++
-      once(stream, 'close', () => {
+      const exchange = new Http2Exchange(stream, headers, held.peer, this.#clock)
+      exchange.onClosed(() => {
         held.streams--
         held.usedAtMs = this.#clock.nowMs()
       })
-      this.#serve(new Http2Exchange(stream, headers, held.peer, this.#clock))
+      this.#serve(exchange)
     })
   }
 

@@ -63,7 +63,7 @@ export function callFields({ headers }: Pick<ApiExchange, 'headers'>): CallField
   const dropped = (headers.connection ?? '').split(',').map((one) => one.trim().toLowerCase())
   const metadata: Record<string, string> = {}
   for (const [name, value] of Object.entries(headers)) {
-    if (NEVER_IN.test(name) || dropped.includes(name)) continue
+    if (isNeverIn(name) || dropped.includes(name)) continue
     if (!KEY.test(name) || !VALUE.test(value))
       throw new RpcError('INVALID_ARGUMENT', 'a header field holds other than printable ASCII')
     metadata[name] = value
@@ -73,6 +73,18 @@ export function callFields({ headers }: Pick<ApiExchange, 'headers'>): CallField
 }
 
 const TRACE = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+
+const NAMES_MAX = 512
+/** Callers use few names, each in every call. */
+const judgedNames = new Map<string, boolean>()
+
+function isNeverIn(name: string): boolean {
+  const known = judgedNames.get(name)
+  if (known !== undefined) return known
+  const isNever = NEVER_IN.test(name)
+  if (judgedNames.size < NAMES_MAX) judgedNames.set(name, isNever)
+  return isNever
+}
 
 /** Makes fields of the metadata of an answer, each with `prefix` before its name. */
 export function answerFields(metadata: Metadata, prefix = ''): Record<string, string> {
