@@ -3,7 +3,7 @@ import type { Serializable } from 'node:child_process'
 import { basename } from 'node:path'
 import { setFlagsFromString } from 'node:v8'
 
-import { flagsOf } from '../bin/flags.js'
+import { FLAGS } from '../bin/flags.js'
 
 export type Role = Readonly<Record<string, (args: never) => Promise<unknown>>>
 
@@ -14,9 +14,8 @@ interface Request {
 }
 
 /** A daemon is measured with the settings of V8 that its program starts it with. */
-const name = basename(process.argv[2] ?? '', '.ts')
-const isDaemon = ['gateway', 'agent'].includes(name)
-for (const flag of isDaemon ? flagsOf(name) : []) setFlagsFromString(flag)
+const isDaemon = ['gateway', 'agent'].includes(basename(process.argv[2] ?? '', '.ts'))
+for (const flag of isDaemon ? FLAGS : []) setFlagsFromString(flag)
 
 const { role } = (await import(process.argv[2] ?? '')) as { role: Role }
 

@@ -1,1 +1,1 @@
-export function flagsOf(name: string): readonly string[]
+export const FLAGS: readonly string[]

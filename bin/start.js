@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
-import { flagsOf } from './flags.js'
+import { FLAGS } from './flags.js'
 
 const NODE_MAJOR_MIN = 24
 const EXIT_USAGE = 64
@@ -15,7 +15,7 @@ export async function start(name) {
     process.exitCode = EXIT_USAGE
     return
   }
-  for (const flag of flagsOf(name)) setFlagsFromString(flag)
+  for (const flag of FLAGS) setFlagsFromString(flag)
   const built = new URL(`../dist/cli/${name}.js`, import.meta.url)
   const source = new URL(`../src/cli/${name}.ts`, import.meta.url)
   await import(existsSync(source) ? source : built)

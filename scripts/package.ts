@@ -7,7 +7,7 @@ import { copyFileSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:f
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { flagsOf } from '../bin/flags.js'
+import { FLAGS } from '../bin/flags.js'
 import { inlineVersion } from './inline-version.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -64,13 +64,13 @@ for (const name of ['agent', 'gateway']) {
     executable,
     disableExperimentalSEAWarning: true,
     useCodeCache: true,
-    execArgv: flagsOf(name),
+    execArgv: FLAGS,
     // NODE_OPTIONS of whoever starts it has no say.
     execArgvExtension: 'none',
   }
   writeFileSync(config, JSON.stringify(settings))
   // V8 takes its code cache only under the flags that it was made with; the seed is not among them, and makes it the same each time.
-  execFileSync(process.execPath, ['--random-seed=1', ...flagsOf(name), '--build-sea', config], {
+  execFileSync(process.execPath, ['--random-seed=1', ...FLAGS, '--build-sea', config], {
     stdio: 'ignore',
     cwd: WORK,
   })

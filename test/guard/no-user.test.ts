@@ -8,6 +8,8 @@ const LOOKED_AT = [
   'CanaryRequest.gateway',
   'CanaryRequest.interval_ms',
   'CanaryRequest.latency_ms',
+  'DescribeRequest.hash',
+  'DescribeRequest.offset',
   'GatewayPlace.address',
   'GatewayPlace.gateway',
   'GatewayPlace.zone',

@@ -32,6 +32,8 @@ export class Journald implements LogSource {
   }
 
   async *tail(wish: TailWish): AsyncGenerator<LogStep> {
+    // Its program takes a time that ends before it begins for a mistake.
+    if (isEmpty(wish)) return
     const match = [...fillAll(this.#row.match, wish.labels)].map(
       ([name, value]) => `${name}=${value}`,
     )
@@ -116,6 +118,11 @@ function readPlace(cursor: string, log: string): string | undefined {
   const [, place] = fields
   if (typeof place === 'string' && CURSOR.test(place)) return place
   throw cursorInvalid()
+}
+
+/** Whether nothing lies between its times. */
+function isEmpty({ sinceMs, untilMs, follow }: TailWish): boolean {
+  return !follow && sinceMs !== undefined && untilMs !== undefined && untilMs < sinceMs
 }
 
 function secondsOf(ms: number): string {
