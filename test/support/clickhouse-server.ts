@@ -22,7 +22,7 @@ export class ClickhouseServer {
 
   private constructor(port: number) {
     this.url = `http://127.0.0.1:${String(port)}`
-    this.#process = spawn(PYTHON, [FRONT, String(port)], { stdio: ['ignore', 'pipe', 'inherit'] })
+    this.#process = spawn(PYTHON, [FRONT, String(port)], { stdio: ['ignore', 'pipe', 'ignore'] })
   }
 
   static async start(): Promise<ClickhouseServer> {
