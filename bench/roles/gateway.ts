@@ -146,7 +146,7 @@ async function monitor(): Promise<number> {
   const state = () => ({ isReady: true, isAlive: true, text: 'it runs' })
   const { port } = await new MonitorListener(
     { host: '127.0.0.1', port: 0 },
-    { metrics, state },
+    { metrics, state, setting: 'metrics.listen' },
   ).listen()
   return port
 }

@@ -190,6 +190,12 @@ export const PEER_ERRORS = {
     'RESOURCE_EXHAUSTED',
     'Too many, too large or too slow handshakes before authentication.',
   ),
+  PROXY_HEADER_INVALID: row(
+    'retry',
+    75,
+    'FAILED_PRECONDITION',
+    'A load balancer of trustedProxies sent no whole header of the PROXY protocol, version 2, at once: let it do so on every listener.',
+  ),
   PEER_REFUSED: row(
     'retry',
     77,

@@ -1,3 +1,4 @@
+import { networkOfEntry } from '../transport/trusted-proxies.ts'
 import { readApiIssuer } from './api-issuer-row.ts'
 import { readJwtRow } from './jwt-row.ts'
 import { readFront } from './front-row.ts'
@@ -56,6 +57,13 @@ export const GATEWAY_SETTINGS = {
     'The other gateways of this control plane, told to agents: gateway (as in its certificate), address (host:port, as agents dial it), zone.',
     'list of gateways',
     readPeer,
+  ),
+  trustedProxies: words(
+    'Load balancers in front of every listener: addresses and networks, such as 10.0.0.0/24. Each of their connections must begin with a header of the PROXY protocol, version 2, which says from where it comes; from elsewhere none is taken.',
+    (entry) => {
+      if (networkOfEntry(entry) === undefined)
+        throw new Error(`${JSON.stringify(entry)} is no address and no network`)
+    },
   ),
   'callers.listen': listenAddress(
     'Where control-plane services connect. Loopback until somebody decides otherwise.',
@@ -251,6 +259,11 @@ export const GATEWAY_SETTINGS = {
     { min: 1, max: 10_000 },
   ),
   ...METRICS_SETTINGS,
+  'health.listen': optional(
+    listenAddress(
+      'Where load balancers look whether to send connections here: /livez and /readyz alone, over plain HTTP. Default: nowhere.',
+    ),
+  ),
   ...TRACING_SETTINGS,
   ...LOG_SETTINGS,
 } as const

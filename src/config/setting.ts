@@ -255,12 +255,17 @@ export function rows<T>(
   return make(kind, describe, [], parse, (value) => JSON.stringify(value.map(showRow)))
 }
 
-/** A list of texts: YAML in the file, JSON in a flag or variable. */
-export function words(describe: string): Setting<readonly string[]> {
+/** A list of texts: YAML in the file, JSON in a flag or variable. `check`: throws for a bad one. */
+export function words(
+  describe: string,
+  check: (word: string) => unknown = () => undefined,
+): Setting<readonly string[]> {
   const parse = (raw: unknown): readonly string[] => {
     const list: unknown = typeof raw === 'string' ? JSON.parse(raw) : raw
-    if (Array.isArray(list) && list.every((word) => typeof word === 'string')) return list
-    throw new Error('must be a list of texts')
+    if (!Array.isArray(list) || !list.every((word) => typeof word === 'string'))
+      throw new Error('must be a list of texts')
+    list.forEach(check)
+    return list
   }
   return make('list of texts', describe, [], parse, (value) => JSON.stringify(value))
 }

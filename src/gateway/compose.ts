@@ -1,5 +1,6 @@
 import type { GatewaySettings } from '../config/gateway-settings.ts'
 import { NetworkBudget } from '../transport/network-budget.ts'
+import { TrustedProxies } from '../transport/trusted-proxies.ts'
 import type { TlsListener } from '../transport/tls-accept.ts'
 import type { Ambient } from '../tunnel/process-parts.ts'
 import type { ProcessParts } from '../tunnel/rpc-connection.ts'
@@ -60,6 +61,7 @@ export interface Rooms {
   /** For agents, and for callers. */
   readonly listeners: readonly [TlsListener, TlsListener]
   readonly fronts: Fronts
+  readonly proxies: TrustedProxies
 }
 
 /** Makes the rooms of a gateway, in order. */
@@ -100,7 +102,8 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
   const notices = new Notices({ registry, ca, clock, logger, renewSpreadMs, narrowFor })
   const clones = new CloneWatch({ registry, clock, settings, logger: ambient.logger, access })
   const strangers = new NetworkBudget(clock)
-  const peers = { settings, ambient, credential: own.credential, strangers }
+  const proxies = new TrustedProxies(settings.trustedProxies)
+  const peers = { settings, ambient, credential: own.credential, strangers, proxies }
   const listeners = [
     peerListener('agents.listen', 'agent', peers, (wire) => {
       agents.accept(wire)
@@ -111,13 +114,14 @@ export function composeRooms({ settings, ambient, own, parts, access }: Ground):
   ] as const
   const api = new ApiSide({
     ...{ settings, ambient, parts, own, registry, roles, callers, gatekeeper, strangers },
+    proxies,
   })
   const fronts = new Fronts({ settings, ambient, own, agents })
   const limits = handshakeLimits(settings)
   const enrolment =
     ca === undefined || access === undefined
       ? undefined
-      : new Enrolment({ settings, own, access, ca, limits, ambient, strangers })
+      : new Enrolment({ settings, own, access, ca, limits, ambient, strangers, proxies })
   const made = { ca, registry, book, roles, admission, agents, callers, canary, notices, clones }
-  return { ...made, api, enrolment, listeners, fronts }
+  return { ...made, api, enrolment, listeners, fronts, proxies }
 }

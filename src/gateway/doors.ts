@@ -8,11 +8,13 @@ import type { GatewayAddresses } from './listening.ts'
 /** How long callers of the API have to hear that a gateway leaves, in ms. */
 const LEAVE_MS = 1200
 
+type DoorRooms = Pick<Rooms, 'listeners' | 'fronts' | 'enrolment' | 'api' | 'proxies'>
+
 /** All ways into a gateway, which open, take over a certificate and shut together. */
 export class Doors {
-  readonly #rooms: Pick<Rooms, 'listeners' | 'fronts' | 'enrolment' | 'api'>
+  readonly #rooms: DoorRooms
 
-  constructor(rooms: Pick<Rooms, 'listeners' | 'fronts' | 'enrolment' | 'api'>) {
+  constructor(rooms: DoorRooms) {
     this.#rooms = rooms
   }
 
@@ -37,6 +39,7 @@ export class Doors {
 
   /** Who comes from now on sees this certificate. @throws what reading that of the API throws */
   use(credential: Credential, settings: GatewaySettings): void {
+    this.#rooms.proxies.use(settings.trustedProxies)
     for (const listener of this.#rooms.listeners) listener.use(credential)
     this.#rooms.api.use(settings)
     this.#rooms.enrolment?.useCredential()

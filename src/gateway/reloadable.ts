@@ -3,7 +3,7 @@ import type { GatewaySettings } from '../config/gateway-settings.ts'
 /** The settings that take effect without a restart. */
 const RELOADABLE = [
   ...(['agents.address', 'agents.fronts', 'callers.roles', 'enroll.jwt', 'peers', 'zone'] as const),
-  ...(['api.issuers', 'api.domain', 'api.origins', 'api.connectionAge'] as const),
+  ...(['api.issuers', 'api.domain', 'api.origins', 'api.connectionAge', 'trustedProxies'] as const),
 ]
 
 /** Returns settings in force with those of the next that need no restart. */

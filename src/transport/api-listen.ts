@@ -12,13 +12,15 @@ import { ApiServers, type Held } from './api-servers.ts'
 import { ConnectionShares } from './connection-shares.ts'
 import { ignoreErrors, on } from './edge.ts'
 import { Front } from './front.ts'
-import { networkOf, peerKey, type HandshakeLimits } from './handshake-gate.ts'
+import type { HandshakeLimits } from './handshake-gate.ts'
 import { judgePeer } from './judge-peer.ts'
 import type { NetworkBudget } from './network-budget.ts'
+import { networkOf, peerAddress, peerKey } from './peer-address.ts'
 import { addressOf } from './peer-subject.ts'
 import { handshakeError } from './tls-errors.ts'
 import { secureContext, type TlsIdentity } from './tls-options.ts'
 import type { TlsFacts } from './tls-wire.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 
 const CONNECTIONS = { max: 4096, perNetworkMax: 1024 }
 /** Connections do not all end at once: their ages differ by so much. */
@@ -36,6 +38,7 @@ export interface ApiListenOptions {
   readonly random: Pick<Random, 'fraction'>
   readonly logger: Logger
   readonly budget: NetworkBudget
+  readonly proxies: TrustedProxies
   /** How long a connection lasts, in ms: then it is ended in two steps, and what runs goes on. */
   readonly ageMs: () => number
   /** Judges a peer whose certificate was verified. @throws what its refusal is */
@@ -68,8 +71,8 @@ export class ApiListener {
         this.#shares.enter(socket)
       },
       begin: (socket) => this.#server.emit('connection', socket),
-      onRefused: (peer, reason) => {
-        this.#refused(new PosternError('HANDSHAKE_LIMIT', reason), peer)
+      onRefused: (error, peer) => {
+        this.#refused(error, peer)
       },
     })
     on(this.#server, 'secureConnection', (socket: TLSSocket) => {
@@ -77,8 +80,8 @@ export class ApiListener {
     })
     on(this.#server, 'tlsClientError', (error: Error, socket: TLSSocket) => {
       const address = addressOf(socket)
-      this.#front.gate.failed(address)
-      if (!this.#front.gate.wasEvicted(address))
+      this.#front.gate.failed(socket)
+      if (!this.#front.gate.wasEvicted(socket))
         this.#refused(handshakeError(error, socket), address)
       ignoreErrors(socket)
       socket.destroy()
@@ -136,7 +139,7 @@ export class ApiListener {
   #enter(socket: TLSSocket): void {
     ignoreErrors(socket)
     const address = peerKey(socket)
-    this.#front.gate.passed(address)
+    this.#front.gate.passed(socket)
     let peer: ApiPeer
     try {
       peer = this.#peerOf(socket, address)
@@ -157,7 +160,7 @@ export class ApiListener {
     // Node says false where no name was asked for.
     const { servername } = socket as { servername?: unknown }
     const serverName = typeof servername === 'string' ? servername.toLowerCase() : ''
-    return { facts, serverName, address, network: networkOf(socket.remoteAddress ?? '') }
+    return { facts, serverName, address, network: networkOf(peerAddress(socket)) }
   }
 
   /** A connection ends in good order when it is of age, and at once with the certificate of its client. */

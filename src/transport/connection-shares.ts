@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { once } from './edge.ts'
-import { networkOf, peerKey } from './handshake-gate.ts'
+import { networkOf, peerAddress } from './peer-address.ts'
 
 /** The most connections that are held at once. */
 export interface ConnectionLimits {
@@ -24,7 +24,7 @@ export class ConnectionShares {
   }
 
   enter(socket: Socket): void {
-    const network = networkOf(socket.remoteAddress ?? peerKey(socket))
+    const network = networkOf(peerAddress(socket))
     const sockets = this.#byNetwork.get(network) ?? new Set()
     this.#byNetwork.set(network, sockets)
     sockets.add(socket)

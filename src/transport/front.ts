@@ -6,6 +6,9 @@ import type { Address } from '../base/address.ts'
 import { ignoreErrors, on, once } from './edge.ts'
 import { HandshakeGate, type HandshakeLimits } from './handshake-gate.ts'
 import type { NetworkBudget } from './network-budget.ts'
+import { peerAddress } from './peer-address.ts'
+import { ProxyDoor } from './proxy-door.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 
 /** The values and collaborators that Front is given. */
 export interface FrontOptions {
@@ -14,11 +17,13 @@ export interface FrontOptions {
   readonly clock: Clock
   readonly logger: Logger
   readonly budget: NetworkBudget
+  /** Who says by the PROXY protocol whom connections come from, and must; nobody else is asked. */
+  readonly proxies: TrustedProxies
   /** A connection came; called before its handshake has its turn. */
   readonly onConnection?: (socket: Socket) => void
   /** Begins the handshake of a connection. */
   readonly begin: (socket: Socket) => void
-  readonly onRefused: (address: string, reason: string) => void
+  readonly onRefused: (error: PosternError, peer: string) => void
 }
 
 /** Where strangers knock: TCP connections, let through to TLS one by one. */
@@ -26,16 +31,30 @@ export class Front {
   readonly gate: HandshakeGate
   readonly #options: FrontOptions
   readonly #server: Server
+  readonly #proxyDoor: ProxyDoor
 
   constructor(options: FrontOptions) {
     this.#options = options
-    const { limits, clock, budget, begin, onRefused } = options
+    const { limits, clock, budget, proxies, begin } = options
+    const refused =
+      (code: 'HANDSHAKE_LIMIT' | 'PROXY_HEADER_INVALID') => (peer: string, reason: string) => {
+        options.onRefused(new PosternError(code, reason), peer)
+      }
+    const onRefused = refused('HANDSHAKE_LIMIT')
     this.gate = new HandshakeGate(limits, { clock, budget, begin, onRefused })
-    this.#server = createServer({ blockList: new Doorkeeper(this.gate) })
+    this.#proxyDoor = new ProxyDoor({
+      ...{ clock, pendingMax: limits.pendingMax, timeoutMs: limits.timeoutMs },
+      onRefused: refused('PROXY_HEADER_INVALID'),
+      enter: (socket) => {
+        if (this.gate.admits(peerAddress(socket))) this.#enter(socket)
+        else socket.destroy()
+      },
+    })
+    this.#server = createServer({ blockList: new Doorkeeper(this.gate, proxies) })
     on(this.#server, 'connection', (socket: Socket) => {
       ignoreErrors(socket)
-      options.onConnection?.(socket)
-      this.gate.enter(socket)
+      if (proxies.has(peerAddress(socket))) this.#proxyDoor.take(socket)
+      else this.#enter(socket)
     })
   }
 
@@ -52,21 +71,30 @@ export class Front {
   /** Takes no more connections, and ends those that have not passed. */
   close(): void {
     this.#server.close()
+    this.#proxyDoor.close()
     this.gate.close()
+  }
+
+  #enter(socket: Socket): void {
+    this.#options.onConnection?.(socket)
+    this.gate.enter(socket)
   }
 }
 
 /** Node asks a block list of every connection before it makes a socket for it. */
 class Doorkeeper extends BlockList {
   readonly #gate: HandshakeGate
+  readonly #proxies: TrustedProxies
 
-  constructor(gate: HandshakeGate) {
+  constructor(gate: HandshakeGate, proxies: TrustedProxies) {
     super()
     this.#gate = gate
+    this.#proxies = proxies
   }
 
   override check(address: unknown): boolean {
-    return typeof address === 'string' && !this.#gate.admits(address)
+    if (typeof address !== 'string' || this.#proxies.has(address)) return false
+    return !this.#gate.admits(address)
   }
 }
 

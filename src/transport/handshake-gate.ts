@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
-import ipaddr from 'ipaddr.js'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import { once } from './edge.ts'
 import type { NetworkBudget } from './network-budget.ts'
+import { networkOf, peerAddress, peerKey, tcpOf } from './peer-address.ts'
 import { Tarpit } from './tarpit.ts'
 
 /** What a peer may use before it is authenticated. */
@@ -36,18 +36,9 @@ const TURNS_MAX = 128
 /** How long a handshake keeps its turn while others of its network wait. */
 const TURN_MS = 1000
 
-/** In place of the address of a peer that has gone. */
-const GONE = 'gone'
-
-/** Names a connection by its other end: the same for a TCP socket and for the TLS socket over it. */
-export function peerKey(socket: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
-  const { remoteAddress, remotePort } = socket
-  // Gone already: what is no address is not shown as one.
-  return remoteAddress === undefined ? GONE : `${remoteAddress}:${String(remotePort ?? 0)}`
-}
-
 interface Pending {
-  readonly key: string
+  /** Its other end, for the log. */
+  readonly peer: string
   readonly socket: Socket
   readonly network: Network
   readonly sinceMs: number
@@ -67,15 +58,6 @@ interface Network {
   readonly waiting: Set<Pending>
 }
 
-/** An IPv4 address, or the /64 that one IPv6 site has all of. */
-export function networkOf(address: string): string {
-  const bare = address.split('%')[0] ?? ''
-  if (!ipaddr.isValid(bare)) return GONE
-  const parsed = ipaddr.process(bare)
-  if (parsed instanceof ipaddr.IPv4) return parsed.toString()
-  return Buffer.from(parsed.toByteArray().slice(0, 8)).toString('hex')
-}
-
 /** The values and collaborators that `HandshakeGate` is given. */
 export interface GatePorts {
   readonly clock: Clock
@@ -83,7 +65,7 @@ export interface GatePorts {
   readonly budget: NetworkBudget
   /** Begins the handshake of a connection whose turn it is. */
   readonly begin: (socket: Socket) => void
-  readonly onRefused: (address: string, reason: string) => void
+  readonly onRefused: (peer: string, reason: string) => void
 }
 
 /**
@@ -95,12 +77,12 @@ export interface GatePorts {
 export class HandshakeGate {
   readonly #limits: HandshakeLimits
   readonly #ports: GatePorts
-  /** In order of arrival. */
-  readonly #pending = new Map<string, Pending>()
+  /** In order of arrival, by TCP connection. */
+  readonly #pending = new Map<Socket, Pending>()
   readonly #networks = new Map<string, Network>()
   readonly #tarpit: Tarpit
   /** Closed here, and not yet heard of by TLS. */
-  readonly #evicted = new Set<string>()
+  readonly #evicted = new WeakSet<Socket>()
   #cancelSweep: CancelTimer | undefined
   /** Up to when busy time is accounted for. */
   #busyAtMs = 0
@@ -112,8 +94,8 @@ export class HandshakeGate {
   }
 
   /** It was closed here, and its end has been told already. Asks once. */
-  wasEvicted(key: string): boolean {
-    return this.#evicted.delete(key)
+  wasEvicted(socket: Socket): boolean {
+    return this.#evicted.delete(tcpOf(socket))
   }
 
   /** Whether an address may connect at all; asked before anything is made for it. */
@@ -124,8 +106,8 @@ export class HandshakeGate {
 
   enter(socket: Socket): void {
     const { clock, budget } = this.#ports
-    const address = socket.remoteAddress
-    if (address === undefined) {
+    const address = peerAddress(socket)
+    if (address === '') {
       // Reset before it was accepted: nobody is there to shake hands with.
       socket.destroy()
       return
@@ -137,23 +119,20 @@ export class HandshakeGate {
     }
     const network = this.#network(name)
     network.pending++
-    const key = peerKey(socket)
     const entry: Pending = {
-      ...{ key, socket, network, sinceMs: clock.nowMs() },
+      ...{ peer: peerKey(socket), socket, network, sinceMs: clock.nowMs() },
       ...{ begunAtMs: undefined, bytesSeen: 0, chargedMs: 0 },
     }
     this.#charge(entry, BEGIN_MS)
-    this.#pending.set(key, entry)
+    this.#pending.set(socket, entry)
     once(socket, 'close', () => {
-      this.failed(key)
-      // TLS hears of it in the same tick or never.
-      clock.soon(() => this.#evicted.delete(key))
+      this.failed(socket)
     })
     if (network.pending > this.#limits.pendingPerAddressMax) this.#evictOldest(network)
     else if (this.#pending.size > this.#limits.pendingMax) this.#evictOldest(this.#busiest())
     // Who says nothing costs nothing, and takes no turn. What was read goes on to TLS.
     once(socket, 'readable', () => {
-      if (!this.#pending.has(key)) return
+      if (!this.#pending.has(socket)) return
       network.waiting.add(entry)
       this.#nextTurns(network)
     })
@@ -161,8 +140,8 @@ export class HandshakeGate {
   }
 
   /** The peer is authenticated: what its handshake cost is nobody's debt. */
-  passed(key: string): void {
-    const entry = this.#leave(key)
+  passed(socket: Socket): void {
+    const entry = this.#leave(tcpOf(socket))
     this.#busyAtMs = this.#ports.budget.busyMs
     if (entry === undefined) return
     const { network } = entry
@@ -172,9 +151,9 @@ export class HandshakeGate {
   }
 
   /** The handshake failed. What it took of the event loop, its network pays; overdrawn, it has no other. */
-  failed(key: string): void {
+  failed(socket: Socket): void {
     const { budget } = this.#ports
-    const entry = this.#leave(key)
+    const entry = this.#leave(tcpOf(socket))
     const tookMs = budget.busyMs - this.#busyAtMs
     this.#busyAtMs = budget.busyMs
     if (entry === undefined) return
@@ -188,7 +167,7 @@ export class HandshakeGate {
   close(): void {
     this.#cancelSweep?.()
     this.#tarpit.close()
-    for (const { socket } of [...this.#pending.values()]) socket.destroy()
+    for (const socket of [...this.#pending.keys()]) socket.destroy()
   }
 
   #charge(entry: Pending, ms: number): void {
@@ -222,11 +201,11 @@ export class HandshakeGate {
     return made
   }
 
-  #leave(key: string): Pending | undefined {
-    const entry = this.#pending.get(key)
+  #leave(tcp: Socket): Pending | undefined {
+    const entry = this.#pending.get(tcp)
     if (entry === undefined) return undefined
     const { network } = entry
-    this.#pending.delete(key)
+    this.#pending.delete(tcp)
     network.waiting.delete(entry)
     if (entry.begunAtMs !== undefined) network.begun--
     if (--network.pending === 0) this.#networks.delete(network.name)
@@ -290,10 +269,10 @@ export class HandshakeGate {
   }
 
   #refuse(entry: Pending, reason: string): void {
-    this.#leave(entry.key)
-    this.#evicted.add(entry.key)
+    this.#leave(entry.socket)
+    this.#evicted.add(entry.socket)
     entry.socket.destroy()
-    this.#ports.onRefused(entry.key, reason)
+    this.#ports.onRefused(entry.peer, reason)
     this.#nextTurns(entry.network)
   }
 }

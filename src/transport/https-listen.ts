@@ -13,15 +13,17 @@ import type { Identity } from '../identity/name.ts'
 import { ConnectionShares } from './connection-shares.ts'
 import { on, tell } from './edge.ts'
 import { Front } from './front.ts'
-import { networkOf, peerKey, type HandshakeLimits } from './handshake-gate.ts'
+import type { HandshakeLimits } from './handshake-gate.ts'
 import { text, type HttpResponse } from './http-answer.ts'
 import { bodyLength, CutOff, pathOf, readBody } from './http-body.ts'
 import type { NetworkBudget } from './network-budget.ts'
+import { networkOf, peerAddress, peerKey } from './peer-address.ts'
 import { addressOf } from './peer-subject.ts'
 import { RawMeter } from './raw-meter.ts'
 import { handshakeError } from './tls-errors.ts'
 import { exporterOf } from './tls-exporter.ts'
 import { secureContext } from './tls-options.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 
 export type { AddressInfo }
 
@@ -66,6 +68,7 @@ export interface HttpsOptions {
   readonly logger: Logger
   /** What the networks of strangers may cost, over all listeners of the process. */
   readonly budget: NetworkBudget
+  readonly proxies: TrustedProxies
   /** Must not reject; what it throws becomes 500 and a log line. */
   readonly handle: (request: HttpRequest) => Promise<HttpResponse>
 }
@@ -104,8 +107,8 @@ export class HttpsListener {
         this.#meter.watch(socket)
       },
       begin: (socket) => this.#server.emit('connection', socket),
-      onRefused: (peer, reason) => {
-        this.#refused(new PosternError('HANDSHAKE_LIMIT', reason), peer)
+      onRefused: (error, peer) => {
+        this.#refused(error, peer)
       },
     })
     const answer = (request: IncomingMessage, response: ServerResponse): void => {
@@ -118,12 +121,12 @@ export class HttpsListener {
     // Who waits to be asked for the body is answered by what the head alone deserves.
     on(this.#server, 'checkContinue', answer)
     on(this.#server, 'secureConnection', (socket: TLSSocket) => {
-      this.#front.gate.passed(peerKey(socket))
+      this.#front.gate.passed(socket)
     })
     on(this.#server, 'tlsClientError', (error: Error, socket: TLSSocket) => {
       const address = addressOf(socket)
-      this.#front.gate.failed(address)
-      if (!this.#front.gate.wasEvicted(address))
+      this.#front.gate.failed(socket)
+      if (!this.#front.gate.wasEvicted(socket))
         this.#refused(handshakeError(error, socket), address)
       socket.destroy()
     })
@@ -157,7 +160,7 @@ export class HttpsListener {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { socket } = request
-    const network = networkOf(socket.remoteAddress ?? peerKey(socket))
+    const network = networkOf(peerAddress(socket))
     const length = bodyLength(request)
     // A body whose end is not known would be taken for the next request.
     const isCut = typeof length !== 'number'
@@ -201,7 +204,7 @@ export class HttpsListener {
           if (body === undefined && request.headers.expect !== undefined) response.writeContinue()
           return (body ??= readBody(request, length))
         },
-        address: socket.remoteAddress ?? '',
+        address: peerAddress(socket),
         peer: this.#peerOf(socket),
         exporter: () => (socket instanceof TLSSocket ? exporterOf(socket) : undefined),
       })

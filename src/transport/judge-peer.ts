@@ -1,4 +1,4 @@
-import { peerKey } from './handshake-gate.ts'
+import { peerKey } from './peer-address.ts'
 import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { PosternError } from '../base/errors.ts'

@@ -24,12 +24,15 @@ export interface ProbedState {
 
 /** The values and collaborators that `MonitorListener` is given. */
 export interface MonitorPorts {
-  readonly metrics: Metrics
+  /** Undefined: none are told here. */
+  readonly metrics?: Metrics
   readonly state: () => ProbedState
+  /** The setting that names the address, for errors. */
+  readonly setting: 'metrics.listen' | 'health.listen'
 }
 
 /**
- * GET /metrics, /livez and /readyz, and nothing else, over plain HTTP: for loopback, or a network of
+ * GET /metrics where there are some, /livez and /readyz, and nothing else, over plain HTTP: for loopback, or a network of
  * one's own. The probes answer 200 or 503, and why.
  */
 export class MonitorListener {
@@ -58,7 +61,7 @@ export class MonitorListener {
 
   /** Resolves to the address bound. @throws LISTEN_FAILED */
   async listen(): Promise<AddressInfo> {
-    const bound = await listenOn(this.#server, this.#address, 'metrics.listen ')
+    const bound = await listenOn(this.#server, this.#address, `${this.#ports.setting} `)
     ignoreErrors(this.#server)
     return bound
   }
@@ -72,6 +75,7 @@ export class MonitorListener {
     const { metrics, state } = this.#ports
     switch (url) {
       case '/metrics':
+        if (metrics === undefined) break
         metrics.text().then(
           (text) => response.writeHead(200, { 'content-type': metrics.contentType }).end(text),
           () => response.writeHead(500).end('the metrics could not be read\n'),
@@ -87,9 +91,9 @@ export class MonitorListener {
         say(response, isReady ? 200 : 503, text)
         return
       }
-      default:
-        say(response, 404, 'GET /metrics, /livez and /readyz are here')
     }
+    const more = metrics === undefined ? '' : '/metrics, '
+    say(response, 404, `GET ${more}/livez and /readyz are here`)
   }
 }
 

@@ -1,9 +1,8 @@
 import type { X509Certificate } from 'node:crypto'
-import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { printable } from '../base/errors.ts'
 import { onFirst } from './edge.ts'
-import { peerKey } from './handshake-gate.ts'
+import { peerKey, tcpOf } from './peer-address.ts'
 
 interface Remembered {
   readonly subject: string | undefined
@@ -60,7 +59,5 @@ export function claimsOf(socket: TLSSocket): Pick<Remembered, 'issuer' | 'validi
 export function addressOf(socket: TLSSocket): string {
   const known = SUBJECTS.get(socket)?.address
   if (known !== undefined) return known
-  // The TCP socket under it (undocumented) keeps its address after a reset, the TLS socket does not.
-  const { _parent: tcp } = socket as { _parent?: Socket | null }
-  return peerKey(tcp ?? socket)
+  return peerKey(tcpOf(socket))
 }

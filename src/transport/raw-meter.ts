@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { CancelTimer, Clock } from '../base/clock.ts'
 import { once } from './edge.ts'
-import { peerKey } from './handshake-gate.ts'
+import { peerAddress, tcpOf } from './peer-address.ts'
 
 const LOOK_MS = 100
 /** For a handshake, a head of 8 KiB, and what TLS adds to both in records of a usual size. */
@@ -22,7 +22,7 @@ interface Metered {
 export class RawMeter {
   readonly #clock: Clock
   readonly #onExcess: (address: string) => void
-  readonly #connections = new Map<string, Metered>()
+  readonly #connections = new Map<Socket, Metered>()
   #cancelTimer: CancelTimer | undefined
 
   /** `onExcess`: told of the network address of who was closed. */
@@ -32,23 +32,22 @@ export class RawMeter {
   }
 
   watch(socket: Socket): void {
-    const key = peerKey(socket)
-    this.#connections.set(key, { socket, baseBytes: 0, bodyBytes: 0 })
+    this.#connections.set(socket, { socket, baseBytes: 0, bodyBytes: 0 })
     once(socket, 'close', () => {
-      this.#connections.delete(key)
+      this.#connections.delete(socket)
     })
     this.#measureSoon()
   }
 
   /** A body of that length is to come. */
   announce(socket: Socket, bodyBytes: number): void {
-    const metered = this.#connections.get(peerKey(socket))
+    const metered = this.#connections.get(tcpOf(socket))
     if (metered !== undefined) metered.bodyBytes = bodyBytes
   }
 
   /** A request is done: the next one has as much. */
   renew(socket: Socket): void {
-    const metered = this.#connections.get(peerKey(socket))
+    const metered = this.#connections.get(tcpOf(socket))
     if (metered === undefined) return
     metered.baseBytes = metered.socket.bytesRead
     metered.bodyBytes = 0
@@ -66,7 +65,7 @@ export class RawMeter {
     this.#cancelTimer = undefined
     for (const { socket, baseBytes, bodyBytes } of [...this.#connections.values()]) {
       if (socket.bytesRead - baseBytes <= RAW_BYTES + bodyBytes * PER_BODY_BYTE) continue
-      this.#onExcess(socket.remoteAddress ?? '')
+      this.#onExcess(peerAddress(socket))
       socket.destroy()
     }
     if (this.#connections.size > 0) this.#measureSoon()

@@ -9,6 +9,7 @@ import { readCertificate } from '../identity/validation/validation.ts'
 import { ignoreErrors, on, once } from './edge.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from './handshake-gate.ts'
 import { NetworkBudget } from './network-budget.ts'
+import { TrustedProxies } from './trusted-proxies.ts'
 import { TlsListener } from './tls-accept.ts'
 import { ALPN, rootsOf, TLS_OPTIONS } from './tls-options.ts'
 
@@ -29,6 +30,7 @@ export async function testMutualTls(credential: Credential, clock: Clock): Promi
     limits: DEFAULT_HANDSHAKE_LIMITS,
     clock,
     budget: new NetworkBudget(clock),
+    proxies: new TrustedProxies(),
     logger: silentLogger,
     onPeer: (wire) => {
       admitted++

@@ -10,14 +10,16 @@ import type { Expectation } from '../identity/leaf-rules.ts'
 import { ignoreErrors, on, total } from './edge.ts'
 import { dismiss } from './farewell.ts'
 import { Front } from './front.ts'
-import { peerKey, type HandshakeLimits } from './handshake-gate.ts'
+import type { HandshakeLimits } from './handshake-gate.ts'
 import { judgePeer } from './judge-peer.ts'
 import type { Address } from '../base/address.ts'
 import type { NetworkBudget } from './network-budget.ts'
+import { peerKey } from './peer-address.ts'
 import { addressOf, namesOf, rememberSubject, subjectOf } from './peer-subject.ts'
 import { handshakeError } from './tls-errors.ts'
 import { ALPN, secureContext } from './tls-options.ts'
 import type { TlsWire } from './tls-wire.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 
 /** The values and collaborators that `TlsListener` is given. */
 export interface AcceptOptions {
@@ -29,6 +31,7 @@ export interface AcceptOptions {
   readonly logger: Logger
   /** What the networks of strangers may cost, over all listeners of the process. */
   readonly budget: NetworkBudget
+  readonly proxies: TrustedProxies
   readonly onPeer: (wire: TlsWire) => void
 }
 
@@ -53,8 +56,8 @@ export class TlsListener {
     this.#front = new Front({
       ...options,
       begin: (socket) => this.#server.emit('connection', socket),
-      onRefused: (address, reason) => {
-        this.#refused(new PosternError('HANDSHAKE_LIMIT', reason), address, undefined)
+      onRefused: (error, peer) => {
+        this.#refused(error, peer, undefined)
       },
     })
     on(this.#server, 'secureConnection', (socket: TLSSocket) => {
@@ -81,7 +84,7 @@ export class TlsListener {
   }
 
   #admit(socket: TLSSocket): void {
-    this.#front.gate.passed(peerKey(socket))
+    this.#front.gate.passed(socket)
     try {
       const wire = judgePeer(socket, this.#options.expected)
       this.#options.onPeer(wire)
@@ -97,8 +100,8 @@ export class TlsListener {
 
   #failed(error: Error, socket: TLSSocket): void {
     const address = addressOf(socket)
-    this.#front.gate.failed(address)
-    if (!this.#front.gate.wasEvicted(address))
+    this.#front.gate.failed(socket)
+    if (!this.#front.gate.wasEvicted(socket))
       this.#refused(handshakeError(error, socket), address, subjectOf(socket))
     ignoreErrors(socket)
     socket.destroy()

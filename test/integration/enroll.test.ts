@@ -17,6 +17,7 @@ import { systemClock } from '../../src/base/system-clock.ts'
 import { text, type HttpResponse } from '../../src/transport/http-answer.ts'
 import { HttpsListener, type HttpRequest } from '../../src/transport/https-listen.ts'
 import { NetworkBudget } from '../../src/transport/network-budget.ts'
+import { TrustedProxies } from '../../src/transport/trusted-proxies.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from '../../src/transport/handshake-gate.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
 import { LogRecorder } from '../support/log-recorder.ts'
@@ -228,6 +229,7 @@ describe('agent enroll', function () {
         expected: undefined,
         limits: DEFAULT_HANDSHAKE_LIMITS,
         budget: new NetworkBudget(systemClock),
+        proxies: new TrustedProxies(),
         clock: systemClock,
         logger: new LogRecorder(),
         handle: async (request) => {

@@ -107,6 +107,7 @@ describe('the listener of metrics', function () {
     const address = { host: '127.0.0.1', port: 0 }
     const monitor = new MonitorListener(address, {
       metrics: new Metrics([], () => Promise.resolve([])),
+      setting: 'metrics.listen',
       state,
     })
     const { port } = await monitor.listen()

@@ -331,7 +331,12 @@ describe('an identity', function () {
     await agent.changes.renewal?.renewNow()
     const read = async (metrics: ReturnType<typeof agentMetrics>): Promise<string> => {
       const state = () => ({ isReady: true, isAlive: true, text: '' })
-      const listener = new MonitorListener({ host: '127.0.0.1', port: 0 }, { metrics, state })
+      const listener = new MonitorListener(
+        { host: '127.0.0.1', port: 0 },
+        {
+          ...{ metrics, state, setting: 'metrics.listen' as const },
+        },
+      )
       const { port } = await listener.listen()
       const address = `http://127.0.0.1:${String(port)}`
       const text = await runToolBeside('curl', ['-sS', `${address}/metrics`])

@@ -16,6 +16,7 @@ import { AgentControl } from '../../src/gen/postern/v1/agent_control_pb.js'
 import { AMBIENT } from '../support/ambient.ts'
 import { callLocal, LocalServer } from '../../src/tunnel/local-rpc.ts'
 import { NetworkBudget } from '../../src/transport/network-budget.ts'
+import { TrustedProxies } from '../../src/transport/trusted-proxies.ts'
 import { DEFAULT_HANDSHAKE_LIMITS } from '../../src/transport/handshake-gate.ts'
 import { testMutualTls } from '../../src/transport/self-test.ts'
 import { TlsListener } from '../../src/transport/tls-accept.ts'
@@ -158,6 +159,7 @@ describe('known failures of this kind of program, on the network', function () {
           expected: { trustDomain: undefined, roles: ['agent'] },
           limits: DEFAULT_HANDSHAKE_LIMITS,
           budget: new NetworkBudget(systemClock),
+          proxies: new TrustedProxies(),
           clock: systemClock,
           logger: silentLogger,
           onPeer: () => undefined,

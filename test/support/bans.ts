@@ -44,6 +44,11 @@ export const BANS: readonly Ban[] = [
     ],
   },
   {
+    pattern: /\bremoteAddress\b/,
+    instead: 'peerAddress() or peerKey(), which know whom a load balancer speaks for',
+    allowedIn: ['src/transport/peer-address.ts', 'src/agent/carriers/connector.ts'],
+  },
+  {
     pattern: /\bprocess\.env\b/,
     instead: 'Surroundings.environment',
     allowedIn: ['src/cli/program/surroundings.ts'],

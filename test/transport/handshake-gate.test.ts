@@ -1,11 +1,8 @@
 import { expect } from 'chai'
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
-import {
-  DEFAULT_HANDSHAKE_LIMITS,
-  HandshakeGate,
-  networkOf,
-} from '../../src/transport/handshake-gate.ts'
+import { DEFAULT_HANDSHAKE_LIMITS, HandshakeGate } from '../../src/transport/handshake-gate.ts'
+import { networkOf } from '../../src/transport/peer-address.ts'
 import { NetworkBudget } from '../../src/transport/network-budget.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -21,8 +18,8 @@ class FakeSocket extends EventEmitter {
     this.remotePort = remotePort
   }
 
-  get key(): string {
-    return `${this.remoteAddress}:${String(this.remotePort)}`
+  get asSocket(): Socket {
+    return this as unknown as Socket
   }
 
   destroy(): void {
@@ -52,25 +49,26 @@ describe('HandshakeGate', () => {
 
   const enter = (address: string, hasSpoken = true): FakeSocket => {
     const socket = new FakeSocket(address, 1000 + ++ports)
-    gate.enter(socket as unknown as Socket)
+    gate.enter(socket.asSocket)
     if (hasSpoken) socket.emit('readable')
     return socket
   }
 
   it('lets a flood from many addresses push out itself, never an honest peer', () => {
     const honest = enter('192.0.2.1')
-    for (let i = 0; i < 20_000; i++) enter(`203.0.113.${String(i % 99)}`)
+    const flood = Array.from({ length: 20_000 }, (_, i) => enter(`203.0.113.${String(i % 99)}`))
     expect(honest.isDestroyed).to.equal(false)
     expect(refused.length).to.equal(20_001 - DEFAULT_HANDSHAKE_LIMITS.pendingMax)
-    expect(gate.wasEvicted(refused[0]!)).to.equal(true)
-    expect(gate.wasEvicted(refused[0]!)).to.equal(false)
-    expect(gate.wasEvicted(honest.key)).to.equal(false)
+    expect(flood.find(({ isDestroyed }) => isDestroyed)).to.equal(flood[0])
+    expect(gate.wasEvicted(flood[0]!.asSocket)).to.equal(true)
+    expect(gate.wasEvicted(flood[0]!.asSocket)).to.equal(false)
+    expect(gate.wasEvicted(honest.asSocket)).to.equal(false)
   })
 
   it('begins few handshakes of a network that none has succeeded from, and more with each success', () => {
     for (let i = 0; i < 300; i++) enter('203.0.113.1')
     expect(begun).to.have.length(4)
-    for (let i = 0; i < 10; i++) gate.passed(begun[i]!.key)
+    for (let i = 0; i < 10; i++) gate.passed(begun[i]!.asSocket)
     expect(begun).to.have.length(10 + 14)
     const other = enter('203.0.113.2')
     expect(begun.at(-1)).to.equal(other)
@@ -100,7 +98,7 @@ describe('HandshakeGate', () => {
         if (socket.isDestroyed) continue
         clock.workedMs += costMs
         workedMs += costMs
-        gate.failed(socket.key)
+        gate.failed(socket.asSocket)
         socket.destroy()
       }
       if (gate.admits('198.51.100.1')) honest++
@@ -127,7 +125,7 @@ describe('HandshakeGate', () => {
         continue
       }
       clock.workedMs += 10
-      gate.failed(socket.key)
+      gate.failed(socket.asSocket)
       socket.destroy()
       handshakes++
     }
@@ -143,7 +141,7 @@ describe('HandshakeGate', () => {
     for (let i = 0; i < 40; i++) enter('203.0.113.1')
     const stays = enter('203.0.113.2')
     clock.workedMs += 500
-    gate.failed(begun[0]!.key)
+    gate.failed(begun[0]!.asSocket)
     expect(refused).to.have.length(39)
     expect(stays.isDestroyed).to.equal(false)
     begun.length = 0
@@ -170,7 +168,7 @@ describe('HandshakeGate', () => {
     socket.bytesRead = 3000
     clock.workedMs += 300
     clock.advance(5)
-    gate.passed(socket.key)
+    gate.passed(socket.asSocket)
     const other = enter('203.0.113.1')
     other.bytesRead = 3000
     clock.workedMs += 300
@@ -181,7 +179,7 @@ describe('HandshakeGate', () => {
   it('holds who is overdrawn for a while, unread, up to a number, and closes it', () => {
     const knocker = enter('203.0.113.1')
     clock.workedMs += 600
-    gate.failed(knocker.key)
+    gate.failed(knocker.asSocket)
     let held: FakeSocket[] = []
     while (gate.admits('203.0.113.1')) held.push(enter('203.0.113.1'))
     expect(held).to.have.length(128)
@@ -201,12 +199,12 @@ describe('HandshakeGate', () => {
     clock.workedMs += 5000
     clock.advance(5)
     clock.workedMs += 1
-    gate.failed(socket.key)
+    gate.failed(socket.asSocket)
     expect(gate.admits('203.0.113.1')).to.equal(true)
   })
 
   it('takes nothing of who is authenticated', () => {
-    for (let i = 0; i < 5000; i++) gate.passed(enter('203.0.113.1').key)
+    for (let i = 0; i < 5000; i++) gate.passed(enter('203.0.113.1').asSocket)
     expect(gate.admits('203.0.113.1')).to.equal(true)
   })
 

@@ -179,6 +179,7 @@ async function listenForMonitoring(
   const { agentMetrics } = await import('../../agent/control/metrics.ts')
   const { MonitorListener } = await import('../../transport/monitor-listen.ts')
   const listener = new MonitorListener(address, {
+    setting: 'metrics.listen',
     metrics: agentMetrics(agent, clock),
     state: () => daemonState(agent, clock.wallMs()),
   })

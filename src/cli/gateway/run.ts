@@ -1,4 +1,5 @@
 import { GATEWAY_SETTINGS, type GatewaySettings } from '../../config/gateway-settings.ts'
+import type { Clock } from '../../base/clock.ts'
 import { Gateway } from '../../gateway/gateway.ts'
 import { adminOffers } from '../../gateway/control/control.ts'
 import { postureOffers } from '../../gateway/posture/posture.ts'
@@ -19,7 +20,7 @@ import { type Surroundings, settingsOf, command } from '../program/program.ts'
 export const gatewayRun = command({
   path: 'run',
   describe:
-    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity, the peers, callers.roles and the log level anew.',
+    'Run the daemon: take tunnels from agents and calls from services, until SIGTERM. SIGHUP reads the identity, the peers, trustedProxies, callers.roles and the log level anew.',
   settings: { table: GATEWAY_SETTINGS },
   options: {},
   run: async (args, surroundings) => {
@@ -52,18 +53,7 @@ async function runGateway(
   const closings: (() => void)[] = []
   try {
     closings.push(await listenForOrders(settings, gateway, orders, ambient))
-    const at = settings['metrics.listen']
-    if (at !== undefined) {
-      // Read where somebody wants them, as the agent does: the library and node:http are large.
-      const { gatewayMetrics } = await import('../../gateway/control/metrics.ts')
-      const { MonitorListener } = await import('../../transport/monitor-listen.ts')
-      const state = (): DaemonState => gatewayState(gateway)
-      const monitor = new MonitorListener(at, { metrics: gatewayMetrics(gateway, clock), state })
-      await monitor.listen()
-      closings.push(() => {
-        monitor.close()
-      })
-    }
+    closings.push(await listenForMonitoring(settings, gateway, clock))
     const daemon = {
       drain: () => gateway.drain(),
       stop: () => {
@@ -80,6 +70,37 @@ async function runGateway(
     for (const close of closings) close()
     gateway.stop()
     await tracer?.close()
+  }
+}
+
+/** Opens what `metrics.listen` and `health.listen` name. */
+async function listenForMonitoring(
+  settings: GatewaySettings,
+  gateway: Gateway,
+  clock: Clock,
+): Promise<() => void> {
+  const monitors: { close(): void }[] = []
+  for (const setting of ['metrics.listen', 'health.listen'] as const) {
+    const at = settings[setting]
+    if (at === undefined) continue
+    // Read where somebody wants them, as the agent does: the library and node:http are large.
+    const { MonitorListener } = await import('../../transport/monitor-listen.ts')
+    const told =
+      setting === 'health.listen'
+        ? {}
+        : {
+            metrics: (await import('../../gateway/control/metrics.ts')).gatewayMetrics(
+              gateway,
+              clock,
+            ),
+          }
+    const state = (): DaemonState => gatewayState(gateway)
+    const monitor = new MonitorListener(at, { ...told, setting, state })
+    await monitor.listen()
+    monitors.push(monitor)
+  }
+  return () => {
+    for (const monitor of monitors) monitor.close()
   }
 }
 

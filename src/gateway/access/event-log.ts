@@ -1,6 +1,6 @@
 import { LogLimiter } from '../../base/log-limiter.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
-import { networkOf } from '../../transport/handshake-gate.ts'
+import { networkOf } from '../../transport/peer-address.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import { KeyedRate } from './keyed-rate.ts'
 import type { NewEvent, Records } from '../../store/records.ts'

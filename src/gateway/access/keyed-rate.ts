@@ -1,5 +1,5 @@
 import { TokenBucket } from '../../base/token-bucket.ts'
-import { networkOf } from '../../transport/handshake-gate.ts'
+import { networkOf } from '../../transport/peer-address.ts'
 
 /** Of requests that are refused, or still under way: a fleet gets in, a guesser does not get far. */
 const PER_SECOND = 5

@@ -3,6 +3,7 @@ import type { Credential } from '../../identity/key-files.ts'
 import type { Role } from '../../identity/name.ts'
 import type { HandshakeLimits } from '../../transport/handshake-gate.ts'
 import type { NetworkBudget } from '../../transport/network-budget.ts'
+import type { TrustedProxies } from '../../transport/trusted-proxies.ts'
 import { TlsListener } from '../../transport/tls-accept.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { PeerWire } from '../../tunnel/rpc-connection.ts'
@@ -15,13 +16,14 @@ export interface PeerListenerPorts {
   readonly credential: Credential
   /** What the networks of strangers may cost, over all listeners. */
   readonly strangers: NetworkBudget
+  readonly proxies: TrustedProxies
 }
 
 /** Makes the mutual-TLS listener of one role. `take`: gets each connection whose peer was judged to be of it. */
 export function peerListener(
   key: 'agents.listen' | 'callers.listen',
   role: Role,
-  { settings, ambient, credential, strangers }: PeerListenerPorts,
+  { settings, ambient, credential, strangers, proxies }: PeerListenerPorts,
   take: (wire: PeerWire) => void,
 ): TlsListener {
   return new TlsListener({
@@ -34,6 +36,7 @@ export function peerListener(
     },
     limits: handshakeLimits(settings),
     budget: strangers,
+    proxies,
     clock: ambient.clock,
     logger: ambient.logger.child({ component: `${role}s` }),
     onPeer: take,

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/logger.ts'
 import type { GatewaySettings } from '../../config/gateway-settings.ts'
 import type { EventLog } from '../access/access.ts'
-import { networkOf } from '../../transport/handshake-gate.ts'
+import { networkOf } from '../../transport/peer-address.ts'
 import type { AgentTunnel, Registry } from '../clusters/clusters.ts'
 
 /** Both must be heard from within this after the second came: an old connection of the same agent is silent by then. */

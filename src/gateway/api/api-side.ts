@@ -9,6 +9,7 @@ import type { ApiExchange } from '../../transport/api-exchange.ts'
 import { ApiListener } from '../../transport/api-listen.ts'
 import type { AddressInfo } from '../../transport/https-listen.ts'
 import type { NetworkBudget } from '../../transport/network-budget.ts'
+import type { TrustedProxies } from '../../transport/trusted-proxies.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { ProcessParts } from '../../tunnel/rpc-connection.ts'
 import { handshakeLimits, type Gatekeeper } from '../access/access.ts'
@@ -43,6 +44,7 @@ export interface ApiSidePorts {
   readonly callers: CallersDoor
   readonly gatekeeper: Gatekeeper
   readonly strangers: NetworkBudget
+  readonly proxies: TrustedProxies
 }
 
 /** What the API has to show of itself. */
@@ -139,7 +141,7 @@ export class ApiSide {
   }
 
   #listener(address: Address, isMutual: boolean): ApiListener {
-    const { settings, ambient, own, gatekeeper, strangers } = this.#ports
+    const { settings, ambient, own, gatekeeper, strangers, proxies } = this.#ports
     const { trustDomain } = settings
     return new ApiListener({
       address,
@@ -150,6 +152,7 @@ export class ApiSide {
       random: ambient.random,
       logger: ambient.logger.child({ component: 'api' }),
       budget: strangers,
+      proxies,
       ageMs: () => this.#settings['api.connectionAge'],
       admit: (facts) => {
         const denial = gatekeeper.denialOf(facts)

@@ -5,6 +5,7 @@ import { certificatePem } from '../../identity/pem.ts'
 import type { HandshakeLimits } from '../../transport/handshake-gate.ts'
 import { HttpsListener, type AddressInfo } from '../../transport/https-listen.ts'
 import type { NetworkBudget } from '../../transport/network-budget.ts'
+import type { TrustedProxies } from '../../transport/trusted-proxies.ts'
 import type { Ambient } from '../../tunnel/process-parts.ts'
 import type { Access } from '../access/access.ts'
 import type { CertificateAuthority, OwnIdentity } from '../ca/ca.ts'
@@ -22,6 +23,7 @@ export interface EnrolmentPorts {
   readonly ambient: Ambient
   /** What the networks of strangers may cost. */
   readonly strangers: NetworkBudget
+  readonly proxies: TrustedProxies
 }
 
 /** The gateway's two listeners for enrolment and renewal, and the upkeep of what its CA has published. */
@@ -64,6 +66,7 @@ export class Enrolment {
         clock,
         logger,
         budget: ports.strangers,
+        proxies: ports.proxies,
         handle: (request) => http.handle(request),
       })
     this.#listeners = [listener('enroll.listen', false), listener('enroll.renewListen', true)]
