@@ -2,7 +2,7 @@ import eslint from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist', 'src/gen', 'node_modules', 'certs-dev', '.quickstart'] },
+  { ignores: ['dist', 'packages/*/dist', 'src/gen', 'node_modules', 'certs-dev', '.quickstart'] },
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],

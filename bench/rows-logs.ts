@@ -1,7 +1,8 @@
 import { open } from 'node:fs/promises'
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { connectGateway, Logs } from '../src/client.ts'
+import { Logs } from '../src/client.ts'
+import { dialGateway } from '../src/caller/connect.ts'
 import { BuiltAgent } from './built-agent.ts'
 import { sleep } from './measure.ts'
 import { TRUST_DOMAIN, type Rig } from './rig.ts'
@@ -28,10 +29,10 @@ export async function logRows(rig: Rig, pace: Pace): Promise<Row[]> {
     logs: [{ name: 'tasks', type: 'files', directory: folder, path: '{task}.log' }],
   })
   try {
-    const client = await connectGateway({
+    const client = await dialGateway({
       address: { host: 'localhost', port: ports.callers },
       trustDomain: TRUST_DOMAIN,
-      files: rig.files('caller'),
+      credentials: rig.files('caller'),
     })
     const logs = client.cluster('bench').service(Logs)
     const read = (task: string, drop: boolean, signal: AbortSignal): ReturnType<typeof drink> =>

@@ -18,7 +18,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['dataplane', 'seal'],
   ['config'],
   ['agent', 'gateway', 'caller'],
-  ['cli', 'client.ts'],
+  ['cli', 'client.ts', 'embedded-agent.ts'],
 ]
 
 /**

@@ -1,4 +1,5 @@
-import { connectGateway, type ConnectOptions, type GatewayClient } from '../../src/client.ts'
+import { dialGateway, type DialOptions } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import type { RpcConnection } from '../../src/tunnel/rpc-connection.ts'
 import { openSealed } from '../../src/seal/open-sealed.ts'
 import { readSealingKey, sealedEnd } from '../../src/seal/sealing-key.ts'
@@ -17,8 +18,8 @@ const OPTIONS = { timeoutMs: 10_000, metadata: { tenant: 'bench' } }
 let client: GatewayClient
 let sealed: RpcConnection | undefined
 
-async function connect(options: ConnectOptions): Promise<void> {
-  client = await connectGateway(options)
+async function connect(options: DialOptions): Promise<void> {
+  client = await dialGateway(options)
 }
 
 /** Opens a sealed session; from then on what says `isSealed` goes over it. */

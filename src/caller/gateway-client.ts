@@ -6,7 +6,7 @@ import { Gateway, type Cluster } from '../gen/postern/v1/gateway_pb.js'
 import type { CallOptions, RpcChannel } from '../rpc/channel.ts'
 import { clientOf, type Client } from '../rpc/typed.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
-import { joinForward } from './join-forward.ts'
+import { joinForward, settled, type Forwarded, type ForwardEnd } from './join-forward.ts'
 import { SealedCluster, type SealOptions } from './sealed-cluster.ts'
 
 /** One connection to a gateway. */
@@ -17,7 +17,7 @@ export class GatewayClient {
   readonly #closed = Promise.withResolvers<PosternError>()
   readonly #leaving = Promise.withResolvers<undefined>()
 
-  /** @internal Made by connectGateway. */
+  /** @internal Made by dialGateway. */
   constructor(connection: RpcConnection, parts: ProcessParts) {
     this.#connection = connection
     this.#parts = parts
@@ -131,15 +131,11 @@ export class ClusterClient {
 
   /**
    * Joins a local connection to a named service of the cluster, until either side ends.
-   * Resolves when the local connection is closed: with a code unless all went well. A deadline is
-   * for all of it, not for its opening alone.
+   * Resolves when the local connection is closed. A deadline is for all of it, not for its opening alone.
+   * @throws PosternError with the code of a refusal or a loss
    */
-  forward(
-    service: string,
-    socket: Duplex,
-    options: CallOptions = {},
-  ): Promise<PosternError['code'] | undefined> {
-    return this.offer(service, socket, options)
+  forward(service: string, socket: Duplex, options: CallOptions = {}): Promise<Forwarded> {
+    return settled(this.offer(service, socket, options))
   }
 
   /** @internal As `forward`; where `mayRetry` takes the code of a refusal, the local connection is left as it was. */
@@ -148,7 +144,7 @@ export class ClusterClient {
     socket: Duplex,
     options: CallOptions,
     mayRetry?: (code: PosternError['code']) => boolean,
-  ): Promise<PosternError['code'] | undefined> {
+  ): Promise<ForwardEnd> {
     return joinForward(
       { channel: this.channel, clock: this.#clock },
       service,

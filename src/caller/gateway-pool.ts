@@ -1,5 +1,4 @@
 import type { DescService } from '@bufbuild/protobuf'
-import { readFileSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { ERROR_CODES } from '../base/error-codes.ts'
 import { asPosternError, PosternError } from '../base/errors.ts'
@@ -7,24 +6,31 @@ import { pause } from '../base/pause.ts'
 import type { Clock } from '../base/clock.ts'
 import { addressText, type Address } from '../base/address.ts'
 import type { Cluster } from '../gen/postern/v1/gateway_pb.js'
-import { readCredential, type KeyFilePaths } from '../identity/key-files.ts'
 import type { CallOptions } from '../rpc/channel.ts'
 import { rpcErrorOfCode } from '../rpc/status.ts'
 import { clientOf, type CallChannel, type Client } from '../rpc/typed.ts'
 import { backoffMs } from '../tunnel/backoff.ts'
-import { ambientOf, connectGateway, type ConnectOptions } from './connect.ts'
-import type { ClusterClient, GatewayClient } from './gateway-client.ts'
+import {
+  ambientOf,
+  dialGateway,
+  givenUp,
+  type ConnectionOptions,
+  type DialOptions,
+} from './connect.ts'
+import { areUsable, markOf } from './credentials.ts'
+import type { ClusterClient, GatewayClient, ListOptions } from './gateway-client.ts'
+import { settled, type Forwarded, type ForwardEnd } from './join-forward.ts'
 import type { SealOptions } from './sealed-cluster.ts'
 import { RetryingChannel, type Way } from './retrying-channel.ts'
 
-/** The values and collaborators that `connectGateways` is given. */
-export interface ConnectGatewaysOptions extends Omit<ConnectOptions, 'address'> {
+/** The values and collaborators that `connect` is given. */
+export interface ConnectOptions extends ConnectionOptions {
   /** The caller listener of each gateway. */
   readonly addresses: readonly Address[]
 }
 
 const STABLE_MS = 10_000
-/** How often the files of the certificate are looked at. */
+/** How often the credentials are looked at. */
 const RENEWED_LOOK_MS = 2000
 /** How long a forward waits for a gateway while none is connected. */
 const FORWARD_WAIT_MS = 10_000
@@ -35,35 +41,23 @@ const BACKOFF = { minMs: 100, maxMs: 10_000 }
  * Connects to each of several gateways, and keeps doing so: a connection that is lost, or whose gateway
  * drains, is made again. Resolves once one is up. @throws what the last one failed with, where none is
  */
-export async function connectGateways(options: ConnectGatewaysOptions): Promise<GatewayPool> {
+export async function connectPool(options: ConnectOptions): Promise<GatewayPool> {
+  const { signal } = options
+  const isGivenUp = (): boolean => signal?.aborted === true
+  if (isGivenUp()) throw givenUp()
   const gateways = new GatewayPool(options)
+  const giveUp = (): void => {
+    gateways.close()
+  }
+  signal?.addEventListener('abort', giveUp, { once: true })
   try {
     await gateways.connected()
     return gateways
   } catch (error) {
     gateways.close()
-    throw error
-  }
-}
-
-/** The bytes of the files as they are; empty where they cannot be read. */
-function contentOf({ certificateFile, keyFile, bundleFile }: KeyFilePaths): string {
-  try {
-    return [certificateFile, keyFile, bundleFile].map((path) => readFileSync(path, 'utf8')).join()
-  } catch {
-    // They are being written: looked at again.
-    return ''
-  }
-}
-
-/** Half of it may be written: then the other half is waited for. */
-function isWhole(files: KeyFilePaths, nowMs: number): boolean {
-  try {
-    readCredential(files, 'caller', nowMs)
-    return true
-  } catch {
-    // Whole is what can be used; the next look tries again.
-    return false
+    throw isGivenUp() ? givenUp() : error
+  } finally {
+    signal?.removeEventListener('abort', giveUp)
   }
 }
 
@@ -71,13 +65,13 @@ function isWhole(files: KeyFilePaths, nowMs: number): boolean {
 class KeptConnection {
   client: GatewayClient | undefined
   readonly first: Promise<void>
-  readonly #options: ConnectOptions
+  readonly #options: DialOptions
   readonly #ambient: ReturnType<typeof ambientOf>
   readonly #over = new AbortController()
   /** The one in use, and those that finish their calls. */
   readonly #clients = new Set<GatewayClient>()
 
-  constructor(options: ConnectOptions) {
+  constructor(options: DialOptions) {
     this.#options = options
     this.#ambient = ambientOf(options)
     const { promise, resolve, reject } = Promise.withResolvers<undefined>()
@@ -97,17 +91,19 @@ class KeptConnection {
     return this.#over.signal.aborted
   }
 
-  /** Whether the certificate on disk has changed before the gateway took no more calls. */
+  /** Whether the credentials have changed before the gateway took no more calls. */
   async #leavingOrRenewed(client: GatewayClient, signal: AbortSignal): Promise<boolean> {
     const over = new AbortController()
     const both = AbortSignal.any([signal, over.signal])
-    const { files } = this.#options
+    const { credentials } = this.#options
     const { clock } = this.#ambient
-    const before = contentOf(files)
+    const before = await markOf(credentials)
     const renewed = async (): Promise<boolean> => {
       while (!both.aborted) {
         await pause(clock, RENEWED_LOOK_MS, both, false)
-        if (contentOf(files) !== before && isWhole(files, clock.wallMs())) return true
+        const now = await markOf(credentials)
+        if (now === undefined || now === before) continue
+        if (await areUsable(credentials, clock.wallMs())) return true
       }
       return false
     }
@@ -121,7 +117,7 @@ class KeptConnection {
     const { clock, random } = this.#ambient
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
-        const client = await connectGateway(this.#options)
+        const client = await dialGateway({ ...this.#options, signal })
         this.client = client
         this.#clients.add(client)
         void client.closed.then(() => this.#clients.delete(client))
@@ -140,6 +136,7 @@ class KeptConnection {
         if (clock.nowMs() - upAtMs >= STABLE_MS) attempt = 0
       } catch (error) {
         onFailed(error)
+        if (this.#isOver) return
         const { code, rawMessage: reason } = asPosternError(error)
         const peer = addressText(this.#options.address)
         this.#options.logger?.warn({ peer, code, reason }, 'a gateway cannot be reached')
@@ -149,15 +146,15 @@ class KeptConnection {
   }
 }
 
-/** Connections to several gateways of one control plane. */
-export class GatewayPool {
+/** Connections to several gateways of one control plane. Ends them by `await using`, too. */
+export class GatewayPool implements AsyncDisposable {
   readonly #kept: readonly KeptConnection[]
   readonly #closed = new AbortController()
   readonly #ambient: ReturnType<typeof ambientOf>
   #turn = 0
 
-  /** @internal Made by connectGateways. */
-  constructor({ addresses, ...options }: ConnectGatewaysOptions) {
+  /** @internal Made by connectPool. */
+  constructor({ addresses, ...options }: ConnectOptions) {
     if (addresses.length === 0)
       throw new PosternError('CONFIG_INVALID', 'addresses: name one gateway at least')
     this.#ambient = ambientOf(options)
@@ -186,9 +183,9 @@ export class GatewayPool {
   }
 
   /**
-   * The clusters that any of the gateways has, each once. @throws RpcError where none of them answers
+   * The clusters that any of the gateways has, each once. `away`: also those that are not connected. @throws RpcError where none of them answers
    */
-  async listClusters(options?: CallOptions): Promise<Cluster[]> {
+  async listClusters(options?: ListOptions): Promise<Cluster[]> {
     const open = this.#open()
     if (open.length === 0) throw rpcErrorOfCode('CONNECTION_LOST', 'no gateway is connected', true)
     const answers = await Promise.allSettled(open.map((client) => client.listClusters(options)))
@@ -218,6 +215,12 @@ export class GatewayPool {
   close(): void {
     this.#closed.abort()
     for (const one of this.#kept) one.close()
+  }
+
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close()
+    return Promise.resolve()
   }
 
   /** Those that are open, beginning with another one each time. */
@@ -264,12 +267,16 @@ export class PooledCluster {
     return clientOf(service, this.channel)
   }
 
-  /** As ClusterClient.forward, over one gateway: bytes that have flowed are not sent again. */
-  async forward(
-    service: string,
-    socket: Duplex,
-    options: CallOptions = {},
-  ): Promise<PosternError['code'] | undefined> {
+  /**
+   * Joins a local connection to a named service of the cluster until either side ends, over one gateway: bytes that have flowed are
+   * not sent again. Resolves when the local connection is closed. A deadline is for all of it, not for its opening alone.
+   * @throws PosternError with the code of a refusal or a loss; the local connection is destroyed then
+   */
+  async forward(service: string, socket: Duplex, options: CallOptions = {}): Promise<Forwarded> {
+    return await settled(this.#forward(service, socket, options))
+  }
+
+  async #forward(service: string, socket: Duplex, options: CallOptions): Promise<ForwardEnd> {
     const endAtMs = this.#clock.nowMs() + FORWARD_WAIT_MS
     while (this.#clock.nowMs() < endAtMs && !this.#closed.aborted && !socket.destroyed) {
       const [client] = this.#open()
@@ -280,13 +287,13 @@ export class PooledCluster {
           refused.code = code
           return true
         }
-        const code = await this.#wayThrough(client).offer(service, socket, options, mayRetry)
-        if (refused.code === undefined) return code
+        const end = await this.#wayThrough(client).offer(service, socket, options, mayRetry)
+        if (refused.code === undefined) return end
       }
       await pause(this.#clock, FORWARD_POLL_MS, this.#closed)
     }
     socket.destroy()
-    return 'CONNECTION_LOST'
+    return { code: 'CONNECTION_LOST', bytesIn: 0, bytesOut: 0 }
   }
 
   #wayThrough(client: GatewayClient): PooledWay {

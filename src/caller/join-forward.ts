@@ -1,8 +1,27 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../base/clock.ts'
-import { PosternError } from '../base/errors.ts'
+import { ERROR_CODES } from '../base/error-codes.ts'
+import { asPosternError, PosternError } from '../base/errors.ts'
 import type { CallOptions, RpcChannel } from '../rpc/channel.ts'
 import { StreamBridge } from '../tunnel/stream-bridge.ts'
+
+/** What a forward has carried, in bytes: from the service, and to it. */
+export interface Forwarded {
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+/** The same, with a code unless all went well. */
+export interface ForwardEnd extends Forwarded {
+  readonly code: PosternError['code'] | undefined
+}
+
+/** Resolves to what a forward has carried. @throws PosternError with the code that it ended with */
+export async function settled(ending: Promise<ForwardEnd>): Promise<Forwarded> {
+  const { code, bytesIn, bytesOut } = await ending
+  if (code === undefined) return { bytesIn, bytesOut }
+  throw new PosternError(code, `the forward has ended: ${ERROR_CODES[code].meaning}`)
+}
 
 /** The channel that a forward is opened on, and the time that it goes by. */
 export interface ForwardWay {
@@ -20,7 +39,7 @@ export function joinForward(
   socket: Duplex,
   options: CallOptions,
   mayRetry?: (code: PosternError['code']) => boolean,
-): Promise<PosternError['code'] | undefined> {
+): Promise<ForwardEnd> {
   const { signal, timeoutMs = 0 } = options
   return new Promise((resolve) => {
     const onAbort = (): void => {
@@ -35,7 +54,7 @@ export function joinForward(
     const finish = (code: PosternError['code'] | undefined): void => {
       cancelDeadline?.()
       signal?.removeEventListener('abort', onAbort)
-      resolve(code)
+      resolve({ code, bytesIn: bridge.bytesIn, bytesOut: bridge.bytesOut })
     }
     const isLeft = (code: PosternError['code']): boolean => {
       if (mayRetry?.(code) !== true) return false
@@ -54,7 +73,8 @@ export function joinForward(
     } catch (error) {
       cancelDeadline?.()
       socket.destroy()
-      resolve(error instanceof PosternError ? error.code : 'INTERNAL')
+      const { code } = asPosternError(error)
+      resolve({ code, bytesIn: 0, bytesOut: 0 })
     }
   })
 }

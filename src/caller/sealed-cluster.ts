@@ -12,7 +12,7 @@ import { readSealingKey, sealedEnd, type SealingFiles } from '../seal/sealing-ke
 import { readAuthorities, type SealTrust } from '../seal/trust.ts'
 import type { SealedEnd } from '../transport/sealed-tls.ts'
 import type { ProcessParts, RpcConnection } from '../tunnel/rpc-connection.ts'
-import { joinForward } from './join-forward.ts'
+import { joinForward, settled, type Forwarded, type ForwardEnd } from './join-forward.ts'
 import { SealedChannel } from './sealed-channel.ts'
 import { withinCall } from './within-call.ts'
 
@@ -72,12 +72,8 @@ export class SealedCluster {
   }
 
   /** As ClusterClient.forward. */
-  forward(
-    service: string,
-    socket: Duplex,
-    options: CallOptions = {},
-  ): Promise<PosternError['code'] | undefined> {
-    return this.offer(service, socket, options)
+  forward(service: string, socket: Duplex, options: CallOptions = {}): Promise<Forwarded> {
+    return settled(this.offer(service, socket, options))
   }
 
   /** @internal As `forward`; where `mayRetry` takes the code of a refusal, the local connection is left as it was. */
@@ -86,7 +82,7 @@ export class SealedCluster {
     socket: Duplex,
     options: CallOptions,
     mayRetry?: (code: PosternError['code']) => boolean,
-  ): Promise<PosternError['code'] | undefined> {
+  ): Promise<ForwardEnd> {
     const { clock } = this.#parts.runtime
     try {
       const { channel } = this.#ready() ?? (await withinCall(this.#session(), options, clock))
@@ -94,7 +90,7 @@ export class SealedCluster {
     } catch (error) {
       const { code } = asPosternError(error)
       if (mayRetry?.(code) !== true) socket.destroy()
-      return code
+      return { code, bytesIn: 0, bytesOut: 0 }
     }
   }
 

@@ -18,33 +18,35 @@ import { PosternError } from '../base/errors.ts'
 import type { CallKind, FieldRules } from '../contract/call-guard.ts'
 import { dataTypeOfNumber, type CallData } from '../contract/data-type.ts'
 import type { CallContext } from './call-context.ts'
-import type { CallOptions, RpcChannel } from './channel.ts'
+import type { CallOptions } from './channel.ts'
 import { judgeFields } from './judge-fields.ts'
 import { methodData } from './method-data.ts'
 import { encodePadded } from './padding.ts'
 import type { MethodHandler, Offer } from './service.ts'
 import { RpcError, rpcErrorOfCode, statusOfCode } from './status.ts'
 
-type Out<O extends DescMessage> = Promise<MessageInitShape<O>> | MessageInitShape<O>
+/** What a handler answers with, at once or later. */
+export type HandlerAnswer<O extends DescMessage> =
+  Promise<MessageInitShape<O>> | MessageInitShape<O>
 
-/** What a service's implementation provides: one function per method. */
-export type Implementation<S extends DescService> = {
+/** One function per method of a service. `C`: what each is told of a call. */
+export type HandlersWith<S extends DescService, C> = {
   [M in keyof S['method']]: S['method'][M] extends DescMethodUnary<infer I, infer O>
-    ? (request: MessageShape<I>, context: CallContext) => Out<O>
+    ? (request: MessageShape<I>, context: C) => HandlerAnswer<O>
     : S['method'][M] extends DescMethodServerStreaming<infer I, infer O>
-      ? (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O>>
+      ? (request: MessageShape<I>, context: C) => AsyncIterable<MessageInitShape<O>>
       : S['method'][M] extends DescMethodClientStreaming<infer I, infer O>
-        ? (
-            requests: AsyncIterable<MessageShape<I>>,
-            context: CallContext,
-          ) => Promise<MessageInitShape<O>>
+        ? (requests: AsyncIterable<MessageShape<I>>, context: C) => Promise<MessageInitShape<O>>
         : S['method'][M] extends DescMethodBiDiStreaming<infer I, infer O>
           ? (
               requests: AsyncIterable<MessageShape<I>>,
-              context: CallContext,
+              context: C,
             ) => AsyncIterable<MessageInitShape<O>>
           : never
 }
+
+/** What a service's implementation provides. */
+export type Implementation<S extends DescService> = HandlersWith<S, CallContext>
 
 /** A typed client of a service. */
 export type Client<S extends DescService> = {
@@ -89,10 +91,11 @@ export function methodKind(method: DescMethod): Exclude<CallKind, 'forward'> {
 export function offersOf<S extends DescService>(
   service: S,
   implementation: Implementation<S>,
+  dataOf: (method: DescMethod) => CallData | undefined = methodData,
 ): Offer[] {
   const functions = implementation as unknown as Record<string, AnyFunction>
   return service.methods.map((method) => {
-    const data = methodData(method)
+    const data = dataOf(method) ?? methodData(method)
     const handler = handlerOf(method, data, functions[method.localName] as AnyFunction)
     return { name: methodName(method), data, handler }
   })
@@ -199,7 +202,24 @@ function writeAnswer(
 }
 
 /** Where calls go: one session, or whichever of several is open. */
-export type CallChannel = Pick<RpcChannel, 'unary' | 'serverStream' | 'clientStream' | 'bidi'>
+export interface CallChannel {
+  /** One request, one response. @throws RpcError */
+  unary(method: string, request: Uint8Array, options?: CallOptions): Promise<Buffer>
+  /** One request, many responses. @throws RpcError */
+  serverStream(method: string, request: Uint8Array, options?: CallOptions): AsyncIterable<Buffer>
+  /** Many requests, one response. @throws RpcError */
+  clientStream(
+    method: string,
+    requests: AsyncIterable<Uint8Array>,
+    options?: CallOptions,
+  ): Promise<Buffer>
+  /** Many requests, many responses. @throws RpcError */
+  bidi(
+    method: string,
+    requests: AsyncIterable<Uint8Array>,
+    options?: CallOptions,
+  ): AsyncIterable<Buffer>
+}
 
 /** Makes a typed client of a service over a channel. */
 export function clientOf<S extends DescService>(service: S, channel: CallChannel): Client<S> {
@@ -210,7 +230,7 @@ export function clientOf<S extends DescService>(service: S, channel: CallChannel
 }
 
 /** A channel for calls with one answer. */
-export type UnaryChannel = Pick<RpcChannel, 'unary'>
+export type UnaryChannel = Pick<CallChannel, 'unary'>
 
 /** Makes a typed client of a service whose methods all have one request and one answer. */
 export function unaryClientOf<S extends DescService>(service: S, channel: UnaryChannel): Client<S> {

@@ -17,7 +17,7 @@ export interface SealingFiles {
   /** PEM, PKCS#8, readable by its owner alone. */
   readonly keyFile: string
   /** PEM: leaf first, then intermediates. Undefined: who is at the other end pins the key. */
-  readonly certificateFile: string | undefined
+  readonly certificateFile?: string | undefined
 }
 
 /** The key of one end of sealed sessions. */

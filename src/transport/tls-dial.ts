@@ -5,7 +5,7 @@ import type { Credential } from '../identity/key-files.ts'
 import type { Expectation } from '../identity/leaf-rules.ts'
 import { once, total } from './edge.ts'
 import { dismiss } from './farewell.ts'
-import { DIRECT, type Egress } from './egress.ts'
+import type { Egress } from './egress.ts'
 import { judgePeer } from './judge-peer.ts'
 import { rotatedLookup, type RotatedLookup } from './rotated-lookup.ts'
 import { tlsError } from './tls-errors.ts'
@@ -45,12 +45,13 @@ export interface DialOptions {
  * @throws the network and identity codes of docs/ERRORS.md
  */
 export async function dialTls(options: DialOptions): Promise<TlsWire> {
-  const { host, port, egress = DIRECT, timeoutMs = DIAL_MS } = options
+  const { host, port, egress, timeoutMs = DIAL_MS } = options
   const signal = options.signal ?? AbortSignal.timeout(timeoutMs)
   if (options.carrier !== undefined)
     return await handshake(options, signal, await options.carrier(signal))
-  const proxy = egress.proxyFor(host, port)
-  if (proxy === undefined) return await handshake(options, signal, undefined)
+  const proxy = egress?.proxyFor(host, port)
+  if (egress === undefined || proxy === undefined)
+    return await handshake(options, signal, undefined)
   return await handshake(options, signal, await egress.through(proxy, { host, port }, signal))
 }
 

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import { Diagnostics, RpcError, type Client, type GatewayClient } from '../../src/client.ts'
+import { Diagnostics, RpcError, type Client } from '../../src/client.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { eventually } from '../support/eventually.ts'
 import { Fleet } from '../support/fleet.ts'
 

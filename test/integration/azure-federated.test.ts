@@ -4,7 +4,9 @@ import { createServer as createTls, type Server as TlsServer } from 'node:https'
 import { connect, createServer, type AddressInfo, type Server } from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { connectGateway, Secrets, type GatewayClient } from '../../src/client.ts'
+import { Secrets } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { Daemons } from '../support/daemons.ts'
 import { CALLER, GATEWAY, TRUST_DOMAIN } from '../support/pki.ts'
 import { KeyVaultStandIn } from '../support/secrets/cloud-stand-ins.ts'
@@ -98,9 +100,9 @@ describe('a federated identity of Azure', () => {
     await daemons.startGateway()
     const row = { name: 'vault', type: 'azure', url: await vault.start(), caFile: bundleFile }
     const agent = await daemons.startAgent({ allow: [], policy: { file: policy }, secrets: [row] })
-    client = await connectGateway({
+    client = await dialGateway({
       ...{ address: { host: '127.0.0.1', port: daemons.callerPort }, serverName: 'localhost' },
-      ...{ trustDomain: TRUST_DOMAIN, files: await daemons.pki.issue(CALLER) },
+      ...{ trustDomain: TRUST_DOMAIN, credentials: await daemons.pki.issue(CALLER) },
     })
     const secrets = client.cluster('c-1').service(Secrets)
     const put = { backend: 'vault', scope, name: 'text', value: Buffer.from('of-the-workload') }

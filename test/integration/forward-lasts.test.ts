@@ -4,7 +4,8 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { connectGateways, Diagnostics, RpcError } from '../../src/client.ts'
+import { Diagnostics, RpcError } from '../../src/client.ts'
+import { connectPool } from '../../src/caller/gateway-pool.ts'
 import { CallerRenewal, finishRenewal } from '../../src/cli/caller/renewal.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
 import { ControlPlane, DOMAIN } from '../support/control-plane.ts'
@@ -163,11 +164,11 @@ describe('a caller that lasts', function () {
   it('settles every call of a library user, whatever becomes of the gateways', async () => {
     const config = await issue()
     const at = (name: string): string => join(config, '..', name)
-    const gateways = await connectGateways({
+    const gateways = await connectPool({
       addresses: [{ host: '127.0.0.1', port: plane.addresses.callers.port }],
       serverName: 'localhost',
       trustDomain: DOMAIN,
-      files: {
+      credentials: {
         certificateFile: at('dba.pem'),
         keyFile: at('dba.key'),
         bundleFile: at('bundle.pem'),

@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { createServer as createTls } from 'node:tls'
 import { request } from 'node:http'
 import { TcpListener } from '../../src/transport/tcp-listen.ts'
+import { codeOfForward } from '../support/code-of-forward.ts'
 import { GATEWAY, TestPki } from '../support/pki.ts'
 import { Stack } from '../support/stack.ts'
 
@@ -76,7 +77,7 @@ describe('a forward to a target that speaks TLS', () => {
     const client = await stack.connect()
     const { promise, resolve } = Promise.withResolvers<unknown>()
     const listener = new TcpListener((socket) => {
-      void client.cluster('c-1').forward(service, socket).then(resolve)
+      void codeOfForward(client.cluster('c-1').forward(service, socket)).then(resolve)
     })
     servers.push(listener)
     const { port } = await listener.listen({ host: '127.0.0.1', port: 0 })

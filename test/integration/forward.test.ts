@@ -6,8 +6,9 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { GatewayClient } from '../../src/client.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { TcpListener } from '../../src/transport/tcp-listen.ts'
+import { codeOfForward } from '../support/code-of-forward.ts'
 import { freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { Stack } from '../support/stack.ts'
@@ -22,10 +23,9 @@ async function forward(
   codes: (string | undefined)[] = [],
 ): Promise<{ port: number; close(): void }> {
   const listener = new TcpListener((socket) => {
-    void client
-      .cluster('c-1')
-      .forward(service, socket)
-      .then((code) => codes.push(code))
+    void codeOfForward(client.cluster('c-1').forward(service, socket)).then((code) =>
+      codes.push(code),
+    )
   })
   const { port } = await listener.listen({ host: '127.0.0.1', port: 0 })
   return {

@@ -1,6 +1,7 @@
 import { plainData } from '../../src/contract/data-type.ts'
 import { expect } from 'chai'
-import { Diagnostics, Health, RpcError, type GatewayClient } from '../../src/client.ts'
+import { Diagnostics, Health, RpcError } from '../../src/client.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import type { MethodHandler } from '../../src/rpc/service.ts'
 import { eventually } from '../support/eventually.ts'
 import { Stack } from '../support/stack.ts'

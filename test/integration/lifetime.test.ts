@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { PassThrough } from 'node:stream'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { connect } from 'node:net'
+import { codeOfForward } from '../support/code-of-forward.ts'
 import { eventually } from '../support/eventually.ts'
 import { AGENT } from '../support/pki.ts'
 import { Stack } from '../support/stack.ts'
@@ -50,9 +51,11 @@ describe('what must end', function () {
   it('a forward ends with its deadline and with its signal, at both ends', async () => {
     await stack.startAgent({ services })
     const cluster = (await stack.connect()).cluster('c-1')
-    const timed = cluster.forward('sink', new PassThrough(), { timeoutMs: 200 })
+    const timed = codeOfForward(cluster.forward('sink', new PassThrough(), { timeoutMs: 200 }))
     const abort = new AbortController()
-    const cancelled = cluster.forward('sink', new PassThrough(), { signal: abort.signal })
+    const cancelled = codeOfForward(
+      cluster.forward('sink', new PassThrough(), { signal: abort.signal }),
+    )
     await eventually(() => sockets.size === 2, 'both are connected')
     abort.abort()
     expect(await cancelled).to.equal('CANCELLED')
@@ -65,7 +68,9 @@ describe('what must end', function () {
     const cluster = (await stack.connect()).cluster('c-1')
     const codes = Array.from({ length: 300 }, async () => {
       const abort = new AbortController()
-      const code = cluster.forward('sink', new PassThrough(), { signal: abort.signal })
+      const code = codeOfForward(
+        cluster.forward('sink', new PassThrough(), { signal: abort.signal }),
+      )
       abort.abort()
       return await code
     })

@@ -23,16 +23,13 @@ import { join } from 'node:path'
 import { duplexPair, type Duplex } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { gunzipSync } from 'node:zlib'
-import {
-  connectGateway,
-  Diagnostics,
-  Logs,
-  Metrics,
-  Secrets,
-  type GatewayClient,
-  type SealedCluster,
-} from '../../src/client.ts'
+import { Diagnostics, Logs, Metrics, Secrets } from '../../src/client.ts'
+import type { SealedCluster } from '../../src/caller/sealed-cluster.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { generateIdentity, identityToRecipient } from 'age-encryption'
+import type { Forwarded } from '../../src/caller/join-forward.ts'
+import { codeOfForward } from '../support/code-of-forward.ts'
 import { Daemons } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { CALLER, TRUST_DOMAIN } from '../support/pki.ts'
@@ -169,19 +166,22 @@ describe('what is relayed', function () {
     const keyFile = join(daemons.pki.folder, 'state/seal-key.pem')
     const { readSealingKey } = await import('../../src/seal/sealing-key.ts')
     const { pin } = readSealingKey({ keyFile, certificateFile: undefined })
-    client = await connectGateway({
+    client = await dialGateway({
       address: { host: '127.0.0.1', port: daemons.callerPort },
       serverName: 'localhost',
       trustDomain: TRUST_DOMAIN,
-      files: await daemons.pki.issue(CALLER),
+      credentials: await daemons.pki.issue(CALLER),
     })
     return { open: client, sealed: client.sealed('c-1', { ...key, pins: [pin] }) }
   }
 
   /** A request through a forward; its answer is the marker of the path. */
-  async function ask(forward: (socket: Duplex) => unknown, path: keyof Markers): Promise<void> {
+  async function ask(
+    forward: (socket: Duplex) => Promise<Forwarded>,
+    path: keyof Markers,
+  ): Promise<void> {
     const [near, far] = duplexPair()
-    forward(far)
+    void codeOfForward(forward(far))
     const call = request({
       method: 'POST',
       path: `/${path}`,

@@ -1,7 +1,8 @@
 import { expect } from 'chai'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connectGateway, Diagnostics, RpcError } from '../../src/client.ts'
+import { Diagnostics, RpcError } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { runToolBeside } from '../support/openssl.ts'
@@ -99,10 +100,10 @@ describe('probes of a daemon', function () {
     expect(other.text).to.include('/readyz')
     const address = `http://127.0.0.1:${String(port)}/livez`
     expect(await runToolBeside('curl', ['-sS', '-X', 'POST', address])).to.include('GET /metrics')
-    const client = await connectGateway({
+    const client = await dialGateway({
       address: { host: 'localhost', port: daemons.callerPort },
       trustDomain: TRUST_DOMAIN,
-      files: await daemons.pki.issue(CALLER),
+      credentials: await daemons.pki.issue(CALLER),
     })
     const endless = client
       .cluster('c-1')

@@ -2,7 +2,9 @@ import { expect } from 'chai'
 import { statSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { connectGateway, Diagnostics, RpcError, type GatewayClient } from '../../src/client.ts'
+import { Diagnostics, RpcError } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import type { StatusJson } from '../support/status-now.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
@@ -22,10 +24,10 @@ describe('real processes', function () {
   })
 
   async function client(): Promise<GatewayClient> {
-    return await connectGateway({
+    return await dialGateway({
       address: { host: 'localhost', port: daemons.callerPort },
       trustDomain: TRUST_DOMAIN,
-      files: await daemons.pki.issue(CALLER),
+      credentials: await daemons.pki.issue(CALLER),
     })
   }
 

@@ -1,3 +1,4 @@
+import { codeOfForward } from '../support/code-of-forward.ts'
 import { allowAll } from '../support/allow-all.ts'
 import { expect } from 'chai'
 import { writeFileSync } from 'node:fs'
@@ -6,7 +7,9 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import type { Child } from '../../scripts/child-processes.ts'
 import type { StatusJson } from '../support/status-now.ts'
-import { connectGateway, Diagnostics, type GatewayClient } from '../../src/client.ts'
+import { Diagnostics } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { AGENT, CALLER, TRUST_DOMAIN } from '../support/pki.ts'
@@ -29,10 +32,10 @@ describe('a reload by SIGHUP', function () {
     write({ allow: [{ caller: '*', methods: ['*'], services: ['*'] }] })
     agent = daemons.start('agent', 'run', '--config', file)
     await agent.waitFor('the tunnel is up', 150000)
-    client = await connectGateway({
+    client = await dialGateway({
       address: { host: 'localhost', port: daemons.callerPort },
       trustDomain: TRUST_DOMAIN,
-      files: await daemons.pki.issue(CALLER),
+      credentials: await daemons.pki.issue(CALLER),
     })
   })
   afterEach(() => {
@@ -74,7 +77,7 @@ describe('a reload by SIGHUP', function () {
   const forward = async () => {
     const socket = new PassThrough()
     setTimeout(() => socket.destroy(), 300)
-    return await client.cluster('c-1').forward('web', socket)
+    return await codeOfForward(client.cluster('c-1').forward('web', socket))
   }
   const EVERYTHING = allowAll()
   const WITH_WEB = allowAll([{ name: 'web' }])

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { GatewayClient } from '../../src/client.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { Runs } from '../../src/gen/postern/v1/runs_pb.js'
 import { plainData } from '../../src/contract/data-type.ts'
 import type { RpcError } from '../../src/rpc/status.ts'

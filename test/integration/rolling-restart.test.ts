@@ -5,7 +5,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Child } from '../../scripts/child-processes.ts'
-import { connectGateways, Diagnostics, type GatewayPool } from '../../src/client.ts'
+import { Diagnostics, type GatewayPool } from '../../src/client.ts'
+import { connectPool } from '../../src/caller/gateway-pool.ts'
 import { Daemons, freePort } from '../support/daemons.ts'
 import { eventually } from '../support/eventually.ts'
 import { AGENT, CALLER, GATEWAY, TRUST_DOMAIN } from '../support/pki.ts'
@@ -158,10 +159,10 @@ describe('a rolling restart of two gateways and two agents', function () {
   it('fails no call', async () => {
     const running = { gateways: [await gateway('1'), await gateway('2')], agents: [] as Child[] }
     for (const name of NAMES) running.agents.push(await agent(name))
-    gateways = await connectGateways({
+    gateways = await connectPool({
       addresses: NAMES.map((name) => ({ host: 'localhost', port: portsOf(name).callers })),
       trustDomain: TRUST_DOMAIN,
-      files: await daemons.pki.issue(CALLER),
+      credentials: await daemons.pki.issue(CALLER),
     })
     closeGateways = () => {
       gateways.close()
@@ -191,11 +192,14 @@ describe('a rolling restart of two gateways and two agents', function () {
     const first = await gateway('1')
     await gateway('2')
     await agent('1')
-    gateways = await connectGateways({
+    gateways = await connectPool({
       addresses: NAMES.map((name) => ({ host: 'localhost', port: portsOf(name).callers })),
       trustDomain: TRUST_DOMAIN,
-      files: await daemons.pki.issue(CALLER),
+      credentials: await daemons.pki.issue(CALLER),
     })
+    closeGateways = () => {
+      gateways.close()
+    }
     const shown = await daemons.run('gateway', 'status', '--json', '--socket', socketOf('gw-1'))
     expect(shown.status).to.equal(0)
     expect(JSON.parse(shown.text)).to.include({ health: 'healthy', tunnels: 1, agents: 1 })

@@ -8,7 +8,8 @@ import { join } from 'node:path'
 import { systemRandom } from '../../src/base/random.ts'
 import { readExecutor } from '../../src/config/executor-row.ts'
 import { Spill } from '../../src/dataplane/events/spill.ts'
-import { Phase, Runs, type Client, type GatewayClient } from '../../src/client.ts'
+import { Phase, Runs, type Client } from '../../src/client.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import {
   PostRequestSchema,
   PostResponseSchema,

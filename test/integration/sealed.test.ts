@@ -5,9 +5,11 @@ import { writeFileSync } from 'node:fs'
 import { duplexPair, PassThrough } from 'node:stream'
 import { writeLockdown } from '../../src/agent/guard/guard.ts'
 import { Relay } from '../../src/gateway/callers/relay.ts'
-import { Diagnostics, type RpcError, type SealedCluster } from '../../src/client.ts'
+import { Diagnostics, type RpcError } from '../../src/client.ts'
+import type { SealedCluster } from '../../src/caller/sealed-cluster.ts'
 import { makeCrl } from '../../src/identity/make-crl.ts'
 import { certificatePem, pemText } from '../../src/identity/pem.ts'
+import { rejection } from '../support/code-of.ts'
 import { eventually } from '../support/eventually.ts'
 import { AGENT, CALLER } from '../support/pki.ts'
 import { ShiftedClock } from '../support/shifted-clock.ts'
@@ -62,7 +64,7 @@ describe('sealed calls', function () {
     const chunks: Buffer[] = []
     for await (const chunk of near) chunks.push(chunk as Buffer)
     expect(Buffer.concat(chunks).toString()).to.equal('ABCbye')
-    expect(await ended).to.equal(undefined)
+    expect(await ended).to.deep.equal({ bytesIn: 6, bytesOut: 3 })
     server.close()
   })
 
@@ -184,7 +186,7 @@ describe('sealed calls', function () {
     expect(await reasonOf(echo(at.cluster(stranger), 'x'))).to.include('is not pinned')
     expect(await reasonOf(echo(at.client.cluster('c-1'), 'x'))).to.include('may not use')
     const socket = new PassThrough()
-    expect(await at.cluster(stranger).forward('db', socket)).to.equal('SEAL_REFUSED')
+    await rejection(at.cluster(stranger).forward('db', socket), 'SEAL_REFUSED')
     expect(socket.destroyed).to.equal(true)
     at.client.close()
     const refused = at.lines().map(({ known, method, code }) => [known, method, code])

@@ -2,7 +2,9 @@ import { expect } from 'chai'
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connectGateway, Secrets, type GatewayClient } from '../../src/client.ts'
+import { Secrets } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import type { Child } from '../../scripts/child-processes.ts'
 import { Daemons } from '../support/daemons.ts'
 import { CALLER, GATEWAY, TRUST_DOMAIN } from '../support/pki.ts'
@@ -52,11 +54,11 @@ describe('a secret that was written', function () {
         },
       ],
     })
-    client = await connectGateway({
+    client = await dialGateway({
       address: { host: '127.0.0.1', port: daemons.callerPort },
       serverName: 'localhost',
       trustDomain: TRUST_DOMAIN,
-      files: await daemons.pki.issue(CALLER),
+      credentials: await daemons.pki.issue(CALLER),
     })
     const sealFiles = { keyFile: join(folder, 'state/seal-key.pem'), certificateFile: undefined }
     const { pin } = readSealingKey(sealFiles)

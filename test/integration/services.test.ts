@@ -1,3 +1,4 @@
+import { codeOfForward } from '../support/code-of-forward.ts'
 import { noteText } from '../support/seen.ts'
 import { expect } from 'chai'
 import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js'
@@ -8,7 +9,8 @@ import { createServer, type AddressInfo } from 'node:net'
 import { Duplex } from 'node:stream'
 import { statusNow } from '../support/status-now.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { Health, RpcError, type GatewayClient } from '../../src/client.ts'
+import { Health, RpcError } from '../../src/client.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { readProbe } from '../../src/config/probe-row.ts'
 import { checkTarget } from '../../src/dataplane/check-target.ts'
 import { HealthCheckResponse_ServingStatus as Status } from '../../src/gen/grpc/health/v1/health_pb.js'
@@ -61,7 +63,7 @@ describe('services that are probed', function () {
         done()
       },
     })
-    const result = gateway.cluster('c-1').forward('web', socket)
+    const result = codeOfForward(gateway.cluster('c-1').forward('web', socket))
     setTimeout(() => socket.destroy(), 300)
     noteText((await result) ?? '')
     return await result

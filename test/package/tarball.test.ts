@@ -5,10 +5,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ChildProcesses } from '../../scripts/child-processes.ts'
+import type { KeyFilePaths } from '../../src/identity/key-files.ts'
+import { eventually } from '../support/eventually.ts'
+import { AGENT, TRUST_DOMAIN } from '../support/pki.ts'
 import { smoke } from '../support/smoke.ts'
+import { Stack } from '../support/stack.ts'
+import { unnamedTypes } from '../support/unnamed-types.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const TSC = join(ROOT, 'node_modules/.bin/tsc')
+
+const SERVING = readFileSync(join(ROOT, 'docs/SERVING.md'), 'utf8')
+/** As docs/SERVING.md shows it in two places. */
+const ACME = `syntax = "proto3";
+package acme.v1;
+${/```proto\n(.*?)```/s.exec(SERVING)?.[1] ?? ''}
+${/`(message Job \{.*?\})`/.exec(SERVING)?.[1] ?? ''}
+`
+const POLICY = 'version: 1\nrules: [{ name: all, callers: ["*"], methods: ["*"] }]\n'
 
 const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   version: string
@@ -63,23 +77,54 @@ describe('the packed tarball', function () {
     }
   })
 
-  it('installs in an empty TypeScript project, with types for all that its functions return', () => {
+  it('is an agent in a TypeScript program, as docs/SERVING.md says', async () => {
     const project = join(folder, 'project')
-    mkdirSync(project)
+    mkdirSync(join(project, 'src'), { recursive: true })
     writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'x', type: 'module' }))
-    install(project, tarball, '@types/node')
+    install(project, tarball, '@bufbuild/protobuf', '@bufbuild/protoc-gen-es', '@types/node')
     const options = {
       compilerOptions: {
-        ...{ target: 'es2024', module: 'nodenext', strict: true, noEmit: true },
-        ...{ exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, types: ['node'] },
+        ...{ target: 'es2024', module: 'nodenext', strict: true, types: ['node'] },
+        ...{ exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true },
+        ...{ outDir: 'out', rootDir: 'src', skipLibCheck: false },
       },
     }
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(options))
-    writeFileSync(join(project, 'index.ts'), USE)
-    expect(run(TSC, project)).to.equal('')
+    writeFileSync(join(project, 'acme.proto'), ACME)
+    const [, generate = ''] = /^\$ (PATH=.* protoc .*)$/m.exec(SERVING) ?? []
+    execFileSync('sh', ['-c', generate], { cwd: project, stdio: 'pipe' })
+    const [, text = ''] = /```ts\n(.*?)```/s.exec(SERVING) ?? []
+    const stack = await Stack.start()
+    try {
+      writeFileSync(join(project, 'policy.yaml'), POLICY)
+      writeFileSync(join(project, 'agent.yaml'), settingsFor(stack, await stack.pki.issue(AGENT)))
+      writeFileSync(join(project, 'src/index.ts'), text)
+      expect(run(TSC, project)).to.equal('')
+      const started = children.start('embedded', 'sh', [
+        ...['-c', `cd ${project} && exec node out/index.js`],
+      ])
+      await eventually(() => started.text.includes('healthy'), 'it is up')
+      const { channel } = (await stack.connect()).cluster('c-1')
+      const job = Buffer.from([0x0a, 1, 0x78])
+      const answer = await channel.unary('acme.v1.Jobs/Get', job)
+      expect(answer.toString('hex')).to.equal('0a01781007')
+      const error = await channel
+        .unary('acme.v1.Jobs/Get', Buffer.alloc(0))
+        .catch((e: unknown) => e)
+      expect(error).to.include({ status: 'INVALID_ARGUMENT', rawMessage: 'name: a job has one' })
+      expect(started.text).to.include('tester asks for x')
+      started.process.kill('SIGTERM')
+      expect(await started.ended).to.equal(0)
+    } finally {
+      stack.stop()
+    }
     // What resolves to any would pass everything, a mistake too.
-    writeFileSync(join(project, 'index.ts'), USE.replace("{ service: '' }", '{ service: 7 }'))
-    expect(run(TSC, project)).to.match(/index\.ts.*number.*string/s)
+    writeFileSync(join(project, 'src/index.ts'), text.replace('size: 7n', "size: 'x'"))
+    expect(run(TSC, project)).to.match(/index\.ts.*string.*bigint/s)
+  })
+
+  it('lets every type be named that appears in what it exports', () => {
+    expect(unnamedTypes(join(ROOT, 'dist/embedded-agent.d.ts'))).to.deep.equal([])
   })
 })
 
@@ -91,34 +136,18 @@ function run(command: string, cwd: string): string {
   }
 }
 
-const USE = `
-import {
-  connectGateway, connectGateways, Health, PosternError, RpcError,
-  type CallChannel, type Cluster, type ClusterClient, type PooledCluster, type ErrorCode,
-  type GatewayClient, type GatewayPool, type RpcChannel, type StatusName,
-} from 'postern'
-
-const files = { certificateFile: 'a.pem', keyFile: 'a.key', bundleFile: 'bundle.pem' }
-const trustDomain = 'example.com'
-
-export async function main(): Promise<StatusName | ErrorCode | undefined> {
-  const many: GatewayPool = await connectGateways({
-    addresses: [{ host: 'gw', port: 7444 }], trustDomain, files,
-  })
-  const one: GatewayClient = await connectGateway({ address: { host: 'gw', port: 7444 }, trustDomain, files })
-  const lists: Cluster[][] = [await one.listClusters(), await many.listClusters()]
-  const cluster: PooledCluster = many.cluster(lists[0]?.[0]?.name ?? 'c-1')
-  const single: ClusterClient = one.cluster('c-1')
-  const channels: [CallChannel, RpcChannel] = [cluster.channel, single.channel]
-  try {
-    const { status } = await cluster.service(Health).check({ service: '' }, { timeoutMs: 5000 })
-    const left: number = status
-    console.log(left, channels.length)
-  } catch (error) {
-    if (error instanceof RpcError) return error.status
-    if (error instanceof PosternError) return error.code
-  }
-  many.close()
-  return undefined
-}
+function settingsFor(stack: Stack, files: KeyFilePaths): string {
+  return `trustDomain: ${TRUST_DOMAIN}
+gateway:
+  address: 127.0.0.1:${String(stack.agentPort)}
+  serverName: localhost
+identity:
+  certificateFile: ${files.certificateFile}
+  keyFile: ${files.keyFile}
+  bundleFile: ${files.bundleFile}
+state:
+  directory: ./state
+policy:
+  file: ./policy.yaml
 `
+}

@@ -39,6 +39,7 @@ export const BANS: readonly Ban[] = [
     allowedIn: [
       'src/base/',
       'src/caller/connect.ts',
+      'src/embedded-agent.ts',
       'src/cli/program/surroundings.ts',
       'src/transport/',
     ],

@@ -1,4 +1,5 @@
-import { Diagnostics, RpcError, type GatewayClient } from '../../src/client.ts'
+import { Diagnostics, RpcError } from '../../src/client.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 
 const WORKERS = 8
 const CALL_MS = 20_000

@@ -8,7 +8,8 @@ import { enroll } from '../../src/agent/enrolment/enroll.ts'
 import { writeEnrollUrl } from '../../src/agent/enrolment/enroll-url.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { connectGateway, type GatewayClient } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
 import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
@@ -234,10 +235,10 @@ export class ControlPlane {
     const dir = join(this.folder, 'callers')
     const { status, stderr } = await this.command('certs', 'issue', '--caller', name, '--dir', dir)
     if (status !== 0) throw new Error(stderr)
-    const client = await connectGateway({
+    const client = await dialGateway({
       address: { host: 'localhost', port: this.addresses.callers.port },
       trustDomain: DOMAIN,
-      files: {
+      credentials: {
         certificateFile: join(dir, `${name}.pem`),
         keyFile: join(dir, `${name}.key`),
         bundleFile: join(dir, 'bundle.pem'),

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { Agent } from '../../src/agent/agent.ts'
 import { systemRandom } from '../../src/base/random.ts'
 import { systemClock } from '../../src/base/system-clock.ts'
-import { connectGateway, type GatewayClient } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { AGENT_SETTINGS } from '../../src/config/agent-settings.ts'
 import { GATEWAY_SETTINGS } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
@@ -118,10 +119,10 @@ export class Fleet {
   }
 
   async connect(index = 0): Promise<GatewayClient> {
-    const client = await connectGateway({
+    const client = await dialGateway({
       address: { host: 'localhost', port: this.at(index).callerPort },
       trustDomain: TRUST_DOMAIN,
-      files: await this.pki.issue(CALLER),
+      credentials: await this.pki.issue(CALLER),
     })
     this.clients.push(client)
     return client

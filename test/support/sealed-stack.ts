@@ -1,12 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Agent } from '../../src/agent/agent.ts'
-import {
-  Diagnostics,
-  type GatewayClient,
-  type SealedCluster,
-  type SealOptions,
-} from '../../src/client.ts'
+import { Diagnostics, type SealOptions } from '../../src/client.ts'
+import type { SealedCluster } from '../../src/caller/sealed-cluster.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { sealingKey } from './sealing.ts'
 import { Stack } from './stack.ts'
 
@@ -27,9 +24,12 @@ export class SealedStack {
     this.key = sealingKey(stack.pki.folder, 'console')
   }
 
-  static async start(flags: Readonly<Record<string, string>> = {}): Promise<SealedStack> {
+  static async start(
+    flags: Readonly<Record<string, string>> = {},
+    policy = FIRST_HAND,
+  ): Promise<SealedStack> {
     const sealed = new SealedStack(await Stack.start())
-    writeFileSync(sealed.policy, FIRST_HAND)
+    writeFileSync(sealed.policy, policy)
     sealed.agent = await sealed.stack.startAgent({
       allow: '[]',
       'policy.file': sealed.policy,

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { Agent } from '../../src/agent/agent.ts'
 import type { Clock } from '../../src/base/clock.ts'
 import { systemRandom } from '../../src/base/random.ts'
-import { connectGateway, type GatewayClient } from '../../src/client.ts'
+import { dialGateway } from '../../src/caller/connect.ts'
+import type { GatewayClient } from '../../src/caller/gateway-client.ts'
 import { AGENT_SETTINGS, type AgentSettings } from '../../src/config/agent-settings.ts'
 import { GATEWAY_SETTINGS, type GatewaySettings } from '../../src/config/gateway-settings.ts'
 import { loadSettings } from '../../src/config/load.ts'
@@ -107,11 +108,11 @@ export class Stack {
   }
 
   async connect(files?: KeyFilePaths, clock?: Clock): Promise<GatewayClient> {
-    const client = await connectGateway({
+    const client = await dialGateway({
       address: { host: '127.0.0.1', port: this.callerPort },
       serverName: 'localhost',
       trustDomain: TRUST_DOMAIN,
-      files: files ?? (await this.pki.issue(CALLER)),
+      credentials: files ?? (await this.pki.issue(CALLER)),
       ...(clock === undefined ? {} : { clock }),
     })
     this.clients.push(client)

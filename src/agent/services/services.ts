@@ -7,6 +7,7 @@ import type { ClusterDescription } from '../../dataplane/cluster.ts'
 import { forwardOffer } from '../../dataplane/forwards.ts'
 import { HealthBoard } from '../../dataplane/health.ts'
 import type { Probes, ServiceHealth } from '../../dataplane/probes.ts'
+import type { EmbeddedService } from '../../dataplane/vendor/vendor.ts'
 import type { DispatchRequest } from '../../gen/postern/dataplane/v1/tasks_pb.js'
 import type { Identity } from '../../identity/name.ts'
 import type { Guard } from '../../guard/guard.ts'
@@ -107,6 +108,12 @@ export class Services {
   /** Offers methods to gateways, and to nobody else. */
   offerToGateways(offers: readonly Offer[]): void {
     for (const offer of offers) this.#forGateways.offer(offer)
+  }
+
+  /** Offers a service whose handlers run in this process; before the start. */
+  embed(service: EmbeddedService): void {
+    this.#vendors.embed(service)
+    this.version++
   }
 
   /** Of every service that is probed and was looked at. */

@@ -4,7 +4,12 @@ import { createHash } from 'node:crypto'
 import { fileMarks } from '../../base/file-marks.ts'
 import type { HealthBoard } from '../../dataplane/health.ts'
 import type { ServiceHealth } from '../../dataplane/probes.ts'
-import { type GrpcRow, type VendorPorts, VendorService } from '../../dataplane/vendor/vendor.ts'
+import {
+  type EmbeddedService,
+  type GrpcRow,
+  type VendorPorts,
+  VendorService,
+} from '../../dataplane/vendor/vendor.ts'
 import type { RpcServer } from '../../rpc/server.ts'
 
 /** What is known of a vendor's server, for status. */
@@ -32,6 +37,7 @@ export class Vendors {
   readonly #board: HealthBoard
   readonly #ports: VendorPorts
   readonly #held = new Map<string, Held>()
+  readonly #embedded: EmbeddedService[] = []
   #isStarted = false
   #described: Described | undefined
 
@@ -51,8 +57,16 @@ export class Vendors {
     const gone = [...this.#held.keys()].filter((name) => !names.has(name))
     for (const name of [...gone, ...made.map(({ service }) => service.row.name)]) this.#drop(name)
     for (const held of made) this.#take(held)
-    if (gone.length + made.length > 0) this.#described = describedBy([...this.#held.values()])
+    if (gone.length + made.length > 0) this.#describe()
     return gone.length + made.length > 0
+  }
+
+  /** Offers a service whose handlers run in this process; it stays. */
+  embed(service: EmbeddedService): void {
+    this.#embedded.push(service)
+    for (const offer of service.offers) this.#server.offer(offer)
+    this.#board.set(service.name, true)
+    this.#describe()
   }
 
   start(): void {
@@ -70,9 +84,18 @@ export class Vendors {
   }
 
   report(): VendorReport[] {
-    return [...this.#held.values()].map(({ service: { row, health } }) => ({
+    const here = this.#embedded.map(({ name }) => ({
+      ...{ name, target: 'in this process', health: undefined },
+    }))
+    const behind = [...this.#held.values()].map(({ service: { row, health } }) => ({
       ...{ name: row.name, target: targetText(row), health },
     }))
+    return [...here, ...behind]
+  }
+
+  #describe(): void {
+    const behind = [...this.#held.values()].map(({ service }) => service.descriptors?.files ?? [])
+    this.#described = describedBy([...this.#embedded.map(({ files }) => files), ...behind])
   }
 
   #make(row: GrpcRow, mark: string): Held {
@@ -98,11 +121,9 @@ export class Vendors {
 }
 
 /** One set of descriptions out of those of all servers: of files with one name the first. */
-function describedBy(held: readonly Held[]): Described | undefined {
+function describedBy(all: readonly FileDescriptorSet['file'][]): Described | undefined {
   const files = new Map<string, FileDescriptorSet['file'][number]>()
-  for (const { service } of held)
-    for (const file of service.descriptors?.files ?? [])
-      if (!files.has(file.name)) files.set(file.name, file)
+  for (const file of all.flat()) if (!files.has(file.name)) files.set(file.name, file)
   if (files.size === 0) return undefined
   const set = create(FileDescriptorSetSchema, { file: [...files.values()] })
   const bytes = Buffer.from(toBinary(FileDescriptorSetSchema, set))

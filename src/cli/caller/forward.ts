@@ -1,5 +1,5 @@
 import { parseAddress } from '../../base/address.ts'
-import { PosternError } from '../../base/errors.ts'
+import { asPosternError, PosternError } from '../../base/errors.ts'
 import type { GatewayPool } from '../../caller/gateway-pool.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { TcpListener } from '../../transport/tcp-listen.ts'
@@ -77,8 +77,8 @@ async function run(
   const cluster = gateways.cluster(name, seal)
   const listener = new TcpListener((socket) => {
     // The file is read for each: tokens are short-lived, and somebody else renews it.
-    void cluster.forward(service, socket, userTokenOf(args)).then((code) => {
-      if (code !== undefined) output.note(`gateway: a connection to ${service} ended: ${code}`)
+    cluster.forward(service, socket, userTokenOf(args)).catch((error: unknown) => {
+      output.note(`gateway: a connection to ${service} ended: ${asPosternError(error).code}`)
     })
   })
   const renewal = callerRenewal(settings, surroundings)

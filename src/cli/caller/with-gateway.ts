@@ -1,6 +1,6 @@
-import { connectGateway, type ConnectOptions } from '../../caller/connect.ts'
+import { dialGateway, type DialOptions } from '../../caller/connect.ts'
 import type { GatewayClient } from '../../caller/gateway-client.ts'
-import { connectGateways, type GatewayPool } from '../../caller/gateway-pool.ts'
+import { connectPool, type GatewayPool } from '../../caller/gateway-pool.ts'
 import { CALLER_SETTINGS, type CallerSettings } from '../../config/gateway-settings.ts'
 import { finishRenewal } from './renewal.ts'
 import { type Surroundings, settingsOf, type SettingsArguments } from '../program/program.ts'
@@ -12,7 +12,7 @@ export async function withGateway(
   use: (gateway: GatewayClient) => Promise<number>,
 ): Promise<number> {
   const settings = callerSettings(args, surroundings)
-  const gateway = await connectGateway({
+  const gateway = await dialGateway({
     ...connectOptions(settings, surroundings),
     address: settings['gateway.address'],
   })
@@ -29,7 +29,7 @@ export async function withGateways(
   surroundings: Surroundings,
   use: (gateways: GatewayPool) => Promise<number>,
 ): Promise<number> {
-  const gateways = await connectGateways({
+  const gateways = await connectPool({
     ...connectOptions(settings, surroundings),
     addresses: [settings['gateway.address'], ...settings['gateway.addresses']],
   })
@@ -51,7 +51,7 @@ export function callerSettings(
 function connectOptions(
   settings: CallerSettings,
   surroundings: Surroundings,
-): Omit<ConnectOptions, 'address'> {
+): Omit<DialOptions, 'address'> {
   const serverName = settings['gateway.serverName']
   const files = {
     certificateFile: settings['identity.certificateFile'],
@@ -63,7 +63,7 @@ function connectOptions(
   return {
     ...(serverName === undefined ? {} : { serverName }),
     trustDomain: settings.trustDomain,
-    files,
+    credentials: files,
     settings,
     clock,
     random,

@@ -1,6 +1,6 @@
 import { hasOption, type DescMethod, type DescService } from '@bufbuild/protobuf'
 import { PosternError } from '../../base/errors.ts'
-import { plainData, type CallData } from '../../contract/data-type.ts'
+import { plainData, type CallData, type DataType } from '../../contract/data-type.ts'
 import { data as option } from '../../gen/postern/v1/data_pb.js'
 import { CATALOG } from '../../guard/catalog.ts'
 import { judgeOffer } from '../../guard/judge-offer.ts'
@@ -35,7 +35,7 @@ export function vendorMethods(row: GrpcRow): VendorMethods {
   const rows = new Map(named.map((one) => [one.name, one]))
   const described = descriptors === undefined ? [] : servicesIn(descriptors, rows)
   const found = described.flatMap(({ methods }) =>
-    methods.map((method) => describedMethod(method, rows.get(methodName(method)))),
+    methods.map((method) => describedMethod(method, rows.get(methodName(method))?.dataType)),
   )
   const known = new Set(found.map((one) => one.name))
   const bare = named.filter((one) => !known.has(one.name)).map(bareMethod)
@@ -45,7 +45,7 @@ export function vendorMethods(row: GrpcRow): VendorMethods {
       'CONFIG_INVALID',
       `service ${name}: no method of its descriptors has the option (postern.v1.data), and the row names none`,
     )
-  for (const method of all) judge(method, name)
+  for (const method of all) judgeMethod(method, name)
   return { methods: all, descriptors }
 }
 
@@ -61,9 +61,17 @@ function servicesIn(
     )
 }
 
+/** The methods of a described service, with the data that their descriptions declare, or that is said by name. @throws CONFIG_INVALID */
+export function describedMethods(
+  { methods }: DescService,
+  dataTypes: Readonly<Record<string, DataType>>,
+): VendorMethod[] {
+  return methods.map((method) => describedMethod(method, dataTypes[methodName(method)]))
+}
+
 /** The customer's own word comes before that of the description. */
-function describedMethod(method: DescMethod, row: MethodRow | undefined): VendorMethod {
-  const data = row === undefined ? bounded(methodData(method)) : plainData(row.dataType)
+function describedMethod(method: DescMethod, said: DataType | undefined): VendorMethod {
+  const data = said === undefined ? bounded(methodData(method)) : plainData(said)
   return { name: methodName(method), kind: methodKind(method), data, description: method }
 }
 
@@ -80,8 +88,8 @@ function bareMethod({ name, kind, dataType }: MethodRow): VendorMethod {
   return { name, kind, data: plainData(dataType), description: undefined }
 }
 
-/** Messages that hold metadata are bounded field by field, which takes their description. */
-function judge({ name, data, description }: VendorMethod, service: string): void {
+/** Messages that hold metadata are bounded field by field, which takes their description. @throws CONFIG_INVALID */
+export function judgeMethod({ name, data, description }: VendorMethod, service: string): void {
   if ([data.carries, data.request, data.response].includes('own'))
     throw new PosternError(
       'CONFIG_INVALID',
