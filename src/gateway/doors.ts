@@ -7,6 +7,9 @@ import type { GatewayAddresses } from './listening.ts'
 
 /** How long callers of the API have to hear that a gateway leaves, in ms. */
 const LEAVE_MS = 1200
+/** How long the last calls have to be told that they are over, in ms. */
+const TELL_MS = 1000
+const LOOK_MS = 20
 
 type DoorRooms = Pick<Rooms, 'listeners' | 'fronts' | 'enrolment' | 'api' | 'proxies'>
 
@@ -57,6 +60,13 @@ export class Doors {
     const { connections } = this.#rooms.api.report()
     this.shut()
     if (connections > 0) await pause(clock, LEAVE_MS)
+  }
+
+  /** Calls of the API that still run fail, and their callers have a moment to hear of it. */
+  async endCalls(clock: Clock): Promise<void> {
+    this.#rooms.api.endCalls()
+    for (let waitedMs = 0; this.isBusy && waitedMs < TELL_MS; waitedMs += LOOK_MS)
+      await pause(clock, LOOK_MS)
   }
 
   /** Ends what is not over yet, too. */

@@ -122,6 +122,7 @@ export class Gateway implements GatewayRooms {
     const { agents, callers } = this.#rooms
     const all = [[...agents.connections], [...callers.connections]] as const
     await drainConnections(...all, this.#settings, this.#ambient.clock, () => this.#doors.isBusy)
+    await this.#doors.endCalls(this.#ambient.clock)
     // Who went with us, and that they went: a store that fails has said so.
     await this.#rooms.book?.write().catch(() => undefined)
     this.stop()

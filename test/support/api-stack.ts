@@ -53,15 +53,21 @@ export class ApiStack {
     this.files = files
   }
 
-  /** `metadata`: names that the agent's policy lets through. */
+  /** `metadata`: names that the agent's policy lets through; `ofAgent`: its rules and settings, where they are others. */
   static async start(
     flags: Readonly<Record<string, string>> = {},
     metadata = ['served-by', 'cost', 'tenant', 'grpc-status-details-bin', 'blob-bin'],
+    ofAgent: { rules?: string; flags?: Readonly<Record<string, string>> } = {},
   ): Promise<ApiStack> {
     const stack = await Stack.start({ 'api.listen': '127.0.0.1:0', ...flags })
     const policy = join(stack.pki.folder, 'policy.yaml')
-    writeFileSync(policy, `version: 1\nmetadata: [${metadata.join(', ')}]\n${RULES}`)
-    const agent = await stack.dialAgent({ 'policy.file': policy, allow: '[]' })
+    writeFileSync(
+      policy,
+      `version: 1\nmetadata: [${metadata.join(', ')}]\n${ofAgent.rules ?? RULES}`,
+    )
+    const agent = await stack.dialAgent({
+      ...{ 'policy.file': policy, allow: '[]', ...ofAgent.flags },
+    })
     // Before it has registered, so that the gateway hears of it.
     offerEcho(agent.services.server)
     await eventually(() => agent.tunnel.state.name === 'ready', 'the tunnel is up')

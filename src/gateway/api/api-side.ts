@@ -130,6 +130,11 @@ export class ApiSide {
     for (const listener of this.#all) listener.drain()
   }
 
+  /** Calls that run fail, and their callers are told why. */
+  endCalls(): void {
+    for (const running of this.#running) running.stop()
+  }
+
   close(): void {
     this.#cancelLook?.()
     for (const listener of this.#all) listener.close()

@@ -1,6 +1,6 @@
 import type { CancelTimer, Clock } from '../../base/clock.ts'
 import { PosternError } from '../../base/errors.ts'
-import { asRpcError, RpcError } from '../../rpc/status.ts'
+import { asRpcError, RpcError, rpcErrorOfCode } from '../../rpc/status.ts'
 import { tell } from '../../transport/edge.ts'
 import type { ApiExchange } from '../../transport/api-exchange.ts'
 import type { KnownCaller } from '../roles/roles.ts'
@@ -55,8 +55,17 @@ export class RunningCall {
     this.#cancelEnd?.()
   }
 
+  /** The gateway stops, and its caller is told so. */
+  stop(): void {
+    this.#endWith(rpcErrorOfCode('SHUTDOWN', 'the gateway is stopping'))
+  }
+
   #endBy(text: string): void {
-    this.#failure ??= new RpcError('UNAUTHENTICATED', text)
+    this.#endWith(new RpcError('UNAUTHENTICATED', text))
+  }
+
+  #endWith(failure: RpcError): void {
+    this.#failure ??= failure
     this.#ended.abort()
   }
 }
